@@ -1,0 +1,106 @@
+"""What one run leaves behind: every decision, order, fill and refusal, with the inputs it was made from.
+
+Units: money in the run's quote currency, quantities in base units (long > 0), times in nanoseconds since 1970 UTC. `n` bars,
+`d` decisions, `M` symbols, `S` signals. Figures are worked out from these records in `backtest.metrics`, never stored beside
+them, so a saved run can't disagree with its own fills.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+ORDERLOG = np.dtype([
+    ("id", "i8"), ("symbol", "i8"), ("side", "i8"), ("kind", "i8"), ("purpose", "i8"), ("state", "i8"),
+    ("decided_ns", "i8"), ("active_ns", "i8"), ("done_ns", "i8"), ("decision", "i8"),
+    ("qty", "f8"), ("filled", "f8"), ("limit", "f8"), ("stop", "f8"), ("ref", "f8"), ("avg_price", "f8"), ("chases", "i8"),
+])  # fmt: skip
+
+
+@dataclass(frozen=True)
+class InputShare:
+    """One input of a run: what it was, where it came from, its hash, and how trustworthy its times are."""
+
+    kind: str  # bars, posts, sentiment, metrics
+    name: str  # symbol and interval, metric and coin, model
+    source: str
+    rows: int
+    first_ns: int
+    last_ns: int
+    sha256: str
+    quality: dict[str, int] = field(default_factory=dict)  # rows by recorded, vendor_pit, assumed_lag, revised
+
+
+@dataclass(eq=False)
+class Result:
+    """One finished run. Arrays are at the closes of the decision bar (`n`) or at the decisions (`d`)."""
+
+    created_ns: int
+    strategy: str
+    strategy_hash: str
+    params: dict[str, float]
+    symbols: tuple[str, ...]
+    quote: str
+    market: str  # spot | perp
+    bar_ns: int
+    synthetic: bool
+    settings: dict[str, Any]
+    close_ns: Array  # i8[n]
+    open: Array  # f8[n, M], NaN where the bar is missing
+    high: Array
+    low: Array
+    close: Array
+    equity: Array  # f8[n]
+    cash: Array  # f8[n]
+    gross: Array  # f8[n] notional, long + short
+    net: Array  # f8[n] notional, long - short
+    held: Array  # f8[n, M] quantity at the close
+    target: Array  # f8[d, M] weights, NaN = HOLD
+    decide_ns: Array  # i8[d]
+    level: Array  # i[n] the ladder's level at the close
+    signal_names: tuple[str, ...]
+    rows: Array | None  # f8[d, M, S] signal values at the decisions
+    fills: Array  # risk.records.FILL
+    orders: Array  # ORDERLOG
+    events: Array  # risk.records.EVENT
+    holds: dict[tuple[str, str, str], int]  # (symbol, state name, signal name) -> decisions held
+    inputs: list[InputShare]
+    model: dict[str, Any] | None  # id, revision, cutoff, warning
+    initial_cash: float
+    stress: dict[str, float] = field(default_factory=dict)  # name -> total return under that stress
+    trials: int = 1  # runs so far on these facts, this one included
+    errors: int = 0
+    error_samples: list[str] = field(default_factory=list)
+    resume_after: str = "never"
+    elapsed: float = 0.0  # seconds
+    id: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.id:
+            self.id = run_id(self.created_ns, self.strategy, self.content_hash())
+
+    def content_hash(self) -> str:
+        """Hash of what the run was and did; the same run made twice has the same."""
+        digest = hashlib.blake2b(digest_size=16)
+        told = [self.strategy, self.strategy_hash, self.params, list(self.symbols), self.market, self.settings]
+        told.append([share.sha256 for share in self.inputs])
+        digest.update(json.dumps(told, sort_keys=True, default=str).encode())
+        for array in (self.close_ns, self.equity, self.fills):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+
+def run_id(created_ns: int, strategy: str, content_hash: str) -> str:
+    """`yyyymmdd-hhmmss-strategy-xxxx`: sorts by time, reads as what it was, safe as a folder's name."""
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(created_ns // 1_000_000_000))
+    slug = re.sub(r"[^a-z0-9]+", "-", strategy.lower()).strip("-")[:40].strip("-") or "strategy"
+    return f"{stamp}-{slug}-{content_hash[:4]}"
