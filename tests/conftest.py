@@ -1,0 +1,22 @@
+"""What every test shares: a store of its own, no network hub, the same examples each time."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "tidegate", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("tidegate")
+
+
+@pytest.fixture(autouse=True)
+def var(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A fresh var folder that `TIDEGATE_VAR` points to, so that no test reads or writes a user's facts."""
+    folder = tmp_path / "var"
+    monkeypatch.setenv("TIDEGATE_VAR", str(folder))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("TRANSFORMERS_OFFLINE", "1")
+    yield folder
