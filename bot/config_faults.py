@@ -1,0 +1,105 @@
+"""Turns what pydantic found into errors that name file, key, value and remedy."""
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from bot.config_types import Fault
+from data.errors import InputError
+
+PLAIN_WORDS = {
+    "string_type": "has to be text",
+    "tuple_type": "has to be a list",
+    "dict_type": "has to be a table",
+    "model_type": "has to be a table",
+    "model_attributes_type": "has to be a table",
+    "int_type": "has to be a whole number",
+    "int_parsing": "has to be a whole number",
+    "int_from_float": "has to be a whole number",
+    "float_type": "has to be a number",
+    "float_parsing": "has to be a number",
+    "finite_number": "has to be a finite number",
+    "bool_type": "has to be true or false",
+    "bool_parsing": "has to be true or false",
+}
+BOUNDS = {
+    "greater_than": "has to be above {gt:g}",
+    "greater_than_equal": "has to be at least {ge:g}",
+    "less_than": "has to be below {lt:g}",
+    "less_than_equal": "has to be at most {le:g}",
+}
+
+
+def toml_text(value: Any) -> str:
+    """A value as it stands in a TOML file."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(toml_text(item) for item in value)}]"
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{toml_key(name)} = {toml_text(item)}" for name, item in value.items()) + " }"
+    return str(value)
+
+
+def toml_key(name: str) -> str:
+    """A key as it stands in a TOML file: bare where it can be."""
+    bare = name != "" and all(letter.isascii() and (letter.isalnum() or letter in "_-") for letter in name)
+    return name if bare else json.dumps(name, ensure_ascii=False)
+
+
+def nearest(name: str, known: Iterable[str], *, noun: str = "Keys here") -> str:
+    """The remedy for an unknown name: the likely one, else all of them."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"Did you mean {close[0]!r}" if close else f"{noun}: {', '.join(names)}"
+
+
+def find_faults(
+    error: ValidationError, *, section: str, model: type[BaseModel] | None, places: "Places"
+) -> list[InputError]:
+    """One input error for each of pydantic's, with the dotted key as the user wrote it."""
+    faults = []
+    for found in error.errors(include_url=False):
+        path = (section, *(str(part) for part in found["loc"]))
+        dotted = ".".join(path)
+        what, remedy = _describe(dict(found), model)
+        value = None if len(path) == 1 and isinstance(found["input"], Mapping) else found["input"]
+        faults.append(InputError(what, where=places.of(dotted), key=dotted, value=value, remedy=remedy))
+    return faults
+
+
+class Places:
+    """Where each key was given: the file, or `--set` for those that the command line replaced."""
+
+    def __init__(self, file: str, overrides: Iterable[str] = ()) -> None:
+        self.file = file
+        self.overrides = frozenset(overrides)
+
+    def of(self, dotted: str) -> str:
+        """Name of the place for one dotted key."""
+        for given in self.overrides:
+            if dotted == given or dotted.startswith(f"{given}."):
+                return "--set"
+        return self.file
+
+
+def _describe(found: dict[str, Any], model: type[BaseModel] | None) -> tuple[str, str]:
+    kind, context, loc = found["type"], found.get("ctx", {}), found["loc"]
+    fields = {} if model is None else model.model_fields
+    fault = context.get("error")
+    if isinstance(fault, Fault):
+        return fault.what, fault.remedy
+    if kind == "extra_forbidden":
+        return "unknown key", nearest(str(loc[-1]), fields)
+    if kind == "literal_error":
+        return f"has to be one of {context['expected']}", ""
+    field = fields.get(str(loc[0])) if loc else None
+    example = f"For example: {loc[0]} = {toml_text(field.examples[0])}" if field and field.examples else ""
+    if kind in BOUNDS:
+        return BOUNDS[kind].format(**{name: float(bound) for name, bound in context.items()}), example
+    return PLAIN_WORDS.get(kind, str(found["msg"])), example
