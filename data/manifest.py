@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -49,24 +49,29 @@ class Part:
 
 @dataclass(frozen=True)
 class Rejects:
-    """One Parquet file of quarantined rows, counted by reason."""
+    """One Parquet file of quarantined rows, counted by series label and reason."""
 
     file: str
     origin: str
     rows: int
-    reasons: Mapping[str, int]
+    reasons: Mapping[str, Mapping[str, int]]
     sequence: int
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a kind consists of after commit number ``sequence``."""
+    """What a kind consists of after commit number ``sequence``.
+
+    ``duplicates`` counts, per series label and origin, rows that a source said twice. ``spans`` are named lists of
+    half-open time spans, kept for a fetch that has to remember what it has asked for.
+    """
 
     sequence: int = 0
     parts: tuple[Part, ...] = ()
     rejects: tuple[Rejects, ...] = ()
     retired: tuple[str, ...] = ()
-    counters: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    duplicates: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    spans: Mapping[str, Sequence[tuple[int, int]]] = field(default_factory=dict)
 
     def files(self) -> set[str]:
         """Names of all files that this state needs."""
@@ -95,7 +100,8 @@ def read_manifest(folder: Path) -> Manifest:
             parts=tuple(Part(**{**part, "series": tuple(part["series"])}) for part in loaded["parts"]),
             rejects=tuple(Rejects(**reject) for reject in loaded["rejects"]),
             retired=tuple(loaded["retired"]),
-            counters=loaded["counters"],
+            duplicates=loaded["duplicates"],
+            spans={name: [(first, last) for first, last in spans] for name, spans in loaded["spans"].items()},
         )
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
@@ -125,14 +131,14 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def write_table(path: Path, table: pa.Table, *, sorted_columns: tuple[str, ...] = ()) -> None:
+def write_table(path: Path, table: pa.Table, *, packed: tuple[str, ...] = ()) -> None:
     """Write and flush one Parquet file with page checksums.
 
-    Columns in ``sorted_columns`` are delta-packed; floats are stored plain, since a dictionary of a million
+    Columns in ``packed`` (times on a grid) are delta-packed; floats are stored plain, since a dictionary of a million
     prices helps nobody and a year of minutes has to load in a blink.
     """
     texts = [name for name in table.column_names if pa.types.is_string(table.schema.field(name).type)]
-    encodings = {name: "DELTA_BINARY_PACKED" for name in sorted_columns}
+    encodings = dict.fromkeys(packed, "DELTA_BINARY_PACKED")
     with path.open("wb") as sink:
         pq.write_table(
             table,
@@ -195,8 +201,15 @@ def disk_error(error: OSError, folder: Path) -> InputError | WorkError:
     return WorkError(f"{folder}: writing failed ({error}); nothing was stored, what was there before is whole")
 
 
-def read_table(path: Path, columns: list[str] | None = None, groups: list[int] | None = None) -> pa.Table:
-    """Columns (and row groups) of one stored Parquet file, page checksums verified.
+def read_table(
+    path: Path, columns: list[str] | None = None, *, span: tuple[str, int | None, int | None] | None = None
+) -> pa.Table:
+    """Columns of one stored Parquet file, page checksums verified.
+
+    Parameters
+    ----------
+    span : (column, low, high), optional
+        Leave out row groups whose column lies wholly outside ``[low, high)``; rows outside may remain.
 
     Raises
     ------
@@ -207,9 +220,9 @@ def read_table(path: Path, columns: list[str] | None = None, groups: list[int] |
     """
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as stored:
-            if groups is None:
+            if span is None:
                 return stored.read(columns=columns)
-            return stored.read_row_groups(groups, columns=columns)
+            return stored.read_row_groups(_groups_in(stored.metadata, *span), columns=columns)
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError, ValueError) as error:
@@ -219,6 +232,18 @@ def read_table(path: Path, columns: list[str] | None = None, groups: list[int] |
             where=path,
             remedy=f"Restore it from a backup, or move the folder {path.parent} away and import or fetch again",
         ) from error
+
+
+def _groups_in(metadata: Any, column: str, low: int | None, high: int | None) -> list[int]:
+    at = metadata.schema.names.index(column)
+    chosen = []
+    for group in range(metadata.num_row_groups):
+        known = metadata.row_group(group).column(at).statistics
+        if known is not None and known.has_min_max:
+            if (low is not None and known.max < low) or (high is not None and known.min >= high):
+                continue
+        chosen.append(group)
+    return chosen
 
 
 def _flush_folder(folder: Path) -> None:

@@ -8,7 +8,7 @@ earlier than that, not before it was ingested.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,10 +24,11 @@ CONTRADICTION = "contradicting rows known at the same time"
 
 @dataclass(frozen=True)
 class Merged:
-    """Outcome of a merge: the rows to store, the contradicting ones, and the counts."""
+    """Outcome of a merge: the rows to store, the contradicting ones, those said twice, and the counts."""
 
     fresh: pa.Table
     contradicting: pa.Table
+    repeated: pa.Table
     added: int
     revised: int
     unchanged: int
@@ -55,13 +56,20 @@ def merge(kind: str, incoming: pa.Table, stored: pa.Table) -> Merged:
         At least the identity, ``known_ns``, ``revision`` and ``payload`` of the stored rows of that series.
     """
     keys = row_identity(kind, incoming)
+    again = incoming.slice(0, 0)
     repeated = _repeated(keys)
+    if repeated.any():
+        first = _first_of_equals(incoming, keys)
+        again = incoming.filter(pa.array(~first))
+        incoming = incoming.filter(pa.array(first)).combine_chunks()
+        keys = row_identity(kind, incoming)
+        repeated = _repeated(keys)
     old_keys = row_identity(kind, stored)
     at = pc.index_in(keys, value_set=old_keys)
     found = pc.is_valid(at).to_numpy(zero_copy_only=False)
     new = ~found & ~repeated
     if new.all():
-        return Merged(incoming, incoming.slice(0, 0), incoming.num_rows, 0, 0, 0)
+        return Merged(incoming, incoming.slice(0, 0), again, incoming.num_rows, 0, 0, 0)
     # The common second import of the same file: one stored row, equal payload. Decided without a loop.
     position = pc.fill_null(at, 0).to_numpy(zero_copy_only=False)
     several = pc.is_in(keys, value_set=_several(old_keys, stored)).to_numpy(zero_copy_only=False)
@@ -72,7 +80,8 @@ def merge(kind: str, incoming: pa.Table, stored: pa.Table) -> Merged:
         old_payload = stored["payload"].to_numpy()[position]
         same = plain & (incoming["payload"].to_numpy() == old_payload)
         differs = int((same & (incoming["known_ns"].to_numpy() != stored["known_ns"].to_numpy()[position])).sum())
-    return _resolve_rest(incoming, stored, keys, old_keys, new, same, differs)
+        merged = _resolve_rest(incoming, stored, keys, old_keys, new, same, differs)
+    return replace(merged, repeated=again)
 
 
 def _repeated(keys: pa.Array) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -82,6 +91,16 @@ def _repeated(keys: pa.Array) -> np.ndarray[Any, np.dtype[np.bool_]]:
         return np.zeros(len(keys), dtype=bool)
     twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
     mask: np.ndarray[Any, np.dtype[np.bool_]] = pc.is_in(keys, value_set=twice).to_numpy(zero_copy_only=False)
+    return mask
+
+
+def _first_of_equals(incoming: pa.Table, keys: pa.Array) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Mask of rows that are the first of their kind: same key, same known time, same payload."""
+    at = pa.array(np.arange(len(keys)))
+    whole = pa.table({"key": keys, "known": incoming["known_ns"], "payload": incoming["payload"], "at": at})
+    firsts = whole.group_by(["key", "known", "payload"]).aggregate([("at", "min")])["at_min"]
+    mask = np.zeros(len(keys), dtype=bool)
+    mask[firsts.to_numpy()] = True
     return mask
 
 
@@ -125,6 +144,7 @@ def _resolve_rest(
     return Merged(
         fresh=fresh,
         contradicting=incoming.filter(pa.array(contradicting)),
+        repeated=incoming.slice(0, 0),
         added=fresh.num_rows - revised,
         revised=revised,
         unchanged=unchanged,

@@ -1,0 +1,199 @@
+"""One write transaction: merge, place into files, commit; all of it or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from data.facts import DATED, IDENTITY, SCHEMAS
+from data.layout import LISTED_BY, REJECT_COLUMNS, label, label_counts, reject_table, sort_rows, split_series
+from data.manifest import (
+    Manifest,
+    Part,
+    Rejects,
+    commit,
+    describe,
+    disk_error,
+    locked,
+    read_manifest,
+    read_table,
+    sweep,
+    write_table,
+)
+from data.merge import CONTRADICTION, merge
+
+PART_ROWS_MAX = 4_000_000
+
+
+@dataclass(frozen=True)
+class Appended:
+    """What an append did.
+
+    ``quarantined`` counts rows newly in quarantine. ``duplicates`` counts rows the table itself said twice.
+    ``known_differs`` counts unchanged rows that claimed another ``known_ns`` than the stored one, which stays.
+    """
+
+    added: int = 0
+    unchanged: int = 0
+    revised: int = 0
+    quarantined: int = 0
+    duplicates: int = 0
+    known_differs: int = 0
+
+
+@dataclass
+class _Transaction:
+    kind: str
+    folder: Path
+    before: Manifest
+    origin: str
+    parts: list[Part] = field(default_factory=list)
+    bad: list[pa.Table] = field(default_factory=list)
+    repeated: dict[str, int] = field(default_factory=dict)
+    wrote: bool = False
+
+    @property
+    def sequence(self) -> int:
+        return self.before.sequence + 1
+
+
+def write(
+    root: Path,
+    kind: str,
+    table: pa.Table | None,
+    *,
+    rejects: pa.Table | None,
+    origin: str,
+    spans: Mapping[str, Sequence[tuple[int, int]]] | None = None,
+) -> Appended:
+    """Merge checked facts and bad rows into a kind in one commit; see `data.store.Store.append`."""
+    folder = root / kind
+    with locked(folder):
+        before = read_manifest(folder)
+        try:
+            sweep(folder, before)
+            return _write_locked(_Transaction(kind, folder, before, origin, list(before.parts)), table, rejects, spans)
+        except OSError as error:
+            # What this attempt wrote is named by no manifest, unless the rename itself came through.
+            with suppress(OSError):
+                sweep(folder, read_manifest(folder))
+            raise disk_error(error, folder) from error
+
+
+def _write_locked(
+    job: _Transaction,
+    table: pa.Table | None,
+    rejects: pa.Table | None,
+    spans: Mapping[str, Sequence[tuple[int, int]]] | None,
+) -> Appended:
+    total = Appended()
+    if rejects is not None and rejects.num_rows:
+        job.bad.append(reject_table(rejects))
+    for number, (series, rows) in enumerate(split_series(job.kind, table)):
+        merged = merge(job.kind, rows, _stored_keys(job, series, rows))
+        total = Appended(
+            added=total.added + merged.added,
+            unchanged=total.unchanged + merged.unchanged,
+            revised=total.revised + merged.revised,
+            duplicates=total.duplicates + merged.repeated.num_rows,
+            known_differs=total.known_differs + merged.known_differs,
+        )
+        if merged.repeated.num_rows:
+            job.repeated.update(label_counts(job.kind, merged.repeated))
+        if merged.contradicting.num_rows:
+            job.bad.append(_contradicting(job.kind, merged.contradicting))
+        if merged.fresh.num_rows:
+            _place(job, series, merged.fresh, f"{job.sequence:08d}-{number:04d}")
+    fresh_rejects = _store_rejects(job)
+    duplicates = _duplicates(job)
+    known_spans = {**job.before.spans, **{name: list(given) for name, given in (spans or {}).items()}}
+    changed = job.wrote or duplicates != job.before.duplicates or known_spans != job.before.spans
+    if changed:
+        kept = {part.file for part in job.parts}
+        retired = tuple(part.file for part in job.before.parts if part.file not in kept)
+        rejected = job.before.rejects if fresh_rejects is None else (*job.before.rejects, fresh_rejects)
+        commit(job.folder, Manifest(job.sequence, tuple(job.parts), rejected, retired, duplicates, known_spans))
+    return replace(total, quarantined=0 if fresh_rejects is None else fresh_rejects.rows)
+
+
+def _place(job: _Transaction, series: tuple[str, ...], fresh: pa.Table, stem: str) -> None:
+    """Write fresh rows, taking in the series' smaller newest parts so that reading never meets many."""
+    mine = sorted((part for part in job.parts if part.series == series), key=lambda part: -part.sequence)
+    absorbed: list[Part] = []
+    rows = fresh.num_rows
+    for part in mine:
+        if part.rows > 2 * rows or part.rows + rows > PART_ROWS_MAX:
+            break
+        absorbed.append(part)
+        rows += part.rows
+    older = [read_table(job.folder / part.file) for part in reversed(absorbed)]
+    whole = sort_rows(job.kind, pa.concat_tables([*older, fresh]) if older else fresh)
+    name = f"part-{stem}.parquet"
+    packed = ("event_ns", "known_ns") if job.kind in DATED else ("known_ns",)
+    job.wrote = True
+    write_table(job.folder / name, whole, packed=packed)
+    gone = {part.file for part in absorbed}
+    line = describe(whole, file=name, series=series, sequence=job.sequence)
+    job.parts = [part for part in job.parts if part.file not in gone] + [line]
+
+
+def _stored_keys(job: _Transaction, series: tuple[str, ...], rows: pa.Table) -> pa.Table:
+    """Identity, known time, revision and payload of the stored rows that the new ones may repeat."""
+    wanted = ["known_ns", "revision", "payload"]
+    wanted += ["event_ns"] if job.kind in DATED else ["source", *IDENTITY[job.kind]]
+    span = pc.min_max(rows["event_ns"]).as_py()
+    near = [
+        part
+        for part in job.before.parts
+        if part.series == series
+        and (job.kind not in DATED or (part.event_min <= span["max"] and part.event_max >= span["min"]))
+    ]
+    if not near:
+        return SCHEMAS[job.kind].empty_table().select(wanted)
+    cut = ("event_ns", span["min"], span["max"] + 1) if job.kind in DATED else None
+    tables = [read_table(job.folder / part.file, wanted, span=cut).select(wanted) for part in near]
+    return pa.concat_tables(tables).combine_chunks()
+
+
+def _contradicting(kind: str, rows: pa.Table) -> pa.Table:
+    names = LISTED_BY[kind]
+    labels = [label(kind, row) for row in rows.select(names).to_pylist()]
+    rows = rows.append_column("series", pa.array(labels, pa.string()))
+    return reject_table(rows.append_column("reason", pa.repeat(pa.scalar(CONTRADICTION), rows.num_rows)))
+
+
+def _store_rejects(job: _Transaction) -> Rejects | None:
+    """Write the bad rows not yet in quarantine under this origin; None when there are none."""
+    if not job.bad:
+        return None
+    rows = pa.concat_tables(job.bad)
+    held: set[tuple[object, ...]] = set()
+    for reject in job.before.rejects:
+        if reject.origin == job.origin:
+            kept = read_table(job.folder / reject.file, list(REJECT_COLUMNS))
+            held |= set(zip(*[kept[name].to_pylist() for name in REJECT_COLUMNS], strict=True))
+    known = zip(*[rows[name].to_pylist() for name in REJECT_COLUMNS], strict=True)
+    fresh = rows.filter(pa.array([row not in held for row in known], pa.bool_()))
+    if fresh.num_rows == 0:
+        return None
+    name = f"rejects-{job.sequence:08d}.parquet"
+    job.wrote = True
+    write_table(job.folder / name, fresh)
+    counts: dict[str, dict[str, int]] = {}
+    grouped = fresh.group_by(["series", "reason"]).aggregate([([], "count_all")])
+    for row in grouped.to_pylist():
+        counts.setdefault(row["series"], {})[row["reason"]] = row["count_all"]
+    return Rejects(name, job.origin, fresh.num_rows, counts, job.sequence)
+
+
+def _duplicates(job: _Transaction) -> dict[str, dict[str, int]]:
+    """Counts of repeated rows; one origin's count replaces its earlier one, so a second import adds nothing."""
+    counts = {series: dict(origins) for series, origins in job.before.duplicates.items()}
+    for series, count in job.repeated.items():
+        counts.setdefault(series, {})[job.origin] = count
+    return counts
