@@ -1,0 +1,1 @@
+"""What to hold: strategies from signals to target weights."""
