@@ -23,7 +23,7 @@ SAMPLE = "the embedded sample"
 
 
 class Config(Section):
-    """All sections. `where` and `folder` say which file it came from; they are no part of its hash."""
+    """All sections. `where`, `overridden` and `folder` say where it was given; they are no part of its hash."""
 
     run: Run = Run()
     params: dict[str, float] = Field(default_factory=dict, description="the strategy's parameters")
@@ -34,6 +34,7 @@ class Config(Section):
     market: dict[str, Market] = Field(default_factory=dict, description="the venue's grid by symbol")
     limits: Limits = Limits()
     where: str = Field(default=SAMPLE, exclude=True)
+    overridden: frozenset[str] = Field(default=frozenset(), exclude=True)
     folder: Path = Field(default=Path(), exclude=True)
 
     def plain(self) -> dict[str, Any]:
@@ -55,6 +56,10 @@ class Config(Section):
         if not file.endswith(".py"):
             file, colon, name = self.run.strategy, "", ""
         return f"{self.path(file)}{colon}{name}" if file.endswith(".py") else self.run.strategy
+
+    def place_of(self, dotted: str) -> str:
+        """Where a key was given, for messages: the file, or `--set`."""
+        return Places(self.where, self.overridden).of(dotted)
 
     @property
     def quote(self) -> str:
@@ -169,7 +174,7 @@ def check(raw: Mapping[str, Any], *, places: Places, folder: Path) -> Config:
     if "limits" in parts:
         faults += _check_tags(parts["limits"].tag_share, parts.get("tags"), raw, places)
     raise_all(faults)
-    return Config(**parts, where=places.file, folder=folder)
+    return Config(**parts, where=places.file, overridden=places.overrides, folder=folder)
 
 
 def _named(raw: Any, run: Run | None) -> tuple[tuple[str, ...], str]:

@@ -26,6 +26,7 @@ from bot.config_types import (
 from data.times import format_duration
 
 Bps = Annotated[float, Field(ge=0, le=10_000, allow_inf_nan=False)]
+MakerBps = Annotated[float, Field(ge=-10, le=1_000, allow_inf_nan=False)]
 CollarBps = Annotated[float, Field(gt=0, le=5_000, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -120,7 +121,7 @@ class Fill(Section):
     """How the simulated venue fills. Keys replace single values of the profile."""
 
     profile: Literal["default", "harsh", "ideal"] = key("a named set of the values below", "default", "default")
-    maker_bps: Bps | None = key("fee of a resting order, basis points of notional", 10)
+    maker_bps: MakerBps | None = key("fee of a resting order, basis points of notional", 10)
     taker_bps: Bps | None = key("fee of an order that takes, basis points of notional", 10)
     fee_asset: Literal["received", "quote"] | None = key(
         "fees are taken in the asset received, or in quote", "received"
@@ -151,7 +152,7 @@ class Execution(Section):
     offset_bps: Bps = key("post-only: how far on our side of the last price", 2, 0.0)
     wait: Span = key("post-only: how long an order rests before it is chased", "5m", "5m")
     chases: Annotated[int, Field(ge=0, le=100)] = key("post-only: how often it is placed anew", 3, 3)
-    then: Literal["market", "cancel"] = key("post-only: what follows the last chase", "cancel", "market")
+    then: Literal["market", "cancel"] = key("post-only: what follows the last chase", "market", "cancel")
     band: Fraction = key("no order while the weight is off its target by less than this share of equity", "2%", "2%")
     min_weight: Fraction = key("target weights nearer to 0 than this count as 0", "1%", "0%")
 

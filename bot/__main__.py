@@ -1,0 +1,5 @@
+"""`python -m bot` is `tidegate`."""
+
+from bot.cli import main
+
+main()

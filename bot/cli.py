@@ -1,0 +1,111 @@
+"""The command line: every verb, its exit code, and what becomes of an error.
+
+Exit codes: 0 done, 1 the work failed, 2 bad usage or input, 3 refused by the gate, 4 venue or feed unreachable, 130
+interrupted. Verbs import what they need when they run, so that `tidegate --help` answers at once.
+"""
+
+import errno
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from bot import verbs_facts, verbs_lists, verbs_machine, verbs_runs
+from bot.terminal import CALL, note, say, show_crash, show_error
+from data.errors import TidegateError
+
+INTERRUPTED = 130
+
+
+class Verbs(TyperGroup):
+    """The root group: takes `--debug` at any place, and turns errors into messages and exit codes."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Move `--debug` to the front, where it belongs to the root."""
+        end = args.index("--") if "--" in args else len(args)
+        CALL.debug = "--debug" in args[:end]
+        kept = [arg for arg in args[:end] if arg != "--debug"] + args[end:]
+        return list(super().parse_args(ctx, kept))
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the verb. Usage errors, exits and a closed pipe stay with typer."""
+        try:
+            with warnings.catch_warnings():
+                warnings.showwarning = _show_warning
+                return super().invoke(ctx)
+        except TidegateError as error:
+            if CALL.debug:
+                show_crash(error)
+            else:
+                show_error(error)
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt:
+            note("\ninterrupted: what was stored is whole, and the same command goes on from there")
+            raise typer.Exit(INTERRUPTED) from None
+        except Exception as error:
+            if _is_typers(error):
+                raise
+            show_crash(error)
+            raise typer.Exit(1) from error
+
+
+def _is_typers(error: Exception) -> bool:
+    """Usage errors, exits, aborts and a reader that closed the pipe: typer knows what to do with them."""
+    if isinstance(error, (typer.Exit, typer.Abort)) or hasattr(error, "format_message"):
+        return True
+    return isinstance(error, OSError) and error.errno == errno.EPIPE
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: Any = None,
+    line: str | None = None,
+) -> None:
+    note(f"warning: {message}" if not CALL.debug else f"warning: {filename}:{lineno}: {message}")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        say(f"tidegate {version('tidegate')}")
+        raise typer.Exit
+
+
+app = typer.Typer(
+    name="tidegate",
+    cls=Verbs,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Print full tracebacks. May stand anywhere.")] = False,
+) -> None:
+    """Trade crypto on what the crowd says, what the chain shows and what the price does, behind a hard risk gate.
+
+    Start with: tidegate init, then tidegate backtest. Without a configuration the verbs use an embedded synthetic sample.
+    """
+
+
+for topic in (verbs_machine, verbs_facts, verbs_runs, verbs_lists):
+    topic.register(app)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Entry point of the command."""
+    app(args=None if arguments is None else list(arguments), prog_name="tidegate")
+    sys.exit(0)

@@ -1,0 +1,7 @@
+"""Verbs."""
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the command line."""
