@@ -8,7 +8,7 @@ import errno
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -64,10 +64,10 @@ def _show_warning(
     category: type[Warning],
     filename: str,
     lineno: int,
-    file: Any = None,
+    file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    note(f"warning: {message}" if not CALL.debug else f"warning: {filename}:{lineno}: {message}")
+    note(f"warning: {filename}:{lineno}: {message}" if CALL.debug else f"warning: {message}")
 
 
 def _version(asked: bool) -> None:
@@ -77,6 +77,9 @@ def _version(asked: bool) -> None:
         say(f"tidegate {version('tidegate')}")
         raise typer.Exit
 
+
+AskVersion = Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")]
+AskDebug = Annotated[bool, typer.Option("--debug", help="Print full tracebacks. May stand anywhere.")]
 
 app = typer.Typer(
     name="tidegate",
@@ -89,15 +92,10 @@ app = typer.Typer(
 
 
 @app.callback()
-def root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Print full tracebacks. May stand anywhere.")] = False,
-) -> None:
+def root(version: AskVersion = False, debug: AskDebug = False) -> None:
     """Trade crypto on what the crowd says, what the chain shows and what the price does, behind a hard risk gate.
 
-    Start with: tidegate init, then tidegate backtest. Without a configuration the verbs use an embedded synthetic sample.
+    Start with: tidegate init, then tidegate backtest. Without a configuration, verbs use an embedded synthetic sample.
     """
 
 

@@ -47,11 +47,9 @@ def examine(var: Path) -> list[Finding]:
 
 
 def _python() -> Finding:
-    found = (
-        f"{platform.python_implementation()} {platform.python_version()} on {platform.system()} {platform.machine()}"
-    )
-    if sys.version_info < (3, 11):
-        return Finding("fail", "python", found, "Install Python 3.11 or newer")
+    found = f"{platform.python_implementation()} {platform.python_version()}, {platform.system()} {platform.machine()}"
+    if sys.maxsize < 2**32:
+        return Finding("fail", "python", f"{found}, 32 bit", "Install a 64-bit Python, 3.11 or newer")
     return Finding("ok", "python", found)
 
 

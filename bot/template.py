@@ -14,7 +14,7 @@ STARTS_WITH = {
 WIDTH = 44
 
 HEADER = """\
-# What Tidegate runs. Every key is shown: one behind a "#" has the value of an example, and its default while it stays there.
+# What Tidegate runs. Every key is shown; one behind a "#" has its default: what follows is that, or an example.
 # Money is quoted text ("10000"), durations carry a unit ("90s", "6h"), shares are "15%" or 0.15, times are UTC.
 # Check it with: tidegate limits      Run it with: tidegate backtest
 """

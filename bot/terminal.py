@@ -83,7 +83,7 @@ def clean(value: Any) -> Any:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[str] = ()) -> None:
-    """Print a table; the columns named in `right` are set flush right. Without a terminal it is as wide as it has to be."""
+    """Print a table; columns named in `right` are set flush right. Without a terminal it is 160 characters wide."""
     from rich import box
     from rich.console import Console
     from rich.table import Table

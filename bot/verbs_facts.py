@@ -1,7 +1,91 @@
-"""Verbs."""
+"""Verbs that bring facts in and show them: `sample`, `data`."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from bot.terminal import VAR, AsJson, VarFolder, emit, note, now_ns, say, table
+
+if TYPE_CHECKING:
+    from data.quality import CatalogRow
+
+PANEL = "Facts"
+OnSample = Annotated[bool, typer.Option("--sample", help="The embedded sample instead of what you brought in.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
+    app.command(rich_help_panel=PANEL)(sample)
+    app.command("data", rich_help_panel=PANEL)(catalog)
+
+
+def sample(
+    seed: Annotated[int | None, typer.Option(help="Another seed makes another year.")] = None,
+    var: VarFolder = VAR,
+    as_json: AsJson = False,
+) -> None:
+    """Write the embedded sample: a synthetic year of five symbols with their crowd. Writing it twice adds nothing."""
+    from bot.context import sample_store
+    from data.sample import DEFAULT_SEED, write_sample
+
+    note("writing the synthetic sample")
+    summary = write_sample(sample_store(var), seed=DEFAULT_SEED if seed is None else seed, ingested_ns=now_ns())
+    if as_json:
+        emit(dataclasses.asdict(summary))
+        return
+    say(str(summary))
+
+
+def catalog(on_sample: OnSample = False, var: VarFolder = VAR, as_json: AsJson = False) -> None:
+    """List what is stored: span, rows, gaps, duplicates, bad rows, quality mix, last known."""
+    from bot.context import open_store, sample_store
+    from data.quality import catalog as read_catalog
+
+    rows = read_catalog(sample_store(var) if on_sample else open_store(var))
+    if as_json:
+        emit([dataclasses.asdict(row) for row in rows])
+        return
+    if not rows:
+        say(f"nothing is stored in {var}")
+        note("Bring facts in with: tidegate fetch bars, tidegate import; or write the sample with: tidegate sample")
+        return
+    for kind in dict.fromkeys(row.kind for row in rows):
+        _show_kind(kind, [row for row in rows if row.kind == kind])
+
+
+def _show_kind(kind: str, rows: "list[CatalogRow]") -> None:
+    from data.times import format_duration, format_time
+
+    columns = (
+        "name",
+        "source",
+        "first",
+        "last",
+        "rows",
+        "gaps",
+        "twice",
+        "revised",
+        "late",
+        "bad",
+        "quality",
+        "last known",
+    )
+    lines: list[tuple[object, ...]] = []
+    for row in rows:
+        if not row.rows:
+            lines.append((row.name, row.source, "", "", 0, "", "", "", "", _counts(row.quarantined), "", ""))
+            continue
+        gaps = f"{row.gaps} ({row.missing} missing, largest {format_duration(row.largest_gap_ns)})" if row.gaps else "0"
+        bad = _counts({**row.quarantined, **({"bad tick": row.bad_ticks} if row.bad_ticks else {})})
+        quality = " ".join(f"{name} {count / row.rows:.0%}" for name, count in row.quality.items())
+        span = (format_time(row.first_ns), format_time(row.last_ns))
+        counts = (f"{row.rows:,}", gaps, row.duplicates, row.revised, row.late)
+        lines.append((row.name, row.source, *span, *counts, bad, quality, format_time(row.known_last_ns)))
+    table(kind, columns, lines, right=("rows", "twice", "revised", "late"))
+    say()
+
+
+def _counts(reasons: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "0"

@@ -1,0 +1,62 @@
+"""What most verbs start from: the configuration in force, and the store its facts lie in.
+
+The embedded sample has a store of its own under `var/sample`, so that invented posts never mix with real ones. It is
+used when there is no configuration, and when `run.source` names a synthetic source.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bot.config import Config, find_config, load_config
+from data.errors import InputError
+
+if TYPE_CHECKING:
+    from data.store import Store
+
+SYNTHETIC = "synthetic"
+
+
+def sample_settings() -> dict[str, Any]:
+    """Raw tables of a run on the embedded sample."""
+    from data.sample import SYMBOLS
+
+    return {"run": {"symbols": list(SYMBOLS), "strategy": "mood-momentum", "bar": "1h", "source": SYNTHETIC}}
+
+
+def current_config(given: Path | None, settings: list[str] | None, *, sample: bool = False) -> Config:
+    """The configuration given, or `tidegate.toml` here, or the embedded sample's; with `--set` applied.
+
+    Raises
+    ------
+    InputError or InputErrors
+        Both a file and the sample were asked for, or the configuration has faults.
+    """
+    if sample and given is not None:
+        remedy = "Leave one of them out"
+        raise InputError("a configuration and --sample were both given", where=given, key="--sample", remedy=remedy)
+    file = None if sample else find_config(given)
+    return load_config(file, settings or (), base=sample_settings() if file is None else None)
+
+
+def is_sample(config: Config) -> bool:
+    """True when a run reads the embedded sample."""
+    return (config.run.source or "").startswith(SYNTHETIC)
+
+
+def store_of(config: Config, var: Path) -> "Store":
+    """The store a configuration's facts lie in."""
+    return sample_store(var) if is_sample(config) else open_store(var)
+
+
+def open_store(var: Path) -> "Store":
+    """The store of brought-in facts."""
+    from data.store import Store
+
+    return Store(var)
+
+
+def sample_store(var: Path) -> "Store":
+    """The embedded sample's own store."""
+    from data.store import Store
+
+    return Store(var / "sample")
