@@ -26,6 +26,7 @@ PLAIN_WORDS = {
     "bool_type": "has to be true or false",
     "bool_parsing": "has to be true or false",
 }
+NO_FIELD = "Write one plain value after the key, for example: entry = 0.4"
 BOUNDS = {
     "greater_than": "has to be above {gt:g}",
     "greater_than_equal": "has to be at least {ge:g}",
@@ -99,10 +100,10 @@ def _describe(found: dict[str, Any], model: type[BaseModel] | None) -> tuple[str
         return fault.what, fault.remedy
     if kind == "extra_forbidden":
         return "unknown key", nearest(str(loc[-1]), fields)
+    name = next((str(part) for part in reversed(loc) if part in fields), "")
+    example = f"For example: {name} = {toml_text((fields[name].examples or [''])[0])}" if name else NO_FIELD
     if kind == "literal_error":
-        return f"has to be one of {context['expected']}", ""
-    field = fields.get(str(loc[0])) if loc else None
-    example = f"For example: {loc[0]} = {toml_text(field.examples[0])}" if field and field.examples else ""
+        return f"has to be one of {context['expected']}", example
     if kind in BOUNDS:
         return BOUNDS[kind].format(**{name: float(bound) for name, bound in context.items()}), example
     return PLAIN_WORDS.get(kind, str(found["msg"])), example
