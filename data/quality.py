@@ -167,7 +167,7 @@ def _catalog_row(
         gaps = find_gaps(events, step_ns) if step_ns else []
     return CatalogRow(
         kind=kind,
-        name=_name(kind, line),
+        name=series_name(kind, line),
         source=line.get("source", ""),
         first_ns=line["first_ns"],
         last_ns=line["last_ns"],
@@ -186,7 +186,8 @@ def _catalog_row(
     )
 
 
-def _name(kind: str, line: Mapping[str, Any]) -> str:
+def series_name(kind: str, line: Mapping[str, Any]) -> str:
+    """A series by the columns of `data.layout.LISTED_BY`, for people to read: ``BTC/USDT 1h``."""
     if kind == "bars":
         return f"{line['symbol']} {format_duration(line['interval_ns'])}"
     if kind == "metrics":
