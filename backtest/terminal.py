@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 WIDE = 96
 SHOWN = 6  # lines of each list of reasons before "and N more"
 _SIGNS = {"bad": ("✗", "bold red"), "warn": ("!", "yellow"), "good": ("✓", "green"), "plain": ("·", "default")}
-_ASCII = str.maketrans({"−": "-", "–": "-", "×": "x", "√": "sqrt ", "·": "-", "→": "->", "✗": "x", "✓": "+", "—": "-"})
+_ASCII = str.maketrans(
+    {"−": "-", "–": "-", "×": "x", "√": "sqrt ", "·": "-", "→": ">", "─": "-", "✗": "x", "✓": "+", "—": "-"}
+)
 
 
 def show(
@@ -34,11 +36,18 @@ def show(
 ) -> None:
     """Print the report of `result` to `console` (default: standard output)."""
     console = console or Console()
-    if console.options.ascii_only:
-        text = report_text(result, console.width, metrics, saved).translate(_ASCII)
-        console.print(Text(text.encode("ascii", "replace").decode("ascii")), end="")
+    print_safely(report(result, console.width, metrics, saved), console)
+
+
+def print_safely(page: RenderableType, console: Console) -> None:
+    """Print `page`; on a terminal that knows ASCII only, without the signs that it would fail on."""
+    if not console.options.ascii_only:
+        console.print(page)
         return
-    console.print(report(result, console.width, metrics, saved))
+    plain = io.StringIO()
+    Console(file=plain, width=console.width, color_system=None, legacy_windows=False).print(page)
+    text = plain.getvalue().translate(_ASCII)
+    console.print(Text(text.encode("ascii", "replace").decode("ascii")), end="")
 
 
 def report_text(result: Result, width: int = 100, metrics: Metrics | None = None, saved: Path | None = None) -> str:
