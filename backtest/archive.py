@@ -253,7 +253,7 @@ def _read(path: Path, rows: int) -> list[Array]:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path, page_checksum_verification=True)
+        table = pq.ParquetFile(path, page_checksum_verification=True).read()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _damaged(path, error) from error
     if table.num_rows != rows:
@@ -263,14 +263,13 @@ def _read(path: Path, rows: int) -> list[Array]:
 
 def _numbers(column: Any) -> Array:
     """A chunked column as one numpy array, without pandas."""
+    dtype = np.dtype(str(column.type))
     parts = [
-        np.frombuffer(
-            chunk.buffers()[1], chunk.type.to_pandas_dtype(), len(chunk), chunk.offset * chunk.type.byte_width
-        )
+        np.frombuffer(chunk.buffers()[1], dtype, len(chunk), chunk.offset * dtype.itemsize)
         for chunk in column.chunks
         if len(chunk)
     ]
-    return np.concatenate(parts) if parts else np.zeros(0, column.type.to_pandas_dtype())
+    return np.concatenate(parts) if parts else np.zeros(0, dtype)
 
 
 def _read_tables(folder: Path, told: dict[str, Any]) -> dict[str, Any]:
