@@ -13,6 +13,7 @@ PANEL = "Look up"
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
     app.command(rich_help_panel=PANEL)(limits)
+    app.command(rich_help_panel=PANEL)(models)
 
 
 def limits(
@@ -43,3 +44,21 @@ def limits(
     if any(row.origin == "default" for row in rows):
         note("default: the backtest profile; live trading has no defaults and asks for every limit")
     say()
+
+
+def models(as_json: AsJson = False) -> None:
+    """List the models that can score posts: kind, labels, how far their training reaches, licence."""
+    from signals.models import DEFAULT_MODEL, REGISTRY
+
+    cards = list(REGISTRY.values())
+    if as_json:
+        emit([{**dataclasses.asdict(card), "default": card.name == DEFAULT_MODEL} for card in cards])
+        return
+    rows = []
+    for card in cards:
+        name = f"{card.name} (default)" if card.name == DEFAULT_MODEL else card.name
+        rows.append(
+            (name, card.hub_id or card.kind, ", ".join(card.labels), card.cutoff_text, card.licence, card.notes)
+        )
+    table("Models", ("name", "from", "labels", "trained up to", "licence", "notes"), rows)
+    note("A hub model needs its commit: tidegate score --model finbert@<40 hex digits>; a local folder works too")
