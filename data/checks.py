@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from data.quality import find_spikes
+from data.quality import WRONG_FACTOR, find_spikes
 from data.times import DAY_NS, WEEK_NS, format_duration
 
 F8 = np.ndarray[Any, np.dtype[np.float64]]
@@ -74,5 +74,6 @@ def spike_faults(open_ns: I8, prices: tuple[F8, F8, F8, F8]) -> Any:
     """Mask of bad ticks among sound bars, in the order given (see `data.quality.find_spikes`)."""
     order = np.argsort(open_ns, kind="stable")
     mask = np.zeros(len(open_ns), dtype=bool)
-    mask[order] = find_spikes(*(values[order] for values in prices))
+    opened, high, low, close = (values[order] for values in prices)
+    mask[order] = find_spikes(opened, high, low, close, factor=WRONG_FACTOR)
     return mask

@@ -85,7 +85,8 @@ class InputError(TidegateError):
         elif self.value is not None:
             subject = f"{self.value!r}: "
         what = self.what.rstrip(".")
-        remedy = f". {self.remedy.rstrip('.')}." if self.remedy else ""
+        stop = "" if what.endswith("?") else "."
+        remedy = f"{stop} {self.remedy.rstrip('.')}." if self.remedy else ""
         return f"{place}{subject}{what}{remedy}"
 
 

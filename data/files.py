@@ -96,7 +96,7 @@ def import_file(store: Store, kind: str, path: Path, options: ImportOptions, ing
     if done.known_differs:
         notes.append(
             f"{done.known_differs} rows were stored before with another known time; the stored one stays "
-            "(import under another --source to use a corrected lag)"
+            "(tidegate data --forget takes a series out, to import it anew)"
         )
     if done.revised:
         notes.append(

@@ -55,7 +55,7 @@ def metrics_of(sheet: Sheet, options: ImportOptions, ingested_ns: int) -> Batch:
                 },
             )
         )
-    what = "the value" if options.stamp == "published" else "the value of the interval that ends"
+    what = "the value of" if options.stamp == "published" else "the value of the interval that ends"
     say_known(sheet, what, event_ns, known_ns, quality)
     whole = pa.concat_tables(tables)
     one = len(named) == 1

@@ -12,10 +12,11 @@ from data.facts import fact_table
 from data.options import ImportOptions
 from data.sheet import Batch, Sheet
 from data.stamps import I8
-from data.times import format_duration, format_time
+from data.times import DAY_NS, format_time
 
 DEFAULT_SOURCE = "file"
 EARLY = "known before it happened"
+HIDDEN_DAYS = 5
 FUTURE = "dated after it was brought in"
 
 
@@ -42,6 +43,8 @@ def event_times(sheet: Sheet, options: ImportOptions) -> I8:
             key=sheet.find("time"),
             remedy="Say --stamp start --interval 1d: then a row counts from the end of its day",
         )
+    if stamp is None:
+        _refuse_hidden_dates(sheet, stamps.ns[sheet.good()])
     if stamp != "start":
         return stamps.ns
     interval_ns = options.duration("interval", sheet.where)
@@ -53,6 +56,21 @@ def event_times(sheet: Sheet, options: ImportOptions) -> I8:
             remedy="For daily rows say --interval 1d",
         )
     return stamps.ns + interval_ns
+
+
+def _refuse_hidden_dates(sheet: Sheet, ns: I8) -> None:
+    """Raise when all rows bear the same hour or two of it (summer time): dates in the dress of times."""
+    days, hours = np.unique(ns // DAY_NS), np.unique(ns % DAY_NS)
+    if len(days) < HIDDEN_DAYS or len(hours) > 2:
+        return
+    shown = " or ".join(format_time(int(hour))[11:] for hour in hours)
+    raise InputError(
+        f"all {len(ns)} times are {shown}: dates, it seems, and it could have happened at any time of the day",
+        where=sheet.where,
+        key=sheet.find("time"),
+        remedy="Say --stamp start --interval 1d to count a row from the end of its day, or --stamp published if the "
+        "hour is true",
+    )
 
 
 def known_times(sheet: Sheet, options: ImportOptions, event_ns: I8, *, lag_required: bool) -> tuple[I8, str]:
@@ -98,7 +116,7 @@ def say_known(sheet: Sheet, what: str, event_ns: I8, known_ns: I8, quality: str)
         return
     first = good[np.argmin(event_ns[good])]
     event, known = format_time(int(event_ns[first])), format_time(int(known_ns[first]))
-    sheet.notes.append(f"{what} of {event} is known at {known} ({quality})")
+    sheet.notes.append(f"{what} {event} is known at {known} ({quality})")
 
 
 def posts_of(sheet: Sheet, options: ImportOptions, ingested_ns: int) -> Batch:
@@ -124,7 +142,7 @@ def posts_of(sheet: Sheet, options: ImportOptions, ingested_ns: int) -> Batch:
     name = sheet.find("followers")
     followers = np.full(sheet.rows, np.nan) if name is None else sheet.floats(name)[0]
     good = sheet.good()
-    say_known(sheet, "the post", event_ns, known_ns, quality)
+    say_known(sheet, "the post of", event_ns, known_ns, quality)
     facts = fact_table(
         "posts",
         {
@@ -151,7 +169,6 @@ def scores_of(sheet: Sheet, options: ImportOptions, ingested_ns: int) -> Batch:
     InputError
         Model, revision, coin or lag not stated, columns missing, times that can't be told.
     """
-    where = sheet.where
     keys = sheet.texts("key") if sheet.need("key") else []
     score = sheet.floats(sheet.need("score"))[0]
     stated = {
@@ -175,15 +192,7 @@ def scores_of(sheet: Sheet, options: ImportOptions, ingested_ns: int) -> Batch:
             sheet.blame(~np.isnan(numbers[meaning]) & ~_within(numbers[meaning]), f"{meaning} outside 0 to 1")
     authors, sources = sheet.texts("author"), _sources(sheet, options)
     good = sheet.good()
-    say_known(
-        sheet,
-        f"the score of a post ({format_duration(options.duration('lag', where) or 0)} later)"
-        if options.lag
-        else "the score of a post",
-        event_ns,
-        known_ns,
-        quality,
-    )
+    say_known(sheet, "the score of the post of", event_ns, known_ns, quality)
     facts = fact_table(
         "sentiment",
         {

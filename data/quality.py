@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,10 @@ F8 = np.ndarray[Any, np.dtype[np.float64]]
 I8 = np.ndarray[Any, np.dtype[np.int64]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
-SPIKE_FACTOR = 1.5
+ODD_FACTOR = 1.5
+WRONG_FACTOR = 3.0
 SPIKE_RANGES = 20.0
+SOURCES_MAX = 12
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,9 @@ class CatalogRow:
     """One stored series as ``tidegate data`` lists it. Times are nanoseconds UTC.
 
     ``rows`` counts all stored rows, revisions included; ``late`` rows became known after a later event of the same
-    series was known; ``quarantined`` maps reason to count, ``quality`` maps quality to rows. A line with no rows stands
-    for bad rows that belong to no stored series; its ``name`` is where they came from.
+    series was known; ``bad_ticks`` are stored bars that look odd (see `find_spikes`); ``quarantined`` maps reason to
+    count, ``quality`` maps quality to rows. A line with no rows stands for bad rows that belong to no stored series;
+    its ``name`` is where they came from.
     """
 
     kind: str
@@ -60,19 +64,21 @@ class CatalogRow:
     quality: Mapping[str, int] = field(default_factory=dict)
 
 
-def find_gaps(event_ns: I8, step_ns: int) -> list[Gap]:
-    """Holes in an ascending series on a grid.
+def find_gaps(event_ns: I8, step_ns: int, slack: float = 0.0) -> list[Gap]:
+    """Holes in an ascending series.
 
     Parameters
     ----------
     event_ns : int64 array of shape (n,), ascending
     step_ns : int
         The grid's step.
+    slack : float
+        Share of a step by which a stamp may jitter without a hole (funding times are off by milliseconds).
     """
     steps = np.diff(event_ns)
     found = []
-    for at in np.flatnonzero(steps > step_ns):
-        missing = int(-(-steps[at] // step_ns)) - 1
+    for at in np.flatnonzero(steps > step_ns * (1 + slack)):
+        missing = max(round(int(steps[at]) / step_ns), 2) - 1
         found.append(Gap(int(event_ns[at]), int(event_ns[at + 1]), missing))
     return found
 
@@ -86,16 +92,18 @@ def usual_step(event_ns: I8) -> int:
     return int(values[np.argmax(counts)])
 
 
-def find_spikes(open: F8, high: F8, low: F8, close: F8) -> Mask:
-    """Bars with a price far off both neighbours' closes while those agree: a bad tick, not a move.
+def find_spikes(open: F8, high: F8, low: F8, close: F8, factor: float = ODD_FACTOR) -> Mask:
+    """Bars with a price far off both neighbours' closes while those agree: a bad tick rather than a move.
 
-    A bar is flagged when one of its prices lies a factor of 1.5 away from the neighbours' mid (geometric mean of the
+    A bar is flagged when one of its prices lies ``factor`` times away from the neighbours' mid (geometric mean of the
     close before and the close after), which is also 20 times the median bar range, while the two neighbours differ by
     less than a third of that. At either end the one neighbour there is counts, together with the bar's own close.
 
     Parameters
     ----------
     open, high, low, close : float64 arrays of shape (n,), positive, in time order
+    factor : float
+        1.5 finds what is odd (thin books do print such wicks: it is reported), 3 what is hardly true (quarantined).
 
     Returns
     -------
@@ -112,13 +120,15 @@ def find_spikes(open: F8, high: F8, low: F8, close: F8) -> Mask:
     bottom = middle - np.log(np.minimum(low, open))
     deviation = np.maximum(top, bottom)
     usual = float(np.median(np.log(high) - np.log(low)))
-    far = deviation > max(np.log(SPIKE_FACTOR), SPIKE_RANGES * usual)
+    far = deviation > max(np.log(factor), SPIKE_RANGES * usual)
     flagged: Mask = far & (np.abs(after - before) < deviation / 3)
     return flagged
 
 
 def catalog(store: Store) -> list[CatalogRow]:
     """What is stored, one row per series, kinds in the order of `data.facts.KINDS`.
+
+    News comes from hundreds of sources: beyond the largest `SOURCES_MAX` they share one line.
 
     Raises
     ------
@@ -147,6 +157,9 @@ def _catalog_kind(store: Store, kind: str) -> list[CatalogRow]:
         rows.append(_catalog_row(store, kind, line, bad.pop(series, {}), manifest.duplicates.get(series, {})))
     for series, reasons in bad.items():
         strays.setdefault(series.replace("|", " "), {}).update(reasons)
+    if kind == "posts" and len(rows) > SOURCES_MAX:
+        rows.sort(key=lambda row: (-row.rows, row.name))
+        rows = sorted(rows[:SOURCES_MAX], key=lambda row: row.name) + [_together(rows[SOURCES_MAX:])]
     rows += [CatalogRow(kind, name, "", quarantined=reasons) for name, reasons in sorted(strays.items())]
     return rows
 
@@ -164,7 +177,7 @@ def _catalog_row(
         where = {"source": [line["source"]], "name": [line["name"]], "coin": [line["coin"]]}
         events = np.unique(store.table(kind, where, columns=["event_ns"])["event_ns"].to_numpy())
         step_ns = usual_step(events)
-        gaps = find_gaps(events, step_ns) if step_ns else []
+        gaps = find_gaps(events, step_ns, slack=0.5) if step_ns else []
     return CatalogRow(
         kind=kind,
         name=series_name(kind, line),
@@ -183,6 +196,29 @@ def _catalog_row(
         bad_ticks=ticks,
         quarantined=dict(bad),
         quality={quality: count for quality, count in line["mix"].items() if count},
+    )
+
+
+def _together(rows: list[CatalogRow]) -> CatalogRow:
+    """One line for many small sources."""
+    quality: Counter[str] = Counter()
+    quarantined: Counter[str] = Counter()
+    for row in rows:
+        quality.update(row.quality)
+        quarantined.update(row.quarantined)
+    return CatalogRow(
+        kind=rows[0].kind,
+        name=f"{len(rows)} smaller sources",
+        source="",
+        first_ns=min(row.first_ns for row in rows),
+        last_ns=max(row.last_ns for row in rows),
+        rows=sum(row.rows for row in rows),
+        known_last_ns=max(row.known_last_ns for row in rows),
+        duplicates=sum(row.duplicates for row in rows),
+        revised=sum(row.revised for row in rows),
+        late=sum(row.late for row in rows),
+        quarantined=dict(quarantined),
+        quality=dict(quality),
     )
 
 

@@ -11,7 +11,7 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -303,21 +303,27 @@ def _records(path: Path, loaded: Any, records: str | None) -> list[Any]:
     if isinstance(loaded, list):
         return loaded
     if isinstance(loaded, dict):
-        lists = [key for key, value in loaded.items() if isinstance(value, list)]
-        key = records if records is not None else (lists[0] if len(lists) == 1 else None)
+        lists = dict(_lists(loaded))
+        key = records if records is not None else (next(iter(lists)) if len(lists) == 1 else None)
         if key in lists:
-            found: list[Any] = loaded[key]
-            return found
+            return lists[key]
         raise InputError(
             "can't tell where the rows are",
             where=path,
             key="--records",
             value=records,
-            remedy=f"Name the key that holds the list, for example --records {lists[0]}"
-            if lists
-            else "There is no list",
+            remedy=f"Name the list: --records {' or '.join(lists)}" if lists else "There is no list of rows in it",
         )
     raise InputError("neither a list nor an object", where=path)
+
+
+def _lists(loaded: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, list[Any]]]:
+    """Lists of rows inside an object, by their dotted names."""
+    for key, value in loaded.items():
+        if isinstance(value, list) and value and isinstance(value[0], (list, dict)):
+            yield prefix + key, value
+        elif isinstance(value, dict):
+            yield from _lists(value, f"{prefix}{key}.")
 
 
 def _flat(row: dict[str, Any], prefix: str = "") -> dict[str, Any]:

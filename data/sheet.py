@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -75,7 +76,7 @@ class Sheet:
                 f"several columns could be the {meaning}: {', '.join(found)}",
                 where=self.where,
                 key=meaning,
-                remedy=f"Choose one with --map {meaning}={found[0]}",
+                remedy=f"Choose one with --map {shlex.quote(f'{meaning}={found[0]}')}",
             )
         return found[0] if found else None
 

@@ -15,6 +15,7 @@ from data.append import Appended, write
 from data.bars import BarSeries, read_bars
 from data.errors import InputError
 from data.facts import IDENTITY, KINDS, SCHEMAS, columns, conform
+from data.forget import forget
 from data.layout import FILED_UNDER, ORDER, check_facts, total_order
 from data.manifest import Manifest, read_manifest, read_table
 
@@ -94,6 +95,26 @@ class Store:
             Rows newly quarantined.
         """
         return write(self.root, kind, None, rejects=rows, origin=origin).quarantined
+
+    def forget(self, kind: str, where: Mapping[str, str]) -> int:
+        """Take series out of the store, all revisions: for what was imported under a wrong lag, symbol or name.
+
+        Their quarantined rows, duplicate counts and remembered spans go as well; they come back with the next import or
+        fetch.
+
+        Parameters
+        ----------
+        where : mapping of column to value
+            All of them have to match, for example ``{"source": "coinmetrics", "name": "exchange_netflow"}``.
+
+        Returns
+        -------
+        int
+            Rows removed.
+        """
+        if not where:
+            raise InputError("what shall be forgotten?", where=self.root / kind, remedy="Name at least the source")
+        return forget(self.root, kind, where)
 
     def bars(
         self,
