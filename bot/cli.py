@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn, TextIO
 import typer
 from typer.core import TyperGroup
 
-from bot import verbs_facts, verbs_import, verbs_lists, verbs_machine, verbs_reports, verbs_runs
+from bot import verbs_facts, verbs_fetch, verbs_import, verbs_lists, verbs_machine, verbs_reports, verbs_runs
 from bot.terminal import CALL, note, say, show_crash, show_error
 from data.errors import TidegateError
 
@@ -99,7 +99,7 @@ def root(version: AskVersion = False, debug: AskDebug = False) -> None:
     """
 
 
-for topic in (verbs_machine, verbs_facts, verbs_import, verbs_runs, verbs_reports, verbs_lists):
+for topic in (verbs_machine, verbs_facts, verbs_fetch, verbs_import, verbs_runs, verbs_reports, verbs_lists):
     topic.register(app)
 
 
