@@ -66,7 +66,7 @@ def verbs(group: Any, *path: str) -> Iterator[tuple[str, ...]]:
             yield from verbs(command, *path, name)
 
 
-@pytest.mark.parametrize("path", verbs(typer.main.get_command(app)), ids=" ".join)
+@pytest.mark.parametrize("path", list(verbs(typer.main.get_command(app))), ids=" ".join)
 def test_every_verb_explains_itself(path: tuple[str, ...]) -> None:
     """Each verb has a help text of its own."""
     done = run(*path, "--help")
