@@ -155,3 +155,45 @@ def _placed(config: Config, error: InputError, section: str) -> InputError:
     elif where is None:
         where = config.place_of(key or "")
     return InputError(error.what, where=where, key=key, value=error.value, remedy=error.remedy)
+
+
+def resolve_run(config: Config, strategy: "Strategy", *, stress: bool = True) -> "RunSpec":
+    """All of a run in plain records.
+
+    Raises
+    ------
+    InputError or InputErrors
+        A limit, a fill value or the model is wrong.
+    """
+    from backtest.run import RunSpec
+    from signals.models import resolve
+
+    run = config.run
+    model = _named(config, lambda: resolve(run.model))
+    return RunSpec(
+        strategy=strategy,
+        symbols=run.symbols,
+        bar_ns=run.bar,
+        inside_ns=run.inside,
+        since_ns=run.since,
+        until_ns=run.until,
+        cash=float(run.cash),
+        market=run.market,
+        leverage=run.leverage,
+        size=run.size,
+        stake=0.0 if run.stake is None else float(run.stake),
+        fills=resolve_fills(config),
+        execution=resolve_execution(config),
+        limits=resolve_limits(config),
+        markets=resolve_markets(config),
+        tags=resolve_tags(config),
+        decision_delay_ns=run.decision_delay,
+        risk_bar_ns=run.risk_bar or run.bar,
+        resume_after_ns=run.resume_after,
+        decide_on=run.decide_on or strategy.decide_on,
+        every_ns=run.every or strategy.every_ns,
+        allow_revised=run.allow_revised,
+        model=model.name,
+        model_revision=model.pinned,
+        bar_source=None if is_synthetic(run.source) else run.source,
+    )

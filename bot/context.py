@@ -20,7 +20,8 @@ def sample_settings() -> dict[str, Any]:
     """Raw tables of a run on the embedded sample."""
     from data.sample import SYMBOLS
 
-    return {"run": {"symbols": list(SYMBOLS), "strategy": "mood-momentum", "bar": "1h", "source": SYNTHETIC}}
+    run = {"symbols": list(SYMBOLS), "strategy": "mood-momentum", "bar": "1h", "source": SYNTHETIC}
+    return {"run": {**run, "allow_revised": ["exchange_netflow", "stablecoin_supply"]}}
 
 
 def current_config(given: Path | None, settings: list[str] | None, *, sample: bool = False) -> Config:

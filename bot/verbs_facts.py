@@ -56,7 +56,7 @@ def catalog(on_sample: OnSample = False, var: VarFolder = VAR, as_json: AsJson =
 
 
 def _show_kind(kind: str, rows: "list[CatalogRow]") -> None:
-    from data.times import format_duration, format_time
+    from data.times import format_duration
 
     columns = (
         "name",
@@ -77,14 +77,20 @@ def _show_kind(kind: str, rows: "list[CatalogRow]") -> None:
         if not row.rows:
             lines.append((row.name, row.source, "", "", 0, "", "", "", "", _counts(row.quarantined), "", ""))
             continue
-        gaps = f"{row.gaps} ({row.missing} missing, largest {format_duration(row.largest_gap_ns)})" if row.gaps else "0"
+        gaps = f"{row.gaps}, to {format_duration(row.largest_gap_ns)}" if row.gaps else "0"
         bad = _counts({**row.quarantined, **({"bad tick": row.bad_ticks} if row.bad_ticks else {})})
         quality = " ".join(f"{name} {count / row.rows:.0%}" for name, count in row.quality.items())
-        span = (format_time(row.first_ns), format_time(row.last_ns))
+        span = (_minute(row.first_ns), _minute(row.last_ns))
         counts = (f"{row.rows:,}", gaps, row.duplicates, row.revised, row.late)
-        lines.append((row.name, row.source, *span, *counts, bad, quality, format_time(row.known_last_ns)))
+        lines.append((row.name, row.source, *span, *counts, bad, quality, _minute(row.known_last_ns)))
     table(kind, columns, lines, right=("rows", "twice", "revised", "late"))
     say()
+
+
+def _minute(instant_ns: int) -> str:
+    from data.times import MINUTE_NS, floor_time, format_time
+
+    return format_time(floor_time(instant_ns, MINUTE_NS))
 
 
 def _counts(reasons: Mapping[str, int]) -> str:
