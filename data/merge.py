@@ -80,7 +80,7 @@ def merge(kind: str, incoming: pa.Table, stored: pa.Table) -> Merged:
         old_payload = stored["payload"].to_numpy()[position]
         same = plain & (incoming["payload"].to_numpy() == old_payload)
         differs = int((same & (incoming["known_ns"].to_numpy() != stored["known_ns"].to_numpy()[position])).sum())
-        merged = _resolve_rest(incoming, stored, keys, old_keys, new, same, differs)
+    merged = _resolve_rest(incoming, stored, keys, old_keys, new, same, differs)
     return replace(merged, repeated=again)
 
 
