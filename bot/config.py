@@ -20,6 +20,7 @@ from data.errors import InputError, raise_all
 
 DEFAULT_FILE = "tidegate.toml"
 SAMPLE = "the embedded sample"
+SYNTHETIC = "synthetic"
 
 
 class Config(Section):
@@ -60,6 +61,11 @@ class Config(Section):
     def place_of(self, dotted: str) -> str:
         """Where a key was given, for messages: the file, or `--set`."""
         return Places(self.where, self.overridden).of(dotted)
+
+    @property
+    def on_sample(self) -> bool:
+        """True when the run reads the embedded sample: its bars come from a synthetic source."""
+        return (self.run.source or "").startswith(SYNTHETIC)
 
     @property
     def quote(self) -> str:

@@ -12,6 +12,7 @@ from data.times import MILLISECOND_NS
 
 if TYPE_CHECKING:
     from backtest.costs import FillModel
+    from backtest.run import RunSpec
     from risk.limits import Limits, MarketSpec
     from risk.policy import Execution
     from strategies.base import Strategy
@@ -157,7 +158,7 @@ def _placed(config: Config, error: InputError, section: str) -> InputError:
     return InputError(error.what, where=where, key=key, value=error.value, remedy=error.remedy)
 
 
-def resolve_run(config: Config, strategy: "Strategy", *, stress: bool = True) -> "RunSpec":
+def resolve_run(config: Config, strategy: "Strategy") -> "RunSpec":
     """All of a run in plain records.
 
     Raises
@@ -195,5 +196,5 @@ def resolve_run(config: Config, strategy: "Strategy", *, stress: bool = True) ->
         allow_revised=run.allow_revised,
         model=model.name,
         model_revision=model.pinned,
-        bar_source=None if is_synthetic(run.source) else run.source,
+        bar_source=None if config.on_sample else run.source,
     )

@@ -7,13 +7,11 @@ used when there is no configuration, and when `run.source` names a synthetic sou
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bot.config import Config, find_config, load_config
+from bot.config import SYNTHETIC, Config, find_config, load_config
 from data.errors import InputError
 
 if TYPE_CHECKING:
     from data.store import Store
-
-SYNTHETIC = "synthetic"
 
 
 def sample_settings() -> dict[str, Any]:
@@ -39,14 +37,9 @@ def current_config(given: Path | None, settings: list[str] | None, *, sample: bo
     return load_config(file, settings or (), base=sample_settings() if file is None else None)
 
 
-def is_sample(config: Config) -> bool:
-    """True when a run reads the embedded sample."""
-    return (config.run.source or "").startswith(SYNTHETIC)
-
-
 def store_of(config: Config, var: Path) -> "Store":
     """The store a configuration's facts lie in."""
-    return sample_store(var) if is_sample(config) else open_store(var)
+    return sample_store(var) if config.on_sample else open_store(var)
 
 
 def open_store(var: Path) -> "Store":

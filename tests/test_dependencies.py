@@ -35,7 +35,7 @@ def imported() -> dict[str, str]:
                 names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
                 if isinstance(node, ast.ImportFrom) and node.module:
                     names = [node.module]
-                if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+                if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "find_spec")):
                     names = re.findall(r"'(\w+)", ast.unparse(node))
                 for name in names:
                     top = name.partition(".")[0]
