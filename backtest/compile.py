@@ -1,0 +1,161 @@
+"""Strategies as machine code: compiled functions behind a pointer (the default), inlined loops (sweeps), and a Python hook.
+
+A compiled strategy answers `ask(values, states, held, params) -> weights, status`. The status is there because an exception in
+a raw pointer would come back as a weight of 0.0, and sell. The loop is compiled once for all strategies and kept on disk; a
+strategy's own few lines are compiled in each process, and no address is ever stored.
+"""
+
+import types as pytypes
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from risk.memory import Ref, f8_at, put_f8, u1_at
+from signals.jit import kernel
+from strategies.base import Strategy
+
+Native = Callable[..., Any]
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _call(typingctx: Any, address: Any, rows: Any, count: Any, params: Any, out: Any) -> Any:
+    """Call the C function int64(rows, count, params, out) at `address`."""
+    signature = types.int64(types.int64, types.int64, types.int64, types.int64, types.int64)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        word = ir.IntType(64)
+        shape = ir.FunctionType(word, [word] * 4)
+        return builder.call(builder.inttoptr(args[0], shape.as_pointer()), args[1:])
+
+    return signature, codegen
+
+
+@kernel
+def ask(tape: Ref, j: int) -> int:
+    """Let the strategy of `tape` weigh the symbols of decision `j` that are known; returns its status.
+
+    When every symbol is known the function sees the values where they lie; else the known ones are moved together first, so
+    that a symbol nobody knows about is not in the strategy's world at all. Weights of the others stay NaN.
+    """
+    count = tape.symbols
+    width = tape.width
+    states = tape.states + j * count
+    known = 0
+    for k in range(count):
+        if u1_at(states, k) == 0:
+            known += 1
+    if known == 0:
+        return 0
+    rows = tape.rows + j * count * width * 8
+    weights = tape.weights + j * count * 8
+    if known == count:
+        return _call(tape.strategy, rows, count, tape.params, weights)
+    place = 0
+    for k in range(count):
+        if u1_at(states, k) == 0:
+            for s in range(width):
+                put_f8(tape.scratch, place * width + s, f8_at(rows, k * width + s))
+            place += 1
+    answers = tape.scratch + count * width * 8
+    status = _call(tape.strategy, tape.scratch, known, tape.params, answers)
+    place = 0
+    for k in range(count):
+        if u1_at(states, k) == 0:
+            put_f8(weights, k, f8_at(answers, place))
+            place += 1
+    return status
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _records(typingctx: Any, address: Any, like: Any) -> Any:
+    """The pointer to records of `like`'s type at an address."""
+    pointer = types.CPointer(like.dtype)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], context.get_value_type(pointer))
+
+    return pointer(types.int64, like), codegen
+
+
+def entry_point(strategy: Strategy) -> Native:
+    """The strategy's function as plain Python over addresses: (rows, count, params, out) -> status.
+
+    Status 1: it raised. Status 2: a weight that is no number; in `allocate` NaN says HOLD and is let through.
+    """
+    rule = numba.njit(error_model="python")(strategy.function)
+    row_like = np.zeros(1, strategy.row_dtype)
+    param_like = np.zeros(1, strategy.param_dtype)
+    weight_like = np.zeros(1)
+
+    def weigh(rows_at: int, count: int, params_at: int, out_at: int) -> int:
+        rows = numba.carray(_records(rows_at, row_like), (count,))
+        given = numba.carray(_records(params_at, param_like), (1,))
+        weights = numba.carray(_records(out_at, weight_like), (count,))
+        status = 0
+        try:
+            for k in range(count):
+                weight = rule(rows[k], given[0])
+                weights[k] = weight
+                if not np.isfinite(weight):
+                    status = 2
+        except Exception:
+            return 1
+        return status
+
+    def allocate(rows_at: int, count: int, params_at: int, out_at: int) -> int:
+        rows = numba.carray(_records(rows_at, row_like), (count,))
+        given = numba.carray(_records(params_at, param_like), (1,))
+        weights = numba.carray(_records(out_at, weight_like), (count,))
+        status = 0
+        try:
+            answer = rule(rows, given[0])
+            for k in range(count):
+                weights[k] = answer[k]
+                if np.isinf(answer[k]):
+                    status = 2
+        except Exception:
+            return 1
+        return status
+
+    return weigh if strategy.form == "weigh" else allocate
+
+
+_SIGNATURE = types.int64(types.int64, types.int64, types.int64, types.int64)
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A strategy's machine code. `address` is good while this object lives, in this process only."""
+
+    address: int
+    code: Any
+
+
+def compile_pointer(strategy: Strategy) -> Compiled:
+    """Compile a strategy's function to a pointer; raises what numba raises when it can't be compiled."""
+    code = numba.cfunc(_SIGNATURE, error_model="python")(entry_point(strategy))
+    return Compiled(address=code.address, code=code)
+
+
+def clone(function: Native, **replaced: Any) -> Native:
+    """The same kernel source compiled anew with some of its globals replaced: one law, another callee."""
+    source = function.py_func  # type: ignore[attr-defined]
+    twin = pytypes.FunctionType(source.__code__, {**source.__globals__, **replaced}, source.__name__)
+    return numba.njit(error_model="numpy", fastmath=False)(twin)  # type: ignore[no-any-return]
+
+
+def inlined_ask(strategy: Strategy) -> Native:
+    """`ask` with the strategy's own function in the place of the call through a pointer."""
+    direct = numba.njit(error_model="python")(entry_point(strategy))
+
+    @numba.njit(inline="always")  # type: ignore[untyped-decorator]
+    def call(address: int, rows: int, count: int, params: int, out: int) -> int:
+        return direct(rows, count, params, out)  # type: ignore[no-any-return]
+
+    return clone(ask, _call=call)

@@ -1,0 +1,181 @@
+"""The compiled loop: every event of a run, ordered by time, through the kernels that the live engine calls one by one.
+
+Order within one bar row: funding due at its open, the open, decisions inside it, funding inside it, its inside, its close, the
+decision at its close. `ask` is the only thing that differs between the forms of a strategy: here a call through a
+pointer; `backtest.compile` builds the same loop with the strategy's own function in its place.
+"""
+
+import numpy as np
+
+from backtest.compile import ask
+from backtest.venue import on_inside, on_open
+from risk.desk import logs_are_full, on_close
+from risk.execution import decide
+from risk.ladder import after_fill
+from risk.ledger import apply_funding
+from risk.memory import Ref, account_of, book_of, f8_at, i8_at, policy_of, put_f8, put_i8, u1_at
+from risk.orders import note
+from risk.records import EV_FUNDING, FLATTEN, Array
+from risk.sizing import held_weight
+from signals.jit import kernel
+
+FINISHED, LOGS_FULL = 0, 1
+
+# What happens: n bar rows, d decisions, f fundings, M symbols, S signals; addresses of C-contiguous arrays, and sizes. The
+# second half is what is written down: weights of each decision, and the account at the close of each of b decision bars.
+TAPE = np.dtype([
+    ("open_ns", "i8"), ("close_ns", "i8"),  # i8[n]
+    ("open", "i8"), ("high", "i8"), ("low", "i8"), ("close", "i8"), ("volume", "i8"),  # f8[n, M], NaN: no bar
+    ("decides", "i8"), ("risk_bar", "i8"),  # u1[n]: a decision bar, a risk bar ends here
+    ("decide_ns", "i8"), ("rows", "i8"), ("states", "i8"),  # i8[d], f8[d, M, S + 1] (last: weight held), u1[d, M]
+    ("funding_ns", "i8"), ("funding_symbol", "i8"), ("funding_rate", "i8"),  # i8[f], i8[f], f8[f]
+    ("weights", "i8"), ("equity", "i8"), ("cash", "i8"), ("gross", "i8"), ("net", "i8"), ("level", "i8"), ("held", "i8"),
+    ("scratch", "i8"), ("params", "i8"), ("strategy", "i8"),
+    ("symbols", "i8"), ("width", "i8"), ("n", "i8"), ("d", "i8"), ("f", "i8"),
+    ("row", "i8"), ("decision", "i8"), ("funding", "i8"), ("out", "i8"),  # where the loop stands
+])  # fmt: skip
+
+
+@kernel
+def _fund(desk: Ref, tape: Ref, until: int) -> None:
+    """Pay the fundings due up to and at `until`, at the last mark of each symbol."""
+    while tape.funding < tape.f and i8_at(tape.funding_ns, tape.funding) <= until:
+        k = i8_at(tape.funding_symbol, tape.funding)
+        ns = i8_at(tape.funding_ns, tape.funding)
+        rate = f8_at(tape.funding_rate, tape.funding)
+        mark = book_of(desk, k).last
+        paid = apply_funding(desk, ns, k, rate, mark)
+        if paid != 0.0:
+            note(desk, ns, EV_FUNDING, 0, k, -1, rate, paid, book_of(desk, k).qty, mark)
+            after_fill(desk, ns, k)
+        tape.funding += 1
+
+
+@kernel
+def record_close(desk: Ref, tape: Ref) -> None:
+    """Write down the account at a decision bar's close."""
+    account = account_of(desk)
+    b = tape.out
+    put_f8(tape.equity, b, account.equity)
+    put_f8(tape.cash, b, account.cash)
+    put_f8(tape.gross, b, account.gross)
+    put_f8(tape.net, b, account.net)
+    put_i8(tape.level, b, account.level)
+    for k in range(desk.symbols):
+        put_f8(tape.held, b * desk.symbols + k, book_of(desk, k).qty)
+    tape.out = b + 1
+
+
+@kernel
+def prepare(desk: Ref, tape: Ref) -> None:
+    """Write the weight held now into the last place of each symbol's values of the decision that comes."""
+    base = tape.decision * tape.symbols * tape.width + tape.width - 1
+    for k in range(desk.symbols):
+        put_f8(tape.rows, base + k * tape.width, held_weight(desk, k))
+
+
+@kernel
+def _decision(desk: Ref, tape: Ref) -> None:
+    j = tape.decision
+    tape.decision = j + 1
+    if account_of(desk).level >= FLATTEN:
+        return
+    tape.decision = j
+    prepare(desk, tape)
+    status = ask(tape, j)
+    tape.decision = j + 1
+    symbols = tape.symbols
+    decide(desk, i8_at(tape.decide_ns, j), tape.weights + j * symbols * 8, tape.states + j * symbols, status)
+
+
+@kernel
+def open_row(desk: Ref, tape: Ref) -> None:
+    """The first half of a row: funding at its open, and its open."""
+    i = tape.row
+    begins = i8_at(tape.open_ns, i)
+    account = account_of(desk)
+    account.row = tape.out
+    perp = policy_of(desk).perp != 0
+    if perp:
+        _fund(desk, tape, begins)
+    if account.n_orders > 0 or perp:
+        skip = i * tape.symbols * 8
+        on_open(desk, begins, tape.open + skip, tape.volume + skip)
+
+
+@kernel
+def close_row(desk: Ref, tape: Ref) -> None:
+    """The second half of a row: funding inside it, its inside, its close."""
+    i = tape.row
+    ends = i8_at(tape.close_ns, i)
+    skip = i * tape.symbols * 8
+    perp = policy_of(desk).perp != 0
+    high, low, close, volume = tape.high + skip, tape.low + skip, tape.close + skip, tape.volume + skip
+    if perp:
+        _fund(desk, tape, ends - 1)
+    if account_of(desk).n_orders > 0 or perp:
+        on_inside(desk, ends, tape.open + skip, high, low, volume)
+    decides = u1_at(tape.decides, i) != 0
+    on_close(desk, ends, high, low, close, volume, decides, u1_at(tape.risk_bar, i) != 0)
+    if decides:
+        record_close(desk, tape)
+    tape.row = i + 1
+
+
+@kernel
+def loop(desk: Ref, tape: Ref, stop: int) -> int:
+    """Run rows from tape.row up to `stop`; LOGS_FULL asks to be called again with larger logs. All state is in the records."""
+    while tape.row < stop:
+        if logs_are_full(desk):
+            return LOGS_FULL
+        open_row(desk, tape)
+        ends = i8_at(tape.close_ns, tape.row)
+        while tape.decision < tape.d and i8_at(tape.decide_ns, tape.decision) < ends:
+            _decision(desk, tape)
+        close_row(desk, tape)
+        while tape.decision < tape.d and i8_at(tape.decide_ns, tape.decision) <= ends:
+            _decision(desk, tape)
+    return FINISHED
+
+
+class Tape:
+    """The arrays of a run and `ref`, the TAPE record by which the loop reaches them; made once, rewound for each run."""
+
+    def __init__(
+        self, *, open_ns: Array, close_ns: Array, prices: tuple[Array, Array, Array, Array, Array], decides: Array,
+        risk_bar: Array, decide_ns: Array, rows: Array, states: Array, funding: tuple[Array, Array, Array], params: Array,
+    ) -> None:  # fmt: skip
+        n, symbols = prices[0].shape
+        d, _, width = rows.shape
+        bars = int(decides.sum())
+        names = ("open", "high", "low", "close", "volume")
+        self.arrays: dict[str, Array] = {
+            "open_ns": open_ns, "close_ns": close_ns, **dict(zip(names, prices, strict=True)), "decides": decides,
+            "risk_bar": risk_bar, "decide_ns": decide_ns, "rows": rows, "states": states, "funding_ns": funding[0],
+            "funding_symbol": funding[1], "funding_rate": funding[2], "params": params,
+            "weights": np.full((d, symbols), np.nan), "equity": np.zeros(bars), "cash": np.zeros(bars),
+            "gross": np.zeros(bars), "net": np.zeros(bars), "level": np.zeros(bars, np.int64),
+            "held": np.zeros((bars, symbols)), "scratch": np.zeros(symbols * (width + 1)),
+        }  # fmt: skip
+        self._header = np.zeros(1, TAPE)
+        for name, array in self.arrays.items():
+            assert array.flags.c_contiguous, name
+            self._header[name] = array.ctypes.data
+        sizes = {"symbols": symbols, "width": width, "n": n, "d": d, "f": len(funding[0])}
+        for name, size in sizes.items():
+            self._header[name] = size
+
+    def start(self, strategy: int) -> None:
+        """Rewind, and let the strategy at this address decide."""
+        for name in ("row", "decision", "funding", "out"):
+            self._header[name] = 0
+        self._header["strategy"] = strategy
+        self.arrays["weights"].fill(np.nan)
+
+    @property
+    def ref(self) -> Ref:
+        """What the loop is handed."""
+        return self._header[0]
+
+    def __getitem__(self, name: str) -> Array:
+        return self.arrays[name]

@@ -1,0 +1,1 @@
+"""The law that stands between a wish and an order: ledger, limits, sizing, execution, gate, ladder."""

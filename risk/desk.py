@@ -1,0 +1,177 @@
+"""The desk: one wallet's whole state, how it is laid out, and what a bar's close does to it."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from risk.execution import plan, tend
+from risk.gate import INTENTS
+from risk.ladder import expire, mark
+from risk.ledger import value
+from risk.limits import Limits, MarketSpec
+from risk.memory import HEADER, Ref, account_of, book_of, entry_points, f8_at, policy_of
+from risk.novelty import watch
+from risk.records import ACCOUNT, BOOK, CAUSES, EVENT, FILL, LATCH, LIMITS, MARKETS, ORDER, Array  # fmt: skip
+from signals.jit import inner as kernel
+
+LONG_AGO = -(2**62)
+LOGS = ("fills", "events", "done")
+
+
+LOG_SLACK = 64
+LOG_PER_PLACE = 8  # log records that one bar row may add at the most, for each place of a working order
+
+
+def orders_room(symbols: int) -> int:
+    """Working orders a desk of so many symbols has places for."""
+    return 8 * symbols + 96
+
+
+class Desk:
+    """One wallet's state: the arrays, and `ref`, the header record by which kernels reach them.
+
+    account ACCOUNT[1], books BOOK[M], orders ORDER[K] (working, the first account.n_orders in order of id), limits LIMITS[1],
+    markets MARKETS[M], policy POLICY[1], latches LATCH[CAUSES], tag_shares f8[T] (caps as shares of equity), rate
+    i8[orders_per_hour] and repeats i8[M, 2, repeat_orders] (times of the last orders), intents i8[64], and the logs fills FILL[n],
+    events EVENT[n], done ORDER[n] (ended orders).
+    """
+
+    def __init__(self, **arrays: Array) -> None:
+        self.arrays = arrays
+        self._header = np.zeros(1, HEADER)
+        self._point()
+
+    def _point(self) -> None:
+        for name, array in self.arrays.items():
+            self._header[name] = array.ctypes.data
+        for name, code in entry_points().items():
+            self._header[name] = code.address
+        self._header["symbols"] = len(self.arrays["books"])
+        self._header["places"] = len(self.arrays["orders"])
+        self._header["rate_places"] = len(self.arrays["rate"])
+        self._header["log_places"] = min(len(self.arrays[log]) for log in LOGS)
+
+    @property
+    def ref(self) -> Ref:
+        """What kernels are handed."""
+        return self._header[0]
+
+    @property
+    def account(self) -> Ref:
+        """The ACCOUNT record."""
+        return self.arrays["account"][0]
+
+    @property
+    def books(self) -> Array:
+        """BOOK[M]."""
+        return self.arrays["books"]
+
+    @property
+    def working(self) -> Array:
+        """Working orders, ORDER[n]."""
+        return self.arrays["orders"][: int(self.account["n_orders"])]
+
+    @property
+    def fills(self) -> Array:
+        """Fills so far, FILL[n]."""
+        return self.arrays["fills"][: int(self.account["n_fills"])]
+
+    @property
+    def events(self) -> Array:
+        """Events so far, EVENT[n]."""
+        return self.arrays["events"][: int(self.account["n_events"])]
+
+    @property
+    def done(self) -> Array:
+        """Ended orders so far, ORDER[n]."""
+        return self.arrays["done"][: int(self.account["n_done"])]
+
+    def grow_logs(self) -> None:
+        """Double the logs; never called while a kernel runs."""
+        for name in LOGS:
+            log = self.arrays[name]
+            bigger = np.zeros(2 * len(log), log.dtype)
+            bigger[: len(log)] = log
+            self.arrays[name] = bigger
+        self._point()
+
+    def copy(self) -> "Desk":
+        """A snapshot that shares nothing with this one."""
+        return Desk(**{name: array.copy() for name, array in self.arrays.items()})
+
+
+def make_desk(
+    *, symbols: Sequence[str], cash: float, limits: Limits, markets: Mapping[str, MarketSpec], tags: Mapping[str, str],
+    policy: Array, log: int = 4096,
+) -> Desk:  # fmt: skip
+    """A fresh desk with `cash` of allocation and no position.
+
+    symbols gives the order of books; tags maps a symbol to its tag; policy is a POLICY[1] record; log the first size of the
+    logs in records.
+    """
+    count = len(symbols)
+    names = sorted({tags[symbol] for symbol in symbols if symbol in tags})
+    account = np.zeros(1, ACCOUNT)
+    for field in ("cash", "equity", "units", "day_mark"):
+        account[field] = cash
+    account["high"] = 1.0
+    account["day_end_ns"] = LONG_AGO
+    account["next_id"] = 1
+    books = np.zeros(count, BOOK)
+    books["target"] = np.nan
+    rows = np.zeros(count, MARKETS)
+    for k, symbol in enumerate(symbols):
+        rows[k] = markets[symbol].record(names.index(tags[symbol]) if symbol in tags else -1)
+    places = orders_room(count)
+    size = max(log, 2 * (LOG_PER_PLACE * places + LOG_SLACK))
+    bounds = np.zeros(1, LIMITS)
+    bounds[0] = limits.record()
+    return Desk(
+        account=account, books=books, orders=np.zeros(places, ORDER), limits=bounds, markets=rows, policy=policy.copy(),
+        latches=np.zeros(CAUSES, LATCH),
+        tag_shares=np.array([limits.tag_share.get(name, np.inf) for name in names] or [np.inf]),
+        rate=np.full(limits.orders_per_hour, LONG_AGO, np.int64),
+        repeats=np.full((count, 2, limits.repeat_orders), LONG_AGO, np.int64),
+        intents=np.zeros(INTENTS, np.int64),
+        fills=np.zeros(size, FILL), events=np.zeros(size, EVENT), done=np.zeros(size, ORDER),
+    )  # fmt: skip
+
+
+@kernel
+def logs_are_full(desk: Ref) -> bool:
+    """True when one more bar row might not fit into the logs."""
+    account = account_of(desk)
+    most = max(account.n_fills, account.n_events, account.n_done)
+    return most + LOG_PER_PLACE * desk.places + LOG_SLACK > desk.log_places
+
+
+@kernel
+def on_close(
+    desk: Ref, ns: int, high: int, low: int, close: int, volume: int, decides: bool, risk_bar: bool
+) -> None:
+    """The close of bars that end at `ns`, addresses of f8[M], NaN where a symbol has none: marks, time-outs, trailing, ladder.
+
+    decides: a decision bar ends here (novelty looks at those); risk_bar: the ladder moves here.
+    """
+    account = account_of(desk)
+    account.now_ns = ns
+    for k in range(desk.symbols):
+        price = f8_at(close, k)
+        if price > 0.0:
+            book = book_of(desk, k)
+            book.last = price
+            book.last_ns = ns
+    if account.level != 0:
+        expire(desk, ns)
+    if decides:
+        for k in range(desk.symbols):
+            if f8_at(close, k) > 0.0:
+                watch(desk, ns, k, f8_at(close, k), f8_at(volume, k))
+    if account.n_orders > 0 or policy_of(desk).guarded != 0:
+        tend(desk, ns, high, low, close)
+    if risk_bar:
+        mark(desk, ns)
+    else:
+        value(desk)
+    if account.planning != 0:
+        plan(desk, ns)

@@ -1,0 +1,167 @@
+"""From target weights to quantities that fit: blocked symbols, caps pro rata, rebalance band, lot grid, settled cash.
+
+A weight is a share of equity, or of a fixed stake (quote), or of a fixed quantity, as the run's policy says. Trimming happens
+here, before the gate, so that a refusal is rare and worth an alarm (law 7).
+"""
+
+import numpy as np
+
+from risk.gate import exposure, quote_cost
+from risk.ledger import is_flat
+from risk.memory import Ref, account_of, book_of, f8_at, limits_of, market_of, policy_of, u1_at
+from risk.records import BY_EQUITY, BY_NOTIONAL, ENTRY, STALE_EXIT
+from signals.jit import inner as kernel
+
+
+@kernel
+def unit(desk: Ref, k: int) -> float:
+    """Quote that a weight of 1 stands for in symbol `k`."""
+    policy = policy_of(desk)
+    if policy.sizing == BY_EQUITY:
+        return account_of(desk).equity
+    if policy.sizing == BY_NOTIONAL:
+        return policy.stake
+    return policy.stake * book_of(desk, k).last
+
+
+@kernel
+def held_weight(desk: Ref, k: int) -> float:
+    """Weight held now in symbol `k`, signed; dust counts as nothing."""
+    book = book_of(desk, k)
+    if book.qty == 0.0:
+        return 0.0
+    base = unit(desk, k)
+    if is_flat(desk, k) or not base > 0.0:
+        return 0.0
+    return book.qty * book.last / base
+
+
+@kernel
+def on_lots(qty: float, lot: float) -> float:
+    """`qty` >= 0 down to the lot grid."""
+    return np.floor(qty / lot + 1e-9) * lot
+
+
+@kernel
+def fit(desk: Ref, k: int, side: int, qty: float, price: float) -> float:
+    """The largest quantity up to `qty` that every cap of the gate allows at worst price `price`, on the lot grid; or 0."""
+    account = account_of(desk)
+    limits = limits_of(desk)
+    market = market_of(desk, k)
+    policy = policy_of(desk)
+    position, gross, net, tagged = exposure(desk, k)
+    room = min(limits.order_notional, limits.position_notional - position, limits.gross_notional - gross)
+    room = min(room, limits.net_notional - side * net, limits.gross_leverage * account.equity - gross)
+    room = min(room, limits.asset_share * account.equity - position, limits.turnover_per_day - account.turnover_day)
+    if market.tag >= 0:
+        room = min(room, f8_at(desk.tag_shares, market.tag) * account.equity - tagged)
+    if policy.taker > 0.0:
+        room = min(room, (limits.fees_per_day - account.fees_day) / policy.taker)
+    each = 1.0 / policy.leverage + policy.taker if policy.perp != 0 else quote_cost(desk)
+    room = min(room, (account.cash - account.reserved) / each)
+    if not room > 0.0:
+        return 0.0
+    fitted = on_lots(min(qty, room / price, market.max_quantity), market.lot)
+    if fitted * price < market.min_notional:
+        return 0.0
+    return fitted
+
+
+@kernel
+def _wish(desk: Ref, k: int, weight: float) -> float:
+    """The weight that may be aimed for: no short where none is declared, no re-entry while a protective exit blocks."""
+    book = book_of(desk, k)
+    if weight < 0.0 and policy_of(desk).short == 0:
+        account_of(desk).clipped += 1
+        weight = 0.0
+    if book.blocked != 0.0:
+        if weight == 0.0 or weight * book.blocked < 0.0:
+            book.blocked = 0.0
+        else:
+            return 0.0
+    return weight
+
+
+@kernel
+def _stale(desk: Ref, now: int, k: int) -> bool:
+    """True when the strategy declared to leave after so long of not knowing, and that time is over (law 11)."""
+    policy = policy_of(desk)
+    book = book_of(desk, k)
+    if book.unsure_ns == 0:
+        book.unsure_ns = now
+    return policy.stale_exit_ns > 0 and now - book.unsure_ns >= policy.stale_exit_ns and not is_flat(desk, k)
+
+
+@kernel
+def quiet(desk: Ref, weights: int, states: int) -> bool:
+    """True when this decision asks for nothing: every symbol holds what it should. The common case, so it stands first."""
+    if account_of(desk).n_orders > 0:
+        return False
+    policy = policy_of(desk)
+    for k in range(desk.symbols):
+        book = book_of(desk, k)
+        if u1_at(states, k) != 0:
+            if policy.stale_exit_ns > 0:
+                return False
+            continue
+        if book.unsure_ns != 0 or book.blocked != 0.0:
+            return False
+        weight = f8_at(weights, k)
+        if np.isnan(weight):
+            continue
+        if book.qty == 0.0:
+            if weight != 0.0:
+                return False
+        elif weight == 0.0:
+            if not is_flat(desk, k):
+                return False
+        elif not abs(weight * unit(desk, k) - book.qty * book.last) < policy.band * unit(desk, k):
+            return False
+    return True
+
+
+@kernel
+def targets(desk: Ref, now: int, weights: int, states: int) -> None:
+    """Write each symbol's wanted quantity to `book.target` (NaN: leave it be).
+
+    weights: address of f8[M]; states: address of u1[M], nonzero where a signal isn't known, so that the symbol is held.
+    """
+    account = account_of(desk)
+    limits = limits_of(desk)
+    policy = policy_of(desk)
+    asked = 0.0
+    kept = 0.0
+    for k in range(desk.symbols):
+        book = book_of(desk, k)
+        book.target = np.nan
+        book.purpose = ENTRY
+        if u1_at(states, k) == 0 and np.isnan(f8_at(weights, k)):
+            kept += abs(book.qty) * book.last  # allocate said HOLD
+            continue
+        if u1_at(states, k) != 0:
+            kept += abs(book.qty) * book.last
+            if _stale(desk, now, k):
+                book.target = 0.0
+                book.purpose = STALE_EXIT
+            continue
+        book.unsure_ns = 0
+        wish = _wish(desk, k, f8_at(weights, k))
+        cap = limits.asset_share * account.equity
+        notional = min(max(wish * unit(desk, k), -cap), cap)
+        book.target = notional
+        asked += abs(notional)
+    room = max(limits.gross_leverage * account.equity - kept, 0.0)
+    scale = room / asked if asked > room else 1.0
+    for k in range(desk.symbols):
+        book = book_of(desk, k)
+        if u1_at(states, k) != 0 or np.isnan(book.target):
+            continue
+        notional = book.target * scale
+        base = unit(desk, k)
+        if is_flat(desk, k):
+            if abs(notional) < policy.min_weight * base:
+                notional = 0.0
+        elif notional * book.qty > 0.0 and abs(notional - book.qty * book.last) < policy.band * base:
+            book.target = np.nan
+            continue
+        book.target = notional / book.last
