@@ -13,7 +13,16 @@ from typing import Annotated, Any, NoReturn, TextIO
 import typer
 from typer.core import TyperGroup
 
-from bot import verbs_facts, verbs_fetch, verbs_import, verbs_lists, verbs_machine, verbs_reports, verbs_runs
+from bot import (
+    verbs_facts,
+    verbs_fetch,
+    verbs_import,
+    verbs_lists,
+    verbs_machine,
+    verbs_reports,
+    verbs_runs,
+    verbs_score,
+)
 from bot.terminal import CALL, note, say, show_crash, show_error
 from data.errors import TidegateError
 
@@ -99,7 +108,10 @@ def root(version: AskVersion = False, debug: AskDebug = False) -> None:
     """
 
 
-for topic in (verbs_machine, verbs_facts, verbs_fetch, verbs_import, verbs_runs, verbs_reports, verbs_lists):
+TOPICS = (
+    verbs_machine, verbs_facts, verbs_fetch, verbs_import, verbs_score, verbs_runs, verbs_reports, verbs_lists,
+)  # fmt: skip
+for topic in TOPICS:
     topic.register(app)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bot.config import SYNTHETIC, Config, find_config, load_config
+from bot.terminal import note
 from data.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,3 +55,18 @@ def sample_store(var: Path) -> "Store":
     from data.store import Store
 
     return Store(var / "sample")
+
+
+def facts_of(given: Path | None, *, sample: bool | None, var: Path) -> "tuple[Config | None, Store]":
+    """The configuration, if there is one, and the store that verbs about facts work on.
+
+    `sample` True or False chooses the store; None leaves it to the configuration, and to the own facts without one.
+    """
+    file = find_config(given)
+    config = load_config(file) if file is not None else None
+    if sample is None and config is not None and config.on_sample:
+        note(
+            f"on the embedded sample, since run.source is {config.run.source!r} in {config.where}; --own for your facts"
+        )
+        sample = True
+    return config, sample_store(var) if sample else open_store(var)

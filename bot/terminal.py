@@ -51,6 +51,9 @@ ConfigFile = Annotated[
     Path | None,
     typer.Argument(metavar="[CONFIG]", help="TOML file; else tidegate.toml here, else the embedded sample."),
 ]
+OnSample = Annotated[
+    bool | None, typer.Option("--sample/--own", help="The embedded sample, or your own facts.", show_default=False)
+]
 VAR = Path("var")
 
 

@@ -6,22 +6,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bot.terminal import VAR, AsJson, VarFolder, emit, note, now_ns, say, table
+from bot.terminal import VAR, AsJson, OnSample, VarFolder, emit, note, now_ns, say, table
 
 if TYPE_CHECKING:
     from data.quality import CatalogRow
 
 PANEL = "Facts"
-OnSample = Annotated[bool, typer.Option("--sample", help="The embedded sample instead of what you brought in.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
-    app.command(rich_help_panel=PANEL)(sample)
+    app.command("sample", rich_help_panel=PANEL)(write)
     app.command("data", rich_help_panel=PANEL)(catalog)
 
 
-def sample(
+def write(
     seed: Annotated[int | None, typer.Option(help="Another seed makes another year.")] = None,
     var: VarFolder = VAR,
     as_json: AsJson = False,
@@ -38,17 +37,18 @@ def sample(
     say(str(summary))
 
 
-def catalog(on_sample: OnSample = False, var: VarFolder = VAR, as_json: AsJson = False) -> None:
+def catalog(sample: OnSample = None, var: VarFolder = VAR, as_json: AsJson = False) -> None:
     """List what is stored: span, rows, gaps, duplicates, bad rows, quality mix, last known."""
-    from bot.context import open_store, sample_store
+    from bot.context import facts_of
     from data.quality import catalog as read_catalog
 
-    rows = read_catalog(sample_store(var) if on_sample else open_store(var))
+    _, store = facts_of(None, sample=sample, var=var)
+    rows = read_catalog(store)
     if as_json:
         emit([dataclasses.asdict(row) for row in rows])
         return
     if not rows:
-        say(f"nothing is stored in {var}")
+        say(f"nothing is stored in {store.root}")
         note("Bring facts in with: tidegate fetch bars, tidegate import; or write the sample with: tidegate sample")
         return
     for kind in dict.fromkeys(row.kind for row in rows):

@@ -1,0 +1,113 @@
+"""The verb that runs a model over stored posts: `score`."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bot.terminal import VAR, AsJson, ConfigFile, OnSample, VarFolder, emit, note, now_ns, progress, say
+
+if TYPE_CHECKING:
+    from data.store import Store
+    from signals.models import ModelCard
+    from signals.score_report import ScoreOptions, ScoreReport
+
+PANEL = "Facts"
+INTERRUPTED = 130
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the command line."""
+    app.command(rich_help_panel=PANEL)(score)
+
+
+def score(
+    config: ConfigFile = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="vader, name@commit from `models`, owner/name@commit, or a folder; else run.model."),
+    ] = None,
+    labels: Annotated[str | None, typer.Option(help="Classes of the model's outputs: bearish,neutral,bullish.")] = None,
+    cutoff: Annotated[str | None, typer.Option(help="Last day of the model's training texts: 2023-06-30.")] = None,
+    device: Annotated[str, typer.Option(help="auto (CUDA when there is one), cpu, cuda or cuda:1.")] = "auto",
+    batch_tokens: Annotated[int, typer.Option(help="Tokens in one batch, padding included.")] = 4096,
+    dtype: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
+    delay: Annotated[str, typer.Option(help="From a post to its score, as a live run would have needed.")] = "2s",
+    since: Annotated[str | None, typer.Option(help="Only posts known from then on.")] = None,
+    until: Annotated[str | None, typer.Option(help="Only posts known before then.")] = None,
+    sources: Annotated[list[str] | None, typer.Option("--source", help="Only posts of this source.")] = None,
+    keep_spam: Annotated[bool, typer.Option(help="Score posts that look like spam, too.")] = False,
+    sample: OnSample = None,
+    var: VarFolder = VAR,
+    as_json: AsJson = False,
+) -> None:
+    """Score the stored posts that have no score of this model and revision. Stopped at any time, it goes on later."""
+    from bot.context import facts_of
+    from data.times import parse_duration, parse_time
+    from signals.models import resolve
+    from signals.score_report import ScoreOptions
+
+    chosen, store = facts_of(config, sample=sample, var=var)
+    card = resolve(model or (chosen.run.model if chosen else "vader"), labels, cutoff)
+    options = ScoreOptions(
+        delay_ns=parse_duration(delay, key="--delay"),
+        keep_spam=keep_spam,
+        since_ns=None if since is None else parse_time(since, key="--since"),
+        until_ns=None if until is None else parse_time(until, key="--until"),
+        sources=sources or None,
+        dtype=dtype,
+    )
+    aliases = chosen.path(chosen.aliases.file) if chosen and chosen.aliases.file else None
+    report = run_scoring(store, card, device=device, batch_tokens=batch_tokens, options=options, aliases=aliases)
+    if as_json:
+        emit({**dataclasses.asdict(report), "done": report.done, "posts_per_second": report.posts_per_second})
+    else:
+        show_scoring(report)
+    if report.interrupted:
+        note("interrupted: what was scored is stored; the same command goes on from there")
+        raise typer.Exit(INTERRUPTED)
+
+
+def run_scoring(
+    store: "Store",
+    card: "ModelCard",
+    *,
+    device: str,
+    batch_tokens: int,
+    options: "ScoreOptions",
+    aliases: Path | None,
+) -> "ScoreReport":
+    """Score with a bar on stderr; names of the user's own come on top of the built-in ones."""
+    from signals.scoring import score_posts
+
+    if aliases is not None:
+        from signals.aliases import read_aliases
+        from signals.entities import Linker
+
+        options = dataclasses.replace(options, linker=Linker(read_aliases(aliases)))
+    if card.notice:
+        note(f"note: {card.notice}")
+    with progress(f"scoring with {card.name}", "posts") as advance:
+        return score_posts(
+            store, card, device, batch_tokens, now_ns,
+            progress=lambda done: advance(done.done, done.total), options=options,
+        )  # fmt: skip
+
+
+def show_scoring(report: "ScoreReport") -> None:
+    """What a scoring run did, in four lines."""
+    where = f" on {report.device}" if report.device else ""
+    say(f"{report.model}@{report.model_revision}{where}: {report.posts:,} posts, {report.already:,} scored before")
+    if not report.posts:
+        note("No posts are stored: tidegate import posts FILE, or score the embedded sample with --sample")
+    if report.done:
+        rate = f"{report.posts_per_second:,.0f} posts/s" if report.elapsed_s else ""
+        say(f"  {report.done:,} done now in {report.elapsed_s:.1f} s, {rate}")
+        say(
+            f"  {report.linked:,} about a coin or the market, {report.unlinked:,} about neither, {report.spam:,} spam, "
+            f"{report.unchanged:,} edited without new words"
+        )
+    say(f"  {report.rows_added:,} sentiment rows added, {report.rows_revised:,} revised")
+    if report.failed:
+        say(f"  {report.failed:,} posts got no score (the model gave no finite answer); the next run tries them again")
