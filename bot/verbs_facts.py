@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
 
 def write(
     seed: Annotated[int | None, typer.Option(help="Another seed makes another year.")] = None,
+    hours: Annotated[int | None, typer.Option(help="Only the first hours of the year.")] = None,
     var: VarFolder = VAR,
     as_json: AsJson = False,
 ) -> None:
@@ -30,7 +31,8 @@ def write(
     from data.sample import DEFAULT_SEED, write_sample
 
     note("writing the synthetic sample")
-    summary = write_sample(sample_store(var), seed=DEFAULT_SEED if seed is None else seed, ingested_ns=now_ns())
+    chosen = DEFAULT_SEED if seed is None else seed
+    summary = write_sample(sample_store(var), seed=chosen, ingested_ns=now_ns(), hours=hours)
     if as_json:
         emit(dataclasses.asdict(summary))
         return

@@ -1,7 +1,83 @@
-"""Verbs."""
+"""Verbs that run a strategy over stored facts: `backtest`."""
+
+import time
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from bot.terminal import VAR, AsJson, ConfigFile, Settings, VarFolder, note, now_ns, progress
+from bot.verbs_reports import Export, ExportForm, Form, Page, deliver
+
+if TYPE_CHECKING:
+    from bot.config import Config
+    from data.store import Store
+
+PANEL = "Runs"
+DEFAULT_MODEL = "vader"
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
+    app.command("backtest", rich_help_panel=PANEL)(run_backtest)
+
+
+def run_backtest(
+    config: ConfigFile = None,
+    settings: Settings = None,
+    sample: Annotated[bool, typer.Option("--sample", help="Run on the embedded sample, whatever lies here.")] = False,
+    html: Page = None,
+    export: Export = None,
+    form: ExportForm = Form.csv,
+    var: VarFolder = VAR,
+    as_json: AsJson = False,
+) -> None:
+    """Run a strategy over stored facts behind the risk gate; print the report and save the run."""
+    from bot.config_resolve import resolve_run, resolve_strategy
+    from bot.context import current_config, store_of
+
+    chosen = current_config(config, settings, sample=sample)
+    strategy = resolve_strategy(chosen)
+    spec = resolve_run(chosen, strategy)
+    store = store_of(chosen, var)
+    if chosen.on_sample:
+        ensure_sample(store, chosen)
+    warn_when_cold()
+    from backtest.load import load_inputs
+    from backtest.run import run
+
+    began = time.perf_counter()
+    inputs = load_inputs(store, spec)
+    with progress("backtest", "bars") as advance:
+        result = run(spec, inputs, advance)
+    result.created_ns = now_ns()
+    result.elapsed = time.perf_counter() - began
+    saved = result.save(var)
+    deliver(result, saved=saved, html=html, export=export, form=form, as_json=as_json)
+    if result.errors:
+        note(f"the strategy failed in {result.errors} decisions: they were skipped, and nothing was sold for it")
+        raise typer.Exit(1)
+
+
+def ensure_sample(store: "Store", config: "Config") -> None:
+    """Write and score the embedded sample when it isn't there yet, and say so."""
+    if not store.manifest("bars").parts:
+        from data.sample import write_sample
+
+        note("writing the embedded sample: a synthetic year of five symbols and their crowd (once)")
+        note(str(write_sample(store, ingested_ns=now_ns())))
+    if config.run.model == DEFAULT_MODEL and not store.manifest("sentiment").parts:
+        from bot.verbs_score import run_scoring
+        from signals.models import resolve
+        from signals.score_report import ScoreOptions
+
+        note(f"scoring the sample's posts with {DEFAULT_MODEL} (once)")
+        card = resolve(DEFAULT_MODEL)
+        run_scoring(store, card, device="auto", batch_tokens=4096, options=ScoreOptions(), aliases=None)
+
+
+def warn_when_cold() -> None:
+    """Say that the kernels are compiled now, when they are: it is the slow part of the first run."""
+    from bot.doctor import kernels_are_cold
+
+    if kernels_are_cold():
+        note("compiling the trading kernels, once (about ten seconds)")
