@@ -1,0 +1,109 @@
+"""What a scoring run may be told, how far it is, and what it did."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from data.times import SECOND_NS
+from signals.entities import Linker
+from signals.scorer import Scorer
+
+SCORE_DELAY_NS: Final = 2 * SECOND_NS
+"""Time from a post's arrival to its score that a backfill assumes, unless told otherwise."""
+
+
+@dataclass(frozen=True)
+class ScoreProgress:
+    """How far a run is: posts done of all to do, posts a second so far, seconds left (None until that can be said)."""
+
+    done: int
+    total: int
+    posts_per_second: float
+    left_s: float | None
+
+
+@dataclass
+class ScoreReport:
+    """What a run did. Posts count by revision; `done` = `linked` + `unlinked` + `spam` + `unchanged` of this run.
+
+    Attributes
+    ----------
+    posts : int
+        Posts in the store, in the span asked for.
+    already : int
+        Those that were done before this run.
+    linked, unlinked, spam, unchanged : int
+        Posts with at least one coin or the market; about neither; spam-like; revisions whose text is the old one.
+    failed : int
+        Posts the model gave no finite answer for.
+    rows_added, rows_revised : int
+        Sentiment facts written.
+    texts_scored, texts_cached : int
+        Different texts that the model scored, and that it had scored before.
+    """
+
+    model: str
+    model_revision: str
+    notice: str
+    device: str = ""
+    posts: int = 0
+    already: int = 0
+    linked: int = 0
+    unlinked: int = 0
+    spam: int = 0
+    unchanged: int = 0
+    failed: int = 0
+    rows_added: int = 0
+    rows_revised: int = 0
+    texts_scored: int = 0
+    texts_cached: int = 0
+    elapsed_s: float = 0.0
+    interrupted: bool = False
+
+    @property
+    def done(self) -> int:
+        """Posts that this run finished."""
+        return self.linked + self.unlinked + self.spam + self.unchanged
+
+    @property
+    def posts_per_second(self) -> float:
+        """Posts this run finished a second."""
+        return self.done / self.elapsed_s if self.elapsed_s > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """What a run may be told besides the model and where it runs.
+
+    Attributes
+    ----------
+    live : bool
+        Scores are known by the clock instead of `delay_ns` after their posts.
+    delay_ns : int
+        Scoring delay of a backfill.
+    keep_spam : bool
+        Spam-like posts get rows too.
+    since_ns, until_ns : int, optional
+        Only posts known in ``[since_ns, until_ns)``.
+    sources : sequence of str, optional
+        Only posts of these sources.
+    dtype : str
+        See `signals.scorer.open_scorer`.
+    linker : Linker, optional
+        The built-in table by default.
+    scorer : Scorer, optional
+        One that is open already. By default it is opened when the first text needs it, so that a run with nothing to do
+        never loads a model.
+    """
+
+    live: bool = False
+    delay_ns: int = SCORE_DELAY_NS
+    keep_spam: bool = False
+    since_ns: int | None = None
+    until_ns: int | None = None
+    sources: Sequence[str] | None = None
+    dtype: str = "fp32"
+    linker: Linker | None = None
+    scorer: Scorer | None = None
