@@ -12,12 +12,13 @@ from data.checks import OFF_GRID, SPIKE, bar_faults, off_grid, spike_faults
 from data.errors import InputError
 from data.facts import fact_table
 from data.options import ImportOptions
-from data.quality import usual_step
+from data.quality import common_step, usual_step
 from data.sheet import Batch, Sheet
 from data.stamps import I8
 from data.times import MILLISECOND_NS, format_duration, format_time, parse_duration
 
 DEFAULT_SOURCE = "file"
+TELLING_ROWS = 10
 
 # freqtrade and its like: BTC_USDT-1h.feather, XRP_USDT_USDT-8h-futures.json
 _NAMED = re.compile(r"(?:^|[-.])([A-Z0-9]{2,})_([A-Z0-9]{2,})(?:_([A-Z0-9]{2,}))?-(\d+[smhdw])(?=[-.]|$)")
@@ -145,7 +146,7 @@ def _interval(sheet: Sheet, options: ImportOptions, times: I8) -> int:
         )
     if declared <= 0:
         raise InputError("has to be longer than nothing", where=sheet.where, key="--interval", value=options.interval)
-    if step_ns > declared:
+    if len(times) >= TELLING_ROWS and common_step(times) > declared:
         raise InputError(
             f"rows are {format_duration(step_ns)} apart; as bars of {format_duration(declared)} they would count as "
             "known before they were over",

@@ -92,6 +92,11 @@ def usual_step(event_ns: I8) -> int:
     return int(values[np.argmax(counts)])
 
 
+def common_step(event_ns: I8) -> int:
+    """The largest step that all distances are multiples of; 0 for fewer than two times."""
+    return int(np.gcd.reduce(np.diff(np.unique(event_ns)))) if len(event_ns) > 1 else 0
+
+
 def find_spikes(open: F8, high: F8, low: F8, close: F8, factor: float = ODD_FACTOR) -> Mask:
     """Bars with a price far off both neighbours' closes while those agree: a bad tick rather than a move.
 

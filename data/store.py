@@ -221,14 +221,27 @@ class Store:
         import duckdb
 
         with duckdb.connect() as session:
-            for kind in KINDS:
-                files = [str(self.root / kind / part.file) for part in self.manifest(kind).parts]
-                rows = session.read_parquet(files) if files else session.from_arrow(SCHEMAS[kind].empty_table())
-                rows.create_view(kind)
             try:
+                for kind in KINDS:
+                    session.execute(f"CREATE VIEW {kind} AS {self._rows_sql(kind)}")
                 return session.sql(sql).to_arrow_table()
             except duckdb.Error as error:
-                raise InputError(f"the query failed ({str(error).splitlines()[0]})", key="sql", value=sql) from error
+                reason = str(error).splitlines()[0]
+                if ".parquet" in reason:
+                    raise InputError(
+                        f"a stored file is damaged or gone ({reason})",
+                        where=self.root,
+                        remedy="Restore it from a backup, or move its folder away and import or fetch again",
+                    ) from error
+                raise InputError(f"the query failed ({reason})", key="sql", value=sql) from error
+
+    def _rows_sql(self, kind: str) -> str:
+        files = [str(self.root / kind / part.file).replace("'", "''") for part in self.manifest(kind).parts]
+        if files:
+            return "SELECT * FROM read_parquet([" + ", ".join(f"'{file}'" for file in files) + "])"
+        types = {pa.string(): "VARCHAR", pa.int64(): "BIGINT", pa.int32(): "INTEGER", pa.float64(): "DOUBLE"}
+        nothing = ", ".join(f"NULL::{types[field.type]} AS {field.name}" for field in SCHEMAS[kind])
+        return f"SELECT {nothing} WHERE false"
 
     def catalog(self) -> list[CatalogRow]:
         """What is stored, one row per series, see `data.quality.catalog`."""
