@@ -55,8 +55,13 @@ def probabilistic_sharpe(returns: Array, benchmark: float = 0.0) -> float | None
     ratio = sharpe(returns)
     if ratio is None:
         return None
-    spread = sharpe_spread(ratio, *skew_and_kurtosis(returns))
-    return _NORMAL.cdf((ratio - benchmark) * math.sqrt(len(returns) - 1) / spread)
+    return chance_above(ratio, benchmark, len(returns), *skew_and_kurtosis(returns))
+
+
+def chance_above(ratio: float, benchmark: float, observations: int, skew: float, kurtosis: float) -> float:
+    """PSR from the moments: the probability that the ratio behind an observed `ratio` is above `benchmark`."""
+    spread = sharpe_spread(ratio, skew, kurtosis)
+    return _NORMAL.cdf((ratio - benchmark) * math.sqrt(observations - 1) / spread)
 
 
 def luckiest_sharpe(observations: int, trials: int, variance: float | None = None) -> float:

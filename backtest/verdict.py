@@ -64,11 +64,13 @@ def _skill(metrics: Metrics) -> list[Line]:
     if evidence.deflated is None or evidence.probabilistic is None:
         return [Line("warn", "No evidence of skill: the daily returns allow no Sharpe ratio.")]
     tried = "one trial" if evidence.trials == 1 else f"{evidence.trials:,} trials on these facts"
-    chance = f"{evidence.deflated:.0%} likely to be better than luck after {tried}, {threshold} are needed"
+    chance = f"{words.chance(evidence.deflated)} likely to be better than luck after {tried}, {threshold} is needed"
     if not evidence.skilled:
         lines = [Line("bad", f"No evidence of skill: {chance}.")]
         if evidence.probabilistic >= CONFIDENCE:
-            text = f"One trial alone would pass ({evidence.probabilistic:.0%}); the number of tries undoes it."
+            text = (
+                f"One trial alone would pass ({words.chance(evidence.probabilistic)}); the number of tries undoes it."
+            )
             lines.append(Line("warn", text))
     else:
         lines = [Line("good", f"Evidence of skill: {chance}.")]
@@ -89,8 +91,10 @@ def _against_hold(metrics: Metrics) -> list[Line]:
     if metrics.fills == 0:
         return []
     if metrics.total_return < 0.0:
-        beside = "less than" if metrics.total_return > metrics.hold_return else "and more than"
-        return [Line("warn", f"It lost money ({mine}), {beside} buy-and-hold ({theirs}).")]
+        if metrics.hold_return >= 0.0:
+            return [Line("warn", f"It lost money ({mine}) where buy-and-hold gained ({theirs}).")]
+        beside = "less" if metrics.total_return > metrics.hold_return else "more"
+        return [Line("warn", f"It lost money ({mine}), {beside} than buy-and-hold ({theirs}).")]
     if metrics.total_return <= metrics.hold_return:
         return [Line("warn", f"Buy-and-hold earned more: {theirs} against {mine}.")]
     text = f"{mine} against {theirs} for buy-and-hold"

@@ -27,6 +27,19 @@ def percent(value: float | None, digits: int = 1, sign: bool = False) -> str:
     return f"{text}%".replace("-", "\u2212")
 
 
+def chance(probability: float | None) -> str:
+    """A probability that is never rounded up, to a certainty or to a passed threshold: `94.6%`, `over 99%`."""
+    if probability is None or not math.isfinite(probability):
+        return NONE
+    if probability < 0.01:
+        return "under 1%"
+    if probability > 0.99:
+        return "over 99%"
+    digits = 1 if probability > 0.9 else 0
+    shown = math.floor(probability * 100.0 * 10**digits) / 10**digits
+    return f"{shown:.{digits}f}%"
+
+
 def ratio(value: float | None, digits: int = 2) -> str:
     """A plain ratio, or a dash when it is not defined."""
     if value is None or not math.isfinite(value):
