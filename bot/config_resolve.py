@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 BPS = 1e-4
+BAR_AGE_BARS = 2  # a bar counts as fresh until the one after the next has closed
 # Names in the file and in the record, where the unit differs.
 RENAMED_LIMITS = {
     "repeat_window": "repeat_window_ns",
@@ -65,6 +66,7 @@ def resolve_limits(config: Config) -> "Limits":
         for name in type(config.limits).model_fields
         if getattr(config.limits, name) is not None
     }
+    given.setdefault("bar_age_ns", BAR_AGE_BARS * config.run.bar)
     return _named(config, lambda: Limits(**given))
 
 

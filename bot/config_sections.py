@@ -195,7 +195,7 @@ class Limits(Section):
     price_collar_bps: Annotated[float, Field(gt=0, le=5_000)] | None = key(
         "an order's price around the last close (3)", 300
     )
-    bar_age: Span | None = key("bars older than this: no new risk (15)", "3h")
+    bar_age: Span | None = key("bars older than this: no new risk; left out: two bars (15)", "2h")
     signal_age: Span | None = key("facts older than this freeze a signal, unless it says so itself (20)", "2d")
     novelty_return_z: Positive | None = key("a bar's return beyond so many deviations: no new orders (23)", 8)
     novelty_volume_z: Positive | None = key("a bar's volume beyond so many deviations: no new orders (23)", 12)

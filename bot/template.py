@@ -1,9 +1,15 @@
 """What `tidegate init` writes: a configuration with every key explained, and a strategy to change."""
 
+from typing import Any
+
 from pydantic.fields import FieldInfo
 
 from bot.config_faults import toml_text
+from bot.config_resolve import FILL_FIELDS, RENAMED_LIMITS
 from bot.config_sections import Aliases, Execution, Fill, Limits, Market, Run, Section
+from bot.config_types import write_share
+from bot.limit_table import NO_LIMIT, limit_text
+from data.times import format_duration
 
 STRATEGY_FILE = "my_strategy.py"
 STARTS_WITH = {
@@ -55,21 +61,58 @@ class MyStrategy(Strategy):
 
 def config_text() -> str:
     """The commented configuration; it reads back as the defaults and `STARTS_WITH`."""
-    parts = [HEADER, _section("run", Run), PARAMS]
-    parts += [_section(name, model) for name, model in (("aliases", Aliases), ("fill", Fill), ("execution", Execution))]
-    parts += [_section("limits", Limits), _section('market."BTC/USDT"', Market, commented=True)]
+    parts = [HEADER, _section("run", Run, {}), PARAMS, _section("aliases", Aliases, {})]
+    parts += [_section("fill", Fill, fill_defaults()), _section("execution", Execution, {})]
+    parts += [_section("limits", Limits, limit_defaults()), _section('market."BTC/USDT"', Market, {}, commented=True)]
     return "\n".join(part.strip("\n") + "\n" for part in parts)
 
 
-def _section(name: str, model: type[Section], commented: bool = False) -> str:
+def fill_defaults() -> dict[str, Any]:
+    """The default fill profile in the words of the file."""
+    from backtest.costs import fill_profile
+
+    profile = fill_profile("default")
+    defaults = {}
+    for name, (field, factor) in FILL_FIELDS.items():
+        value = getattr(profile, field)
+        if name == "participation":
+            value = write_share(value)
+        elif field.endswith("_ns") and factor is None:
+            value = format_duration(value)
+        elif factor is not None:
+            value = float(f"{value / factor:.9g}")
+        defaults[name] = value
+    return defaults
+
+
+def limit_defaults() -> dict[str, Any]:
+    """The backtest profile of limits in the words of the file; those without a limit are left out."""
+    from risk.limits import Limits as Numbers
+
+    numbers = Numbers()
+    defaults: dict[str, Any] = {}
+    for name in Limits.model_fields:
+        value = getattr(numbers, RENAMED_LIMITS.get(name, name))
+        text = limit_text(name, value)
+        if text == NO_LIMIT:
+            continue
+        defaults[name] = value if isinstance(value, int) and not RENAMED_LIMITS.get(name) else text
+        if name.endswith(("_bps", "_z")):
+            defaults[name] = float(text)
+    return defaults
+
+
+def _section(name: str, model: type[Section], defaults: dict[str, Any], *, commented: bool = False) -> str:
     lines = [f"{'# ' if commented else ''}[{name}]  # {(model.__doc__ or '').split('.')[0]}"]
-    lines += [_line(key, field) for key, field in model.model_fields.items()]
+    lines += [_line(key, field, defaults.get(key)) for key, field in model.model_fields.items()]
     return "\n".join(lines)
 
 
-def _line(key: str, field: FieldInfo) -> str:
+def _line(key: str, field: FieldInfo, default: Any) -> str:
     if key in STARTS_WITH:
         text = f"{key} = {toml_text(STARTS_WITH[key])}"
+    elif default is not None:
+        text = f"# {key} = {toml_text(default)}"
     elif field.default in (None, ()) or field.default_factory is not None:
         text = f"# {key} = {toml_text((field.examples or [''])[0])}"
     else:
