@@ -116,7 +116,7 @@ function drawEquity() {
     line(a.t, a.fall, { name: "drawdown", yaxis: "y2", fill: "tozeroy", fillcolor: colour("loss-fill"), line: { color: colour("loss"), width: 1.1 }, hovertemplate: "%{y:.1%}" }),
   ], layout("y2", {
     yaxis: axis([0.33, 1], { tickformat: "~s" }),
-    yaxis2: axis([0, 0.25], { tickformat: ".0%", rangemode: "tozero", nticks: 4 }),
+    yaxis2: axis([0, 0.25], { tickformat: ".0%", rangemode: "tozero", nticks: 4, ...(a.fall.some((value) => value < 0) ? {} : { range: [-0.1, 0] }) }),
   }, [["Drawdown from the high", 0.25]]));
 }
 

@@ -21,6 +21,7 @@ def tiles(result: Result, metrics: Metrics) -> str:
     recovered = "recovered" if fall.recovered_ns is not None else "not recovered"
     cost = metrics.fees + metrics.slippage - metrics.funding
     eaten = "" if metrics.cost_share is None else f"{words.percent(metrics.cost_share, 0)} of gross profit"
+    won = f"{words.percent(trades.win_rate)} won, {trades.open:,} open" if trades.closed else f"{trades.open:,} open"
     shown = [
         (
             "Return",
@@ -33,7 +34,7 @@ def tiles(result: Result, metrics: Metrics) -> str:
             f"{words.days(fall.length_ns)}, {recovered}" if fall.depth else "none",
         ),
         ("Sharpe a year", words.ratio(metrics.sharpe), _luck(evidence.deflated, after)),
-        ("Trades", f"{trades.closed:,}", f"{words.percent(trades.win_rate)} won, {trades.open:,} open"),
+        ("Trades", f"{trades.closed:,}", won),
         (f"Costs, {result.quote}", words.money(cost), eaten or "fees, slippage, funding"),
         (
             "In the market",
@@ -101,7 +102,9 @@ def _return(result: Result, metrics: Metrics) -> list[Row]:
 
 def _evidence(result: Result, metrics: Metrics) -> list[Row]:
     evidence = metrics.evidence
-    needed = evidence.needed_days
+    needed = words.NONE if evidence.needed_days is None else f"{evidence.needed_days:,.0f} d"
+    if evidence.needed_days is None and metrics.sharpe is not None:
+        needed = "none would do"
     found: list[Row] = [
         ("Sharpe a year", metrics.sampling, words.ratio(metrics.sharpe)),
         ("Buy & hold's Sharpe", "", words.ratio(metrics.hold_sharpe)),
@@ -115,7 +118,7 @@ def _evidence(result: Result, metrics: Metrics) -> list[Row]:
         ("Trials on these facts", "strategies and settings so far", f"{evidence.trials:,}"),
         ("Sharpe that luck alone shows", "expected best of so many trials", words.ratio(evidence.luckiest)),
         ("Deflated Sharpe", "chance of skill after all trials; 95% needed", words.chance(evidence.deflated)),
-        ("Record length needed", "days for 95%", "none would do" if needed is None else f"{needed:,.0f} d"),
+        ("Record length needed", "days for 95%", needed),
         ("Record length", "", f"{metrics.days:,.0f} d"),
     ]
     found += [

@@ -136,7 +136,7 @@ def _halts(result: Result, metrics: Metrics) -> list[Line]:
         share = metrics.idle_ns / max(metrics.end_ns - metrics.start_ns, 1)
         levels = ", ".join(f"{name} {words.span(ns)}" for name, ns in metrics.time_at_level.items())
         tone = "warn" if share > 0.05 else "plain"
-        lines.append(Line(tone, f"Held back by the risk ladder {share:.0%} of the time ({levels})."))
+        lines.append(Line(tone, f"Held back by the risk ladder {words.percent(share)} of the time ({levels})."))
     refused = sum(metrics.refusals.values())
     if refused:
         lines.append(Line("plain", f"{_many(refused, 'order')} refused by the gate."))
