@@ -32,7 +32,7 @@ TAPE = np.dtype([
     ("weights", "i8"), ("equity", "i8"), ("cash", "i8"), ("gross", "i8"), ("net", "i8"), ("level", "i8"), ("held", "i8"),
     ("scratch", "i8"), ("params", "i8"), ("strategy", "i8"),
     ("symbols", "i8"), ("width", "i8"), ("n", "i8"), ("d", "i8"), ("f", "i8"),
-    ("row", "i8"), ("decision", "i8"), ("funding", "i8"), ("out", "i8"),  # where the loop stands
+    ("row", "i8"), ("decision", "i8"), ("funding", "i8"), ("out", "i8"), ("half", "i8"),  # where the loop stands
 ])  # fmt: skip
 
 
@@ -75,17 +75,28 @@ def prepare(desk: Ref, tape: Ref) -> None:
 
 
 @kernel
-def _decision(desk: Ref, tape: Ref) -> None:
-    j = tape.decision
-    tape.decision = j + 1
+def before_decision(desk: Ref, tape: Ref) -> bool:
+    """Make the values of decision tape.decision ready to be asked about; False when nobody is asked any more."""
     if account_of(desk).level >= FLATTEN:
-        return
-    tape.decision = j
+        tape.decision += 1
+        return False
     prepare(desk, tape)
-    status = ask(tape, j)
-    tape.decision = j + 1
+    return True
+
+
+@kernel
+def act_on(desk: Ref, tape: Ref, status: int) -> None:
+    """Act on the weights written for decision tape.decision, and go on to the next."""
+    j = tape.decision
     symbols = tape.symbols
+    tape.decision = j + 1
     decide(desk, i8_at(tape.decide_ns, j), tape.weights + j * symbols * 8, tape.states + j * symbols, status)
+
+
+@kernel
+def _decision(desk: Ref, tape: Ref) -> None:
+    if before_decision(desk, tape):
+        act_on(desk, tape, ask(tape, tape.decision))
 
 
 @kernel
@@ -138,6 +149,29 @@ def loop(desk: Ref, tape: Ref, stop: int) -> int:
     return FINISHED
 
 
+@kernel
+def next_event(desk: Ref, tape: Ref) -> int:
+    """Go on until a decision has to be made: 0 then, LOGS_FULL when the logs have to grow first, -1 at the end.
+
+    For whoever decides outside of compiled code; `tape.half` remembers that a row's open is behind us.
+    """
+    while tape.row < tape.n:
+        if tape.half == 0:
+            if logs_are_full(desk):
+                return LOGS_FULL
+            if tape.decision < tape.d and i8_at(tape.decide_ns, tape.decision) <= i8_at(tape.open_ns, tape.row):
+                return 0  # at the close of the row before
+            open_row(desk, tape)
+            tape.half = 1
+        if tape.decision < tape.d and i8_at(tape.decide_ns, tape.decision) < i8_at(tape.close_ns, tape.row):
+            return 0
+        close_row(desk, tape)
+        tape.half = 0
+        if tape.decision < tape.d and i8_at(tape.decide_ns, tape.decision) <= i8_at(tape.close_ns, tape.row - 1):
+            return 0
+    return -1
+
+
 class Tape:
     """The arrays of a run and `ref`, the TAPE record by which the loop reaches them; made once, rewound for each run."""
 
@@ -167,7 +201,7 @@ class Tape:
 
     def start(self, strategy: int) -> None:
         """Rewind, and let the strategy at this address decide."""
-        for name in ("row", "decision", "funding", "out"):
+        for name in ("row", "decision", "funding", "out", "half"):
             self._header[name] = 0
         self._header["strategy"] = strategy
         self.arrays["weights"].fill(np.nan)

@@ -1,0 +1,82 @@
+"""A strategy called from Python, decision by decision, through the same kernels: what can't be compiled, and what live does."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from backtest.loop import LOGS_FULL, Tape, act_on, before_decision, next_event
+from data.times import format_time
+from risk.desk import Desk
+from risk.records import Array
+from strategies.base import Strategy
+
+SAMPLES = 3
+RAISED, NOT_A_NUMBER = 1, 2
+
+
+class PythonRule:
+    """A strategy's function over records, as its compiled form would be asked."""
+
+    def __init__(self, strategy: Strategy) -> None:
+        self.strategy = strategy
+        self.dtype = strategy.row_dtype
+        self.error = ""
+
+    def __call__(self, rows: Array, states: Array, params: Array, weights: Array) -> int:
+        """Weigh the known symbols of one decision: rows f8[M, S + 1], states u1[M], weights f8[M] written; the status."""
+        known = np.flatnonzero(states == 0)
+        if not len(known):
+            return 0
+        records = np.ascontiguousarray(rows[known]).view(self.dtype).reshape(-1).view(np.recarray)
+        given = params.view(np.recarray)[0]
+        try:
+            if self.strategy.form == "weigh":
+                answer = np.array([self.strategy.function(record, given) for record in records], float)
+            else:
+                answer = np.asarray(self.strategy.function(records, given), float)
+        except Exception as error:  # whatever a user's function raises: the decision is skipped and counted
+            self.error = f"{type(error).__name__}: {error}"
+            return RAISED
+        weights[known] = answer
+        bad = ~np.isfinite(answer) if self.strategy.form == "weigh" else np.isinf(answer)
+        if bad.any():
+            self.error = f"weight {answer[bad][0]} is not a number"
+            return NOT_A_NUMBER
+        return 0
+
+    def explain(self, rows: Array, states: Array, params: Array, ns: int) -> str:
+        """What goes wrong at one decision, in words."""
+        with np.errstate(all="ignore"):
+            status = self(rows, states, params, np.full(len(states), np.nan))
+        return f"{format_time(ns)}: {self.error if status else 'failed when compiled, but not in Python'}"
+
+
+def python_rule(strategy: Strategy) -> PythonRule:
+    """The strategy's function for calls from Python."""
+    return PythonRule(strategy)
+
+
+def drive(desk: Desk, tape: Tape, rule: PythonRule, progress: Callable[[int, int], Any] | None = None) -> list[str]:
+    """Walk the tape event by event, asking `rule` at each decision. Returns samples of its failures."""
+    samples: list[str] = []
+    total = len(tape["close_ns"])
+    weights, states, rows = tape["weights"], tape["states"], tape["rows"]
+    ref, header = desk.ref, tape.ref
+    while True:
+        event = next_event(desk.ref, header)
+        if event == LOGS_FULL:
+            desk.grow_logs()
+            ref = desk.ref
+            continue
+        if event < 0:
+            break
+        j = int(header["decision"])
+        if before_decision(ref, header):
+            status = rule(rows[j], states[j], tape["params"], weights[j])
+            if status and len(samples) < SAMPLES:
+                samples.append(f"{format_time(int(tape['decide_ns'][j]))}: {rule.error}")
+            act_on(ref, header, status)
+        if progress is not None and j % 1000 == 0:
+            progress(int(header["row"]), total)
+    return samples

@@ -1,0 +1,289 @@
+"""From the store to a run's inputs: bars on one grid, facts in the order they became known, and what each is worth.
+
+Refuses rather than guesses: no bars, a second quote currency, revised facts that weren't allowed by name, a perpetual without
+its funding.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from backtest.grid import Grid, coarse_grid, refine
+from backtest.result import InputShare
+from backtest.spec import RunSpec, coin_of, quote_of
+from data.bars import BarSeries
+from data.errors import InputError
+from data.store import Store
+from data.times import format_duration, format_time
+from risk.records import Array
+from signals.inputs import Inputs, MetricTape, SentimentTape
+
+FUNDING = "funding_rate"
+EIGHT_HOURS_NS = 8 * 3600 * 10**9
+
+
+@dataclass(frozen=True)
+class RunInputs:
+    """All that a run sees. `bars`: execution rows; `signals`: what signals look at, warm-up before `first` included."""
+
+    signals: Inputs
+    bars: Grid
+    first: int  # index of the first decision that counts
+    late: Array  # bool[d, M]: the symbol's bar came later than the decision could wait
+    funding: tuple[Array, Array, Array]  # (ns i8, symbol i8, rate f8), in order of time
+    shares: list[InputShare]
+    synthetic: bool
+    notes: list[str] = field(default_factory=list)
+
+
+def load_inputs(store: Store, spec: RunSpec) -> RunInputs:
+    """Read everything a run needs.
+
+    Raises
+    ------
+    InputError
+        No bars of a symbol in the span, a second quote currency, revised facts without leave, funding missing, a fact that a
+        signal needs and nobody has.
+    """
+    check_symbols(spec)
+    shares: list[InputShare] = []
+    notes: list[str] = []
+    warm = max((signal.lookback_ns(spec.bar_ns) for signal in spec.strategy.signals.values()), default=0)
+    since = None if spec.since_ns is None else spec.since_ns - warm
+    series = [_bars(store, spec, symbol, spec.bar_ns, since, notes) for symbol in spec.symbols]
+    shares += [_bar_share(one) for one in series]
+    grid = coarse_grid(series, spec.bar_ns)
+    first = 0 if spec.since_ns is None else int(np.searchsorted(grid.open_ns, spec.since_ns))
+    if first >= len(grid.open_ns):
+        raise _empty(spec, grid)
+    bars = grid.cut(first)
+    if spec.inside_ns is not None:
+        inside = [_bars(store, spec, symbol, spec.inside_ns, int(bars.open_ns[0]), notes) for symbol in spec.symbols]
+        shares += [_bar_share(one) for one in inside]
+        bars, refined = refine(bars, inside, spec.inside_ns)
+        notes.append(f"{refined} of {len(grid.open_ns) - first} bars resolved by {format_duration(spec.inside_ns)} bars")
+    sentiment, metrics = _facts(store, spec, int(grid.close_ns[-1]), shares)
+    times = _decisions(spec, grid, first, sentiment, metrics)
+    inputs = Inputs(
+        symbols=tuple(spec.symbols), coins=tuple(coin_of(symbol) for symbol in spec.symbols) + _other_coins(spec),
+        bar_ns=spec.bar_ns, close_ns=grid.close_ns, open=grid.open, high=grid.high, low=grid.low, close=grid.close,
+        volume=grid.volume, decide_ns=times[0], decide_bar=times[1], cutoff_ns=times[2], sentiment=sentiment, metrics=metrics,
+    )  # fmt: skip
+    at = np.clip(inputs.decide_bar, 0, None)
+    late = grid.known_ns[at] > np.maximum(inputs.cutoff_ns, grid.close_ns[at])[:, None]
+    return RunInputs(
+        signals=inputs, bars=bars, first=int(np.searchsorted(times[0], grid.close_ns[first])), late=late,
+        funding=_funding(store, spec, bars, shares, notes), shares=shares,
+        synthetic=any(share.source.startswith("synthetic") for share in shares), notes=notes,
+    )  # fmt: skip
+
+
+def check_symbols(spec: RunSpec) -> None:
+    """One wallet has one quote currency, and each coin once."""
+    if not spec.symbols:
+        raise InputError("a run needs a symbol", key="run.symbols", remedy="give at least one")
+    quotes = sorted({quote_of(symbol) for symbol in spec.symbols})
+    if len(quotes) > 1:
+        raise InputError(
+            "a run trades one wallet", key="run.symbols", value=", ".join(quotes), remedy="keep the symbols of one quote currency"
+        )
+    if spec.strategy.short and not spec.perp:
+        raise InputError("the strategy sells short", key="run.market", value=spec.market, remedy="set run.market to 'perp'")
+
+
+def _empty(spec: RunSpec, grid: Grid) -> InputError:
+    shown = f"{format_time(spec.since_ns or 0)} and after"
+    remedy = f"stored bars end at {format_time(int(grid.close_ns[-1]))}" if len(grid.close_ns) else "import bars first"
+    return InputError("no bars in the span", key="run.since", value=shown, remedy=remedy)
+
+
+def _bars(store: Store, spec: RunSpec, symbol: str, interval_ns: int, since: int | None, notes: list[str]) -> BarSeries:
+    """Bars of a symbol; a perpetual without bars of its own may borrow its coin's spot bars, which is said."""
+    try:
+        return store.bars(symbol, interval_ns, since, spec.until_ns, spec.bar_source)
+    except InputError:
+        spot = symbol.split(":", 1)[0]
+        if spot == symbol:
+            raise
+        try:
+            borrowed = store.bars(spot, interval_ns, since, spec.until_ns, spec.bar_source)
+        except InputError:
+            borrowed = None
+        if borrowed is None:
+            raise
+        note = f"assumed: bars of {spot} stand for those of {symbol}"
+        if note not in notes:
+            notes.append(note)
+        return borrowed
+
+
+def _bar_share(series: BarSeries) -> InputShare:
+    return InputShare(
+        kind="bars", name=f"{series.symbol} {format_duration(series.interval_ns)}", source=series.source, rows=len(series),
+        first_ns=int(series.open_ns[0]), last_ns=int(series.close_ns[-1]), sha256=series.sha256,
+        quality={"recorded": len(series)},
+    )  # fmt: skip
+
+
+def _other_coins(spec: RunSpec) -> tuple[str, ...]:
+    own = [coin_of(symbol) for symbol in spec.symbols]
+    named = {
+        coin for signal in spec.strategy.signals.values() for _, _, coin in signal.facts() if coin not in (None, "*", *own)
+    }
+    return tuple(sorted(str(coin) for coin in named))
+
+
+def _facts(
+    store: Store, spec: RunSpec, until_ns: int, shares: list[InputShare]
+) -> tuple[SentimentTape, dict[str, MetricTape]]:
+    """Tapes of all facts that the strategy's signals name, known before the end of the run."""
+    needs = {fact for signal in spec.strategy.signals.values() for fact in signal.facts()}
+    coins = [coin_of(symbol) for symbol in spec.symbols] + list(_other_coins(spec))
+    sentiment = SentimentTape.empty()
+    if any(kind == "sentiment" for kind, _, _ in needs):
+        sentiment = _sentiment(store, spec, coins, until_ns, shares)
+    names = sorted({name for kind, name, _ in needs if kind == "metrics"})
+    return sentiment, {name: _metric(store, spec, name, coins, until_ns, shares) for name in names}
+
+
+def _coin_index(column: Any, coins: Sequence[str]) -> Array:
+    places = {coin: place for place, coin in enumerate(coins)}
+    places["*"] = -1
+    return np.fromiter((places[coin] for coin in column), np.int64, len(column))
+
+
+def _share(kind: str, name: str, rows: Mapping[str, Any], digest: str) -> InputShare:
+    kinds, counts = np.unique(np.asarray(rows["quality"], dtype=str), return_counts=True)
+    sources = sorted(set(rows["source"]))
+    known = np.asarray(rows["known_ns"])
+    return InputShare(
+        kind=kind, name=name, source=", ".join(sources), rows=len(known), first_ns=int(known[0]), last_ns=int(known[-1]),
+        sha256=digest, quality={str(k): int(c) for k, c in zip(kinds, counts, strict=True)},
+    )  # fmt: skip
+
+
+def _columns(store: Store, kind: str, where: Mapping[str, Any], until_ns: int, names: Sequence[str]) -> dict[str, Any]:
+    table = store.table(kind, where, None, until_ns + 1, columns=list(names))
+    numbers = {"event_ns", "known_ns", "revision", "value", "score", "followers"}
+    return {name: table[name].to_numpy() if name in numbers else table[name].to_pylist() for name in names}
+
+
+def _sentiment(store: Store, spec: RunSpec, coins: list[str], until_ns: int, shares: list[InputShare]) -> SentimentTape:
+    where = {"model": [spec.model], "model_revision": [spec.model_revision], "coin": [*coins, "*"]}
+    names = ("source", "coin", "event_ns", "known_ns", "revision", "quality", "score", "followers", "author")
+    rows = _columns(store, "sentiment", where, until_ns, names)
+    if not len(rows["known_ns"]):
+        raise InputError(
+            "the strategy needs sentiment and no score of this model is stored", key="run.model",
+            value=f"{spec.model}@{spec.model_revision}", remedy="run 'tidegate score' first, or choose a model that has scored",
+        )  # fmt: skip
+    shares.append(_share("sentiment", spec.model, rows, store.digest("sentiment", where, None, until_ns + 1)))
+    followers = np.nan_to_num(np.asarray(rows["followers"], float), nan=0.0)
+    # signals.mood.post_weight over all posts at once: 1 to 7 by the logarithm of the followers, capped at a million
+    weight = 1.0 + np.minimum(np.log10(1.0 + np.clip(followers, 0.0, 1e6)), 6.0)
+    return SentimentTape(
+        coin=_coin_index(rows["coin"], coins), event_ns=rows["event_ns"], known_ns=rows["known_ns"], score=rows["score"],
+        weight=weight, author=_numbered(rows["author"]), source=_numbered(rows["source"]), revision=rows["revision"],
+    )  # fmt: skip
+
+
+def _numbered(column: Sequence[Any]) -> Array:
+    places: dict[Any, int] = {}
+    return np.fromiter((places.setdefault(value, len(places)) for value in column), np.int64, len(column))
+
+
+def _metric(store: Store, spec: RunSpec, name: str, coins: list[str], until_ns: int, shares: list[InputShare]) -> MetricTape:
+    where = {"name": [name], "coin": [*coins, "*"]}
+    rows = _columns(store, "metrics", where, until_ns, ("source", "coin", "event_ns", "known_ns", "revision", "quality", "value"))
+    if not len(rows["known_ns"]):
+        raise InputError(
+            "the strategy needs a metric that is not stored", key="metric", value=name, remedy="'tidegate import metrics' brings it in"
+        )
+    if len(set(rows["source"])) > 1:
+        raise InputError(
+            "a metric has several sources", key="metric", value=f"{name}: {', '.join(sorted(set(rows['source'])))}",
+            remedy="'tidegate data --forget' all but one",
+        )  # fmt: skip
+    share = _share("metrics", name, rows, store.digest("metrics", where, None, until_ns + 1))
+    shares.append(share)
+    if share.quality.get("revised") and name not in spec.allow_revised:
+        raise InputError(
+            "a metric holds values that were revised later than they were true", key="run.allow_revised", value=name,
+            remedy=f'allow it by name: allow_revised = ["{name}"]; its past may look better than it was',
+        )  # fmt: skip
+    return MetricTape(
+        coin=_coin_index(rows["coin"], coins), event_ns=rows["event_ns"], known_ns=rows["known_ns"], value=rows["value"],
+        revision=rows["revision"],
+    )  # fmt: skip
+
+
+def _decisions(
+    spec: RunSpec, grid: Grid, first: int, sentiment: SentimentTape, metrics: Mapping[str, MetricTape]
+) -> tuple[Array, Array, Array]:
+    """(decide_ns, decide_bar, cutoff_ns): every bar's close, and with decide_on="facts" arrivals at most every so often."""
+    closes = grid.close_ns
+    bar_cut = closes + spec.decision_delay_ns
+    if spec.decide_on != "facts":
+        return closes, np.arange(len(closes)), bar_cut
+    arrivals = np.unique(np.concatenate([sentiment.known_ns, *(tape.known_ns for tape in metrics.values())]))
+    arrivals = arrivals[(arrivals >= grid.open_ns[first]) & (arrivals < closes[-1])]
+    arrivals = np.setdiff1d(arrivals, closes)
+    kept = []
+    before = np.searchsorted(closes, arrivals, side="right") - 1
+    last = -(2**62)
+    for ns, bar in zip(arrivals.tolist(), before.tolist(), strict=True):
+        last = max(last, int(closes[bar]) if bar >= 0 else last)
+        if ns - last >= spec.every_ns:
+            kept.append(ns)
+            last = ns
+    extra = np.array(kept, np.int64)
+    decide = np.concatenate([closes, extra])
+    cut = np.concatenate([bar_cut, extra])
+    order = np.argsort(decide, kind="stable")
+    decide = decide[order]
+    return decide, np.searchsorted(closes, decide, side="right") - 1, cut[order]
+
+
+def _funding(
+    store: Store, spec: RunSpec, bars: Grid, shares: list[InputShare], notes: list[str]
+) -> tuple[Array, Array, Array]:
+    """Every funding due inside the run. One that is missing is an error, never zero."""
+    none = np.zeros(0, np.int64)
+    if not spec.perp:
+        return none, none, np.zeros(0)
+    begin, end = int(bars.open_ns[0]), int(bars.close_ns[-1])
+    due = np.arange(-(-begin // EIGHT_HOURS_NS) * EIGHT_HOURS_NS, end + 1, EIGHT_HOURS_NS)
+    times, symbols, rates = [], [], []
+    if np.isfinite(spec.fills.funding_rate):
+        notes.append(f"assumed: funding of {spec.fills.funding_rate:.6%} every 8h")
+    for k, symbol in enumerate(spec.symbols):
+        if np.isfinite(spec.fills.funding_rate):
+            at, rate = due, np.full(len(due), spec.fills.funding_rate)
+        else:
+            at, rate = _stored_funding(store, coin_of(symbol), begin, end, shares)
+        times.append(at)
+        symbols.append(np.full(len(at), k))
+        rates.append(rate)
+    when = np.concatenate(times)
+    order = np.argsort(when, kind="stable")
+    return when[order], np.concatenate(symbols)[order].astype(np.int64), np.concatenate(rates)[order]
+
+
+def _stored_funding(store: Store, coin: str, begin: int, end: int, shares: list[InputShare]) -> tuple[Array, Array]:
+    where = {"name": [FUNDING], "coin": [coin]}
+    rows = _columns(store, "metrics", where, end, ("source", "event_ns", "known_ns", "revision", "quality", "value"))
+    at, place = np.unique(np.asarray(rows["event_ns"], np.int64), return_index=True)
+    rate = np.asarray(rows["value"], float)[place]
+    inside = (at >= begin) & (at <= end)
+    spacing = int(np.median(np.diff(at))) if len(at) > 1 else EIGHT_HOURS_NS
+    due = np.arange(-(-begin // spacing) * spacing, end, spacing)
+    missing = np.setdiff1d(due, at)
+    if len(missing):
+        raise InputError(
+            "funding is missing", key=FUNDING, value=f"{coin}: {len(missing)} of {len(due)}, first {format_time(int(missing[0]))}",
+            remedy="import it as the metric funding_rate, or state an assumed rate: [fill] funding = \"0.01%\"",
+        )  # fmt: skip
+    shares.append(_share("metrics", f"{FUNDING} {coin}", rows, store.digest("metrics", where, None, end + 1)))
+    return at[inside], rate[inside]

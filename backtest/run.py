@@ -1,0 +1,233 @@
+"""One run: inputs to signal values, through the compiled loop, to a result. A pure function of the spec and the facts.
+
+Three forms of a strategy share every kernel: behind a pointer (default), inlined into the loop (sweeps), and called from
+Python for what numba can't compile. They decide alike, to the bit.
+"""
+
+import dataclasses
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from backtest.compile import compile_pointer
+from backtest.costs import doubled_fees, policy_record
+from backtest.hook import drive, python_rule
+from backtest.load import RunInputs
+from backtest.loop import LOGS_FULL, Tape, loop
+from backtest.result import ORDERLOG, Result
+from backtest.spec import RunSpec, quote_of
+from risk.desk import Desk, make_desk
+from risk.records import STATES, Array
+from signals import ops
+from signals.history import evaluate
+
+CHUNK = 50_000  # bar rows between two reports of progress
+Progress = Callable[[int, int], None]
+
+
+class CompileWarning(UserWarning):
+    """A strategy couldn't be compiled and runs interpreted."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run's tape and what was needed to make it."""
+
+    tape: Tape
+    rule: Any  # what decides: a Compiled, or a Python function
+    compiled: bool
+
+
+def prepare_run(spec: RunSpec, inputs: RunInputs, *, interpreted: bool = False) -> Prepared:
+    """Signal values of every decision and the tape of events; the strategy's own code compiled."""
+    strategy = spec.strategy
+    rows, states = evaluate(strategy.signals, inputs.signals, max_age_ns=spec.limits.signal_age_ns)
+    rows, states = rows[inputs.first :], states[inputs.first :]
+    late = inputs.late[inputs.first :]
+    if late.any():
+        states[late & (states == ops.OK)] = ops.NO_BAR
+    bars = inputs.bars
+    risk_ns = spec.risk_bar_ns or spec.bar_ns
+    risk = (bars.close_ns % risk_ns == 0).astype(np.uint8)
+    tape = Tape(
+        open_ns=bars.open_ns, close_ns=bars.close_ns, prices=bars.prices, decides=bars.decides, risk_bar=risk,
+        decide_ns=np.ascontiguousarray(inputs.signals.decide_ns[inputs.first :]), rows=np.ascontiguousarray(rows),
+        states=np.ascontiguousarray(states), funding=inputs.funding, params=strategy.param_record(),
+    )  # fmt: skip
+    if interpreted:
+        return Prepared(tape=tape, rule=python_rule(strategy), compiled=False)
+    try:
+        return Prepared(tape=tape, rule=compile_pointer(strategy), compiled=True)
+    except Exception as error:  # numba raises a zoo of types for code it can't compile
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        warnings.warn(f"{type(strategy).__name__} runs interpreted, slower: {reason}", CompileWarning, stacklevel=2)
+        return Prepared(tape=tape, rule=python_rule(strategy), compiled=False)
+
+
+def new_desk(spec: RunSpec, log: int = 4096) -> Desk:
+    """The desk a run begins with."""
+    policy = policy_record(
+        fills=spec.fills, execution=spec.execution, perp=spec.perp, leverage=spec.leverage, size=spec.size, stake=spec.stake,
+        short=spec.strategy.short, protection=spec.strategy.protection, stale_exit_ns=spec.strategy.stale_exit_ns,
+        resume_ns=spec.resume_after_ns, decision_delay_ns=spec.decision_delay_ns,
+    )  # fmt: skip
+    markets = {symbol: spec.market_of(symbol) for symbol in spec.symbols}
+    return make_desk(
+        symbols=spec.symbols, cash=spec.cash, limits=spec.limits, markets=markets, tags=spec.tags, policy=policy, log=log
+    )
+
+
+def execute(desk: Desk, prepared: Prepared, progress: Progress | None = None) -> list[str]:
+    """Drive the tape through the desk; samples of what the strategy raised (interpreted form only)."""
+    tape = prepared.tape
+    total = len(tape["close_ns"])
+    if not prepared.compiled:
+        tape.start(0)
+        return drive(desk, tape, prepared.rule, progress)
+    tape.start(prepared.rule.address)
+    stop = 0
+    while stop < total:
+        stop = min(stop + CHUNK, total)
+        while loop(desk.ref, tape.ref, stop) == LOGS_FULL:
+            desk.grow_logs()
+        if progress is not None:
+            progress(stop, total)
+    return []
+
+
+def run(
+    spec: RunSpec, inputs: RunInputs, *, created_ns: int, settings: dict[str, Any] | None = None, stress: bool = True,
+    interpreted: bool = False, progress: Progress | None = None,
+) -> Result:  # fmt: skip
+    """Run a strategy over its inputs.
+
+    settings: the configuration as it shall stand in the result. stress: also run with doubled fees and one bar later.
+    """
+    prepared = prepare_run(spec, inputs, interpreted=interpreted)
+    desk = new_desk(spec)
+    samples = execute(desk, prepared, progress)
+    result = _result(spec, inputs, prepared.tape, desk, created_ns, settings)
+    result.errors = int(desk.account["errors"])
+    if result.errors and not samples:
+        samples = _samples(spec, prepared.tape, desk)
+    result.error_samples = samples
+    if stress and prepared.compiled:
+        result.stress = _stress(spec, prepared)
+    return result
+
+
+def _samples(spec: RunSpec, tape: Tape, desk: Desk) -> list[str]:
+    """What the strategy raised at its first failures, found by asking it again in Python."""
+    from risk.records import EV_ERROR
+
+    rule = python_rule(spec.strategy)
+    times = desk.events["ns"][desk.events["kind"] == EV_ERROR][:3]
+    told = []
+    for ns in times.tolist():
+        j = int(np.searchsorted(tape["decide_ns"], ns))
+        told.append(rule.explain(tape["rows"][j], tape["states"][j], tape["params"], ns))
+    return told
+
+
+def _stress(spec: RunSpec, prepared: Prepared) -> dict[str, float]:
+    """Final return under doubled fees, and with every order one bar later."""
+    twins = {
+        "fees doubled": replace(spec, fills=doubled_fees(spec.fills)),
+        "one bar later": replace(spec, decision_delay_ns=spec.decision_delay_ns + spec.bar_ns),
+    }
+    weights = prepared.tape["weights"].copy()
+    kept = {name: prepared.tape[name].copy() for name in ("equity", "cash", "gross", "net", "level", "held")}
+    found = {}
+    for name, twin in twins.items():
+        desk = new_desk(twin)
+        execute(desk, prepared)
+        found[name] = float(prepared.tape["equity"][-1] / spec.cash - 1.0)
+    prepared.tape["weights"][:] = weights
+    for name, array in kept.items():
+        prepared.tape[name][:] = array
+    return found
+
+
+def _holds(spec: RunSpec, states: Array) -> dict[tuple[str, str, str], int]:
+    """Decisions held by symbol, reason and signal."""
+    names = list(spec.strategy.signals)
+    counts: dict[tuple[str, str, str], int] = {}
+    for k, symbol in enumerate(spec.symbols):
+        codes, numbers = np.unique(states[:, k], return_counts=True)
+        for code, number in zip(codes.tolist(), numbers.tolist(), strict=True):
+            if code:
+                state, signal = code & 7, code >> 3
+                blamed = "" if state == ops.NO_BAR else names[signal]
+                key = (symbol, STATES[state], blamed)
+                counts[key] = counts.get(key, 0) + number
+    return counts
+
+
+def _orderlog(desk: Desk) -> Array:
+    """Ended orders and those that still work, in order of id."""
+    both = np.concatenate([desk.done, desk.working])
+    both = both[np.argsort(both["id"], kind="stable")]
+    log = np.zeros(len(both), ORDERLOG)
+    for name in ORDERLOG.names or ():
+        log[name] = both[name]
+    return log
+
+
+def _model(spec: RunSpec, since_ns: int) -> dict[str, Any] | None:
+    if not any(fact[0] == "sentiment" for signal in spec.strategy.signals.values() for fact in signal.facts()):
+        return None
+    from signals.models import cutoff_warning, resolve
+
+    card = resolve(f"{spec.model}@{spec.model_revision}" if "/" in spec.model else spec.model)
+    return {
+        "id": spec.model, "revision": spec.model_revision, "cutoff": None if card.cutoff is None else card.cutoff.isoformat(),
+        "warning": cutoff_warning(card, since_ns), "kind": card.kind, "notes": card.notes,
+    }  # fmt: skip
+
+
+def _result(
+    spec: RunSpec, inputs: RunInputs, tape: Tape, desk: Desk, created_ns: int, settings: dict[str, Any] | None
+) -> Result:
+    signals = inputs.signals
+    first_bar = int(np.searchsorted(signals.close_ns, inputs.bars.close_ns[np.argmax(inputs.bars.decides)]))
+    shown = dict(settings or {})
+    shown["effective"] = _effective(spec)
+    if inputs.notes:
+        shown["notes"] = list(inputs.notes)
+    names = ("equity", "cash", "gross", "net", "level", "held")
+    kept = {name: tape[name].copy() for name in names}
+    return Result(
+        created_ns=created_ns, strategy=type(spec.strategy).__name__, strategy_hash=spec.strategy.identity(),
+        params=dict(spec.strategy.params), symbols=tuple(spec.symbols), quote=quote_of(spec.symbols[0]), market=spec.market,
+        bar_ns=spec.bar_ns, synthetic=inputs.synthetic, settings=shown, close_ns=signals.close_ns[first_bar:],
+        open=signals.open[first_bar:], high=signals.high[first_bar:], low=signals.low[first_bar:],
+        close=signals.close[first_bar:], **kept, target=tape["weights"].copy(), decide_ns=tape["decide_ns"],
+        signal_names=tuple(spec.strategy.signals), rows=tape["rows"][:, :, :-1], fills=desk.fills.copy(),
+        orders=_orderlog(desk), events=desk.events.copy(), holds=_holds(spec, tape["states"]), inputs=inputs.shares,
+        model=_model(spec, int(signals.close_ns[first_bar])), initial_cash=spec.cash,
+        resume_after=_resume_text(spec.resume_after_ns),
+    )  # fmt: skip
+
+
+def _resume_text(resume_ns: int) -> str:
+    from data.times import format_duration
+
+    return {-1: "never", -2: "next day"}.get(resume_ns) or format_duration(resume_ns)
+
+
+def _effective(spec: RunSpec) -> dict[str, Any]:
+    """Every number the run obeyed, defaults included."""
+    return {
+        "limits": dataclasses.asdict(spec.limits), "fills": dataclasses.asdict(spec.fills),
+        "execution": dataclasses.asdict(spec.execution), "leverage": spec.leverage, "size": spec.size, "stake": spec.stake,
+        "markets": {symbol: dataclasses.asdict(spec.market_of(symbol)) for symbol in spec.symbols}, "tags": dict(spec.tags),
+        "decision_delay_ns": spec.decision_delay_ns, "risk_bar_ns": spec.risk_bar_ns or spec.bar_ns,
+        "decide_on": spec.decide_on, "every_ns": spec.every_ns, "allow_revised": list(spec.allow_revised),
+        "strategy": {"protection": spec.strategy.protection, "short": spec.strategy.short},
+    }  # fmt: skip
+
+
+__all__ = ["CompileWarning", "Prepared", "Result", "RunSpec", "execute", "new_desk", "prepare_run", "run"]
