@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo
 
@@ -15,6 +16,8 @@ MINUTE_NS = 60 * SECOND_NS
 HOUR_NS = 60 * MINUTE_NS
 DAY_NS = 24 * HOUR_NS
 WEEK_NS = 7 * DAY_NS
+
+Span = tuple[int, int]
 
 _UNITS = {
     "ns": 1,
@@ -188,3 +191,32 @@ def floor_time(instant_ns: int, step_ns: int) -> int:
     """Start of the grid step that contains an instant; weeks start on Monday, all else counts from the epoch."""
     origin = 4 * DAY_NS if step_ns % WEEK_NS == 0 else 0
     return (instant_ns - origin) // step_ns * step_ns + origin
+
+
+def merge_spans(spans: Iterable[Span]) -> list[Span]:
+    """Half-open spans as few, ascending and disjoint ones."""
+    merged: list[Span] = []
+    for first, last in sorted(spans):
+        if first >= last:
+            continue
+        if merged and first <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], last))
+        else:
+            merged.append((first, last))
+    return merged
+
+
+def subtract_spans(spans: Iterable[Span], taken: Sequence[Span]) -> list[Span]:
+    """What is left of spans without the taken ones (ascending, disjoint)."""
+    left: list[Span] = []
+    for first, last in spans:
+        cursor = first
+        for begin, end in taken:
+            if end <= cursor or begin >= last:
+                continue
+            if begin > cursor:
+                left.append((cursor, begin))
+            cursor = end
+        if cursor < last:
+            left.append((cursor, last))
+    return left

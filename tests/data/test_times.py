@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,9 +17,11 @@ from data.times import (
     format_date,
     format_duration,
     format_time,
+    merge_spans,
     parse_duration,
     parse_time,
     parse_zone,
+    subtract_spans,
 )
 
 
@@ -113,3 +116,18 @@ def test_floor() -> None:
     assert floor_time(noon, HOUR_NS) == parse_time("2024-01-03T12:00Z")
     assert floor_time(noon, DAY_NS) == parse_time("2024-01-03")
     assert floor_time(noon, WEEK_NS) == parse_time("2024-01-01")
+
+
+SPANS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=6)
+
+
+@given(SPANS, SPANS)
+def test_spans_against_sets(first: list[tuple[int, int]], second: list[tuple[int, int]]) -> None:
+    def points(spans: list[tuple[int, int]]) -> set[int]:
+        return {at for begin, end in spans for at in range(begin, end)}
+
+    merged, taken = merge_spans(first), merge_spans(second)
+    assert points(merged) == points(first)
+    assert all(np.diff([edge for span in merged for edge in span]) > 0)
+    left = subtract_spans(merged, taken)
+    assert points(left) == points(first) - points(second)
