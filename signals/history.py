@@ -7,13 +7,16 @@ from collections.abc import Mapping
 import numpy as np
 
 from data.errors import InputError
-from signals import kernels_bars, ops
-from signals.inputs import Array, Inputs
-from signals.program import Program, compile_signals
+from signals import kernels_bars, kernels_metrics, kernels_posts, ops
+from signals.inputs import Array, Inputs, MetricTape
+from signals.own_run import own_bars
+from signals.program import Program, compile_signals, larger, own_runs, price_column
 from signals.signal import Signal
 
 
-def evaluate(bound: Mapping[str, Signal], inputs: Inputs, *, max_age_ns: int = 0) -> tuple[Array, Array]:
+def evaluate(
+    bound: Mapping[str, Signal], inputs: Inputs, *, max_age_ns: int = 0, out: Array | None = None
+) -> tuple[Array, Array]:
     """Values of all signals at every decision.
 
     Parameters
@@ -23,6 +26,8 @@ def evaluate(bound: Mapping[str, Signal], inputs: Inputs, *, max_age_ns: int = 0
     inputs : Inputs
     max_age_ns : int
         Age limit of fact-driven signals, beside their own; 0 = none.
+    out : f8[d, M, S + 1], optional
+        Room for the values, to be used again and again.
 
     Returns
     -------
@@ -40,33 +45,56 @@ def evaluate(bound: Mapping[str, Signal], inputs: Inputs, *, max_age_ns: int = 0
     opened, dense = _opened(inputs)
     states = opened.copy()
     shape = (len(inputs.decide_ns), len(inputs.symbols), len(bound) + 1)
-    rows = np.empty(shape)
+    rows = _room(out, shape)
     rows[:, :, -1] = 0.0
-    if states.size:
-        slab, ticks = program.state(len(inputs.symbols))
-        for j, signal in enumerate(bound.values()):
-            if signal.kind == "bar":
-                _bars(program, j, slab, ticks, inputs, dense, rows, states)
+    if not states.size:
+        return rows, states
+    slab, ticks = program.state(len(inputs.symbols))
+    runs = own_runs(bound, inputs.symbols, inputs.coins, inputs.bar_ns, max_age_ns)
+    for j, signal in enumerate(bound.values()):
+        if j in runs:
+            _note_all(*runs[j].history(inputs), rows, states, j)
+        elif signal.kind == "bar":
+            _bars(program, j, slab, ticks, inputs, dense, rows, states)
+        elif signal.kind == "sentiment":
+            _posts(program, j, slab, ticks, inputs, rows, states)
+        else:
+            _metrics(program, j, slab, ticks, inputs, rows, states)
     return rows, states
+
+
+def _room(out: Array | None, shape: tuple[int, ...]) -> Array:
+    if out is None:
+        return np.empty(shape)
+    if out.shape != shape or out.dtype != np.float64 or not out.flags.c_contiguous:
+        raise InputError(f"has to be a C-contiguous f8 array of shape {shape}", key="out", value=out.shape)
+    return out
 
 
 def _opened(inputs: Inputs) -> tuple[Array, bool]:
     """States before any signal, and whether every bar is there and decided on; found once per inputs."""
     known = inputs.__dict__.get("_opened")
     if known is None:
-        states = np.empty((len(inputs.decide_ns), len(inputs.symbols)), np.uint8)
-        missing, faulty = kernels_bars.open_decisions(
-            inputs.close_ns, inputs.close, inputs.bar_ns, inputs.decide_ns, inputs.decide_bar, states
-        )
-        if faulty >= 0:
+        bar, now = inputs.decide_bar, inputs.decide_ns
+        n = len(inputs.close_ns)
+        faulty = (bar >= n) | (bar < -1)
+        faulty[1:] |= (np.diff(now) < 0) | (np.diff(bar) < 0)
+        if n:
+            at = np.clip(bar, 0, n - 1)
+            faulty |= (bar >= 0) & (inputs.close_ns[at] > now)
+        if faulty.any():
             raise InputError(
                 "a decision looks at a bar that closes later, or decisions are out of order",
                 key="decide_bar",
-                value=int(faulty),
+                value=int(np.argmax(faulty)),
             )
-        n = len(inputs.close_ns)
-        dense = not missing and len(inputs.decide_bar) == n and bool((inputs.decide_bar == np.arange(n)).all())
-        known = states, dense and not (states == ops.NO_BAR).any()
+        whole = np.isfinite(inputs.close)
+        there = np.zeros((len(bar), len(inputs.symbols)), bool)
+        if n:
+            fresh = (bar >= 0) & (now - inputs.close_ns[at] < inputs.bar_ns)
+            there = whole[at] & fresh[:, None]
+        dense = bool(whole.all() and there.all()) and len(bar) == n and bool((bar == np.arange(n)).all())
+        known = np.where(there, np.uint8(ops.OK), np.uint8(ops.NO_BAR)), dense
         inputs.__dict__["_opened"] = known
     return known[0], known[1]
 
@@ -74,22 +102,61 @@ def _opened(inputs: Inputs) -> tuple[Array, bool]:
 def _bars(
     program: Program, j: int, slab: Array, ticks: Array, inputs: Inputs, dense: bool, rows: Array, states: Array
 ) -> None:
-    row = program.code[j]
-    column = inputs.close if row[ops.COLUMN] == ops.BAR_COLUMNS.index("close") else None
-    seen = np.isfinite(program.par[j, ops.LOW :]).any()
-    if dense and column is not None and not row[ops.ON_NS] and not seen:
-        if row[ops.OP] == ops.EMA:
-            scratch = np.empty((1, len(inputs.symbols)))
-            kernels_bars.dense_ema(column, row[ops.WINDOW], program.par[j, 0], scratch, rows, states, j)
+    row, par = program.code[j], program.par[j]
+    is_close = row[ops.COLUMN] == ops.BAR_COLUMNS.index("close")
+    if dense and is_close and not row[ops.ON_NS] and not np.isfinite(par[ops.LOW :]).any():
+        if row[ops.OP] in (ops.EMA, ops.SMA, ops.CLOSE):
+            _dense(row, par, j, inputs.close, rows, states)
             return
-        if row[ops.OP] == ops.SMA:
-            kernels_bars.dense_mean(column, row[ops.WINDOW], rows, states, j)
-            return
-        if row[ops.OP] == ops.CLOSE:
-            kernels_bars.dense_copy(column, rows, j)
-            return
-    kernels_bars.batch_bars(
-        program.code, program.par, slab, ticks, j, inputs.close_ns,
-        inputs.open, inputs.high, inputs.low, inputs.close, inputs.volume,
-        inputs.decide_ns, inputs.decide_bar, rows, states,
+    for k in range(len(inputs.symbols)):
+        end_ns, prices, at_bar = own_bars(inputs, k, int(row[ops.ON_NS]))
+        kernels_bars.batch_bars(
+            program.code, program.par, slab, ticks, j, k, program.slot(j, k), end_ns, prices, price_column(row), at_bar,
+            inputs.decide_ns, inputs.decide_bar, rows, states,
+        )  # fmt: skip
+
+
+def _dense(row: Array, par: Array, j: int, close: Array, rows: Array, states: Array) -> None:
+    """Where every bar is there and decided on: no state but the running average."""
+    warm = int(row[ops.NEED]) - 1
+    rows[:warm, :, j] = np.nan
+    early = states[:warm]
+    early[early == ops.OK] = ops.WARMING | (j << ops.STATE_BITS)
+    if row[ops.OP] == ops.EMA:
+        kernels_bars.dense_ema(close, par[0], warm, np.empty(close.shape[1]), rows, j)
+    elif row[ops.OP] == ops.SMA:
+        kernels_bars.dense_mean(close, row[ops.WINDOW], rows, j)
+    else:
+        rows[:, :, j] = close
+
+
+def _note_all(values: Array, codes: Array, rows: Array, states: Array, j: int) -> None:
+    """Write what Python worked out; a symbol's state is that of the first signal that isn't fine."""
+    rows[:, :, j] = np.where(states == ops.NO_BAR, np.nan, values)
+    first = (states == ops.OK) & (codes != ops.OK)
+    states[first] = codes[first] | np.uint8(j << ops.STATE_BITS)
+
+
+def _posts(program: Program, j: int, slab: Array, ticks: Array, inputs: Inputs, rows: Array, states: Array) -> None:
+    tape = inputs.sentiment
+    kernels_posts.batch_posts(
+        program.code, program.par, slab, ticks, j,
+        tape.coin, tape.event_ns, tape.known_ns, tape.score, tape.weight, tape.revision, tape.trusted,
+        inputs.decide_ns, inputs.cutoff_ns, rows, states,
     )  # fmt: skip
+
+
+def _metrics(program: Program, j: int, slab: Array, ticks: Array, inputs: Inputs, rows: Array, states: Array) -> None:
+    name = list(program.bound.values())[j].facts()[0][1]
+    tape = inputs.metrics.get(name) or MetricTape.empty()
+    ring = program.ring(len(inputs.symbols))
+    before = states.copy()
+    while not kernels_metrics.batch_metrics(
+        program.code, program.par, slab, ticks, ring, ring.view(np.int64), j,
+        tape.coin, tape.event_ns, tape.known_ns, tape.value, tape.revision,
+        inputs.decide_ns, inputs.cutoff_ns, rows, states,
+    ):  # fmt: skip
+        ring = np.zeros_like(larger(ring, program, ticks, j))  # too small for its window: from the beginning again
+        for k in range(len(inputs.symbols)):
+            ticks[program.slot(j, k) :][: ops.METRIC_SLOTS] = 0
+        states[:] = before

@@ -51,7 +51,7 @@ class SentimentTape:
     author: Array
     source: Array
     revision: Array
-    trusted: Array | None = None
+    trusted: Any = None
 
     def __post_init__(self) -> None:
         trusted = np.ones(len(self.coin), np.uint8) if self.trusted is None else self.trusted

@@ -1,10 +1,10 @@
 """Bar signals in kernels: one closed bar into a signal, its value read out, and the loops over history.
 
-A compiled signal is row `j` of `code` (int64, columns in `signals.ops`) and of `par` (float64). Its state lies in the
-slab and in `ticks`, the same memory read as int64, for times that a float can't hold.
+A compiled signal is row `j` of `code` (int64, columns in `signals.ops`) and of `par` (float64). Its state for one symbol
+lies from slot `at` on in the slab, and in `ticks`, the same memory read as int64, since a float cannot hold a time.
 """
 
-from signals.jit import kernel
+from signals.jit import inner, kernel
 from signals.kernels import (
     NAN,
     Bytes,
@@ -22,7 +22,6 @@ from signals.kernels import (
     volatility_step,
 )
 from signals.ops import (
-    AT,
     ATR,
     BAR_HEAD,
     COLUMN,
@@ -62,70 +61,49 @@ DAY = 86_400_000_000_000
 
 
 @kernel
-def price_step(code: Ints, par: Floats, slab: Floats, j: int, k: int, n: float, x: float) -> float:
-    """One bar into a signal that reads one column; `n` bars came before."""
-    op = code[j, OP]
-    a = code[j, AT] + BAR_HEAD
-    window = code[j, WINDOW]
-    if op == EMA:
-        y: float = x if n == 0.0 else ema_step(slab[k, a], x, par[j, 0])
-        slab[k, a] = y
-        return y
-    if op == SMA:
-        return mean_step(slab, k, a, n, x, window)
-    if op == RSI:
-        return rsi_step(slab, k, a, n, x, window)
-    if op == MOMENTUM:
-        return momentum_step(slab, k, a, n, x, window)
-    if op == VOLATILITY:
-        return volatility_step(slab, k, a, n, x, window, par[j, 0])
-    if op == ZSCORE:
-        return score_step(slab, k, a, n, x, window)
-    return x
-
-
-@kernel
 def learn_bar(
-    code: Ints, par: Floats, slab: Floats, ticks: Ints, j: int, k: int, end_ns: int,
+    code: Ints, par: Floats, slab: Floats, ticks: Ints, j: int, at: int, end_ns: int,
     high: float, low: float, close: float, x: float,
 ) -> None:  # fmt: skip
-    """One closed bar of the signal's own length; `x` is the column it reads."""
+    """One closed bar of its own length into signal `j`; `at` is its symbol's first slot, `x` the column it reads.
+
+    A bar whose numbers aren't finite has no value and leaves no trace.
+    """
     op = code[j, OP]
-    at = code[j, AT]
-    if ticks[k, at + S_LAST] != 0 and end_ns - ticks[k, at + S_LAST] > code[j, RESTART_NS]:
-        slab[k, at + S_COUNT] = 0.0
-    ticks[k, at + S_LAST] = end_ns
-    n = slab[k, at + S_COUNT]
-    value = NAN
-    if op in (ATR, DONCHIAN):
-        if finite(high) and finite(low) and finite(close):
-            a = at + BAR_HEAD
-            if op == ATR:
-                value = atr_step(slab, k, a, n, high, low, close, code[j, WINDOW])
-                if par[j, 0] != 0.0:
-                    value /= close
-            else:
-                value = donchian_step(slab, k, a, n, high, low, close, code[j, WINDOW], code[j, COLUMN])
-            slab[k, at + S_COUNT] = n + 1.0
-    elif finite(x) and (op != VOLATILITY or x > 0.0):
-        value = price_step(code, par, slab, j, k, n, x)
-        slab[k, at + S_COUNT] = n + 1.0
-    slab[k, at + S_VALUE] = value
+    if ticks[at + S_LAST] != 0 and end_ns - ticks[at + S_LAST] > code[j, RESTART_NS]:
+        slab[at + S_COUNT] = 0.0
+    ticks[at + S_LAST] = end_ns
+    slab[at + S_VALUE] = NAN
+    if not finite(x) or not finite(high - low) or (op == VOLATILITY and not x > 0.0):
+        return
+    n = slab[at + S_COUNT]
+    slab[at + S_COUNT] = n + 1.0
+    a = at + BAR_HEAD
+    window = code[j, WINDOW]
+    if op == EMA:
+        value = x if n == 0.0 else ema_step(slab[a], x, par[j, 0])
+        slab[a] = value
+    elif op == SMA:
+        value = mean_step(slab, a, n, x, window)
+    elif op == RSI:
+        value = rsi_step(slab, a, n, x, window)
+    elif op == MOMENTUM:
+        value = momentum_step(slab, a, n, x, window)
+    elif op == VOLATILITY:
+        value = volatility_step(slab, a, n, x, window, par[j, 0])
+    elif op == ZSCORE:
+        value = score_step(slab, a, n, x, window)
+    elif op == ATR:
+        value = atr_step(slab, a, n, high, low, close, window)
+        value = value / close if par[j, 0] != 0.0 else value
+    elif op == DONCHIAN:
+        value = donchian_step(slab, a, n, high, low, close, window, code[j, COLUMN])
+    else:
+        value = x
+    slab[at + S_VALUE] = value
 
 
-@kernel
-def column_of(column: int, open_: float, high: float, low: float, close: float, volume: float) -> float:
-    """The value of a bar's column, numbered as in `signals.ops.BAR_COLUMNS`."""
-    if column == 3:
-        return close
-    if column == 4:
-        return volume
-    if column == 0:
-        return open_
-    return high if column == 1 else low
-
-
-@kernel
+@inner
 def bucket_end(ns: int, length: int) -> int:
     """End of the coarser bar that a time belongs to, which may be that time; a week's bars end on Mondays."""
     origin = 4 * DAY if length % (7 * DAY) == 0 else 0
@@ -133,47 +111,31 @@ def bucket_end(ns: int, length: int) -> int:
 
 
 @kernel
-def close_bucket(code: Ints, par: Floats, slab: Floats, ticks: Ints, j: int, k: int) -> None:
-    """Hand the coarser bar that was being put together on to its signal."""
-    at = code[j, AT]
-    open_, high, low = slab[k, at + S_OPEN], slab[k, at + S_HIGH], slab[k, at + S_LOW]
-    close, volume = slab[k, at + S_CLOSE], slab[k, at + S_VOLUME]
-    x = column_of(code[j, COLUMN], open_, high, low, close, volume)
-    learn_bar(code, par, slab, ticks, j, k, ticks[k, at + S_END], high, low, close, x)
-    ticks[k, at + S_END] = 0
+def bucket_due(ticks: Ints, at: int, length: int, close_ns: int) -> bool:
+    """Whether an earlier coarser bar, whose last part is missing, has to be closed before this bar is taken."""
+    end = ticks[at + S_END]
+    return bool(end != 0 and end != bucket_end(close_ns, length))
 
 
 @kernel
-def feed_bar(
-    code: Ints, par: Floats, slab: Floats, ticks: Ints, j: int, k: int, close_ns: int,
+def bucket_add(
+    slab: Floats, ticks: Ints, at: int, length: int, close_ns: int,
     open_: float, high: float, low: float, close: float, volume: float,
-) -> None:  # fmt: skip
-    """One of the run's bars into signal `j` of symbol `k`; a coarser bar is handed on when it has closed.
-
-    A coarser bar whose last part is missing closes when the next bar comes: until then its symbol has no bar anyway.
-    """
-    length = code[j, ON_NS]
-    if length == 0:
-        x = column_of(code[j, COLUMN], open_, high, low, close, volume)
-        learn_bar(code, par, slab, ticks, j, k, close_ns, high, low, close, x)
-        return
-    at = code[j, AT]
+) -> bool:  # fmt: skip
+    """Put a bar into the coarser bar it belongs to; whether that one has closed with it."""
     end = bucket_end(close_ns, length)
-    if ticks[k, at + S_END] != 0 and ticks[k, at + S_END] != end:
-        close_bucket(code, par, slab, ticks, j, k)
-    if ticks[k, at + S_END] == 0:
-        ticks[k, at + S_END] = end
-        slab[k, at + S_OPEN], slab[k, at + S_HIGH], slab[k, at + S_LOW] = open_, high, low
-        slab[k, at + S_VOLUME] = 0.0
-    slab[k, at + S_HIGH] = max(slab[k, at + S_HIGH], high)
-    slab[k, at + S_LOW] = min(slab[k, at + S_LOW], low)
-    slab[k, at + S_CLOSE] = close
-    slab[k, at + S_VOLUME] += volume
-    if close_ns == end:
-        close_bucket(code, par, slab, ticks, j, k)
+    if ticks[at + S_END] == 0:
+        ticks[at + S_END] = end
+        slab[at + S_OPEN], slab[at + S_HIGH], slab[at + S_LOW] = open_, high, low
+        slab[at + S_VOLUME] = 0.0
+    slab[at + S_HIGH] = max(slab[at + S_HIGH], high)
+    slab[at + S_LOW] = min(slab[at + S_LOW], low)
+    slab[at + S_CLOSE] = close
+    slab[at + S_VOLUME] += volume
+    return close_ns == end
 
 
-@kernel
+@inner
 def verdict(par: Floats, j: int, value: float, state: int) -> int:
     """State of a value that is otherwise fine: not finite, or outside the range that was seen."""
     if state != OK:
@@ -186,43 +148,44 @@ def verdict(par: Floats, j: int, value: float, state: int) -> int:
 
 
 @kernel
-def read_bar(code: Ints, par: Floats, slab: Floats, ticks: Ints, j: int, k: int, now_ns: int) -> tuple[float, int]:
+def read_bar(code: Ints, par: Floats, slab: Floats, ticks: Ints, j: int, at: int, now_ns: int) -> tuple[float, int]:
     """(value, state) of a bar signal; a value that isn't fine is NaN."""
-    at = code[j, AT]
     state = OK
-    if slab[k, at + S_COUNT] < code[j, NEED]:
+    if slab[at + S_COUNT] < code[j, NEED]:
         state = WARMING
-    elif code[j, ON_NS] != 0 and ticks[k, at + S_LAST] < bucket_end(now_ns - code[j, ON_NS] + 1, code[j, ON_NS]):
+    elif code[j, ON_NS] != 0 and ticks[at + S_LAST] < bucket_end(now_ns - code[j, ON_NS] + 1, code[j, ON_NS]):
         state = STALE  # the last coarser bar never was
-    value = slab[k, at + S_VALUE]
+    value = slab[at + S_VALUE]
     state = verdict(par, j, value, state)
     return (value if state == OK else NAN), state
 
 
-# --- batch ------------------------------------------------------------------------------------------------------------
-
-
 @kernel
-def open_decisions(
-    close_ns: Ints, close: Floats, bar_ns: int, decide_ns: Ints, decide_bar: Ints, states: Bytes
-) -> tuple[int, int]:
-    """Fill `states` with NO_BAR or OK; (missing bars, first decision that looks ahead or goes back, else -1)."""
-    n, m = close.shape
-    missing = 0
-    for i in range(n):
-        for k in range(m):
-            missing += not finite(close[i, k])
-    faulty = -1
-    for i in range(len(decide_ns)):
-        b = decide_bar[i]
-        fresh = 0 <= b < n and decide_ns[i] - close_ns[b] < bar_ns
-        early = b >= n or (b >= 0 and close_ns[b] > decide_ns[i])
-        if faulty < 0 and (early or (i > 0 and (decide_ns[i] < decide_ns[i - 1] or b < decide_bar[i - 1]))):
-            faulty = i
-            fresh = False
-        for k in range(m):
-            states[i, k] = OK if fresh and finite(close[b, k]) else NO_BAR
-    return missing, faulty
+def coarse_bars(
+    slab: Floats, ticks: Ints, length: int, close_ns: Ints, prices: Floats, out_ns: Ints, out: Floats, at_bar: Ints
+) -> int:
+    """Put bars, f8[n, 5], together to coarser ones; how many. `at_bar` gets the bar with which each was closed."""
+    count = 0
+    for b in range(len(close_ns)):
+        for early in (True, False):
+            if early:
+                closed = bucket_due(ticks, 0, length, close_ns[b])
+            else:
+                closed = bucket_add(
+                    slab, ticks, 0, length, close_ns[b],
+                    prices[b, 0], prices[b, 1], prices[b, 2], prices[b, 3], prices[b, 4],
+                )  # fmt: skip
+            if closed:
+                out_ns[count] = ticks[S_END]
+                for column in range(5):
+                    out[count, column] = slab[S_OPEN + column]
+                at_bar[count] = b
+                ticks[S_END] = 0
+                count += 1
+    return count
+
+
+# --- batch ------------------------------------------------------------------------------------------------------------
 
 
 @kernel
@@ -237,72 +200,47 @@ def note(rows: Floats, states: Bytes, i: int, k: int, j: int, value: float, stat
 
 @kernel
 def batch_bars(
-    code: Ints, par: Floats, slab: Floats, ticks: Ints, j: int, close_ns: Ints,
-    open_: Floats, high: Floats, low: Floats, close: Floats, volume: Floats,
+    code: Ints, par: Floats, slab: Floats, ticks: Ints, j: int, k: int, at: int,
+    end_ns: Ints, prices: Floats, column: int, at_bar: Ints,
     decide_ns: Ints, decide_bar: Ints, rows: Floats, states: Bytes,
 ) -> None:  # fmt: skip
-    """Any bar signal over history."""
-    m = close.shape[1]
-    b = -1
+    """Any bar signal of one symbol over history.
+
+    Its own bars are those that are there, prices f8[n, 5]; `at_bar` is the run's bar with which each was closed.
+    """
+    b = 0
     for i in range(len(decide_ns)):
-        while b < decide_bar[i]:
+        while b < len(at_bar) and at_bar[b] <= decide_bar[i]:
+            learn_bar(
+                code, par, slab, ticks, j, at, end_ns[b], prices[b, 1], prices[b, 2], prices[b, 3], prices[b, column]
+            )
             b += 1
-            for k in range(m):
-                if finite(close[b, k]):
-                    feed_bar(
-                        code, par, slab, ticks, j, k, close_ns[b],
-                        open_[b, k], high[b, k], low[b, k], close[b, k], volume[b, k],
-                    )  # fmt: skip
-        for k in range(m):
-            value, state = read_bar(code, par, slab, ticks, j, k, decide_ns[i])
-            note(rows, states, i, k, j, value, state)
+        value, state = read_bar(code, par, slab, ticks, j, at, decide_ns[i])
+        note(rows, states, i, k, j, value, state)
 
 
 @kernel
-def warm_rows(rows: Floats, states: Bytes, j: int, until: int) -> None:
-    """The rows before a signal is ready, where every bar is there."""
-    for i in range(until):
-        for k in range(rows.shape[1]):
-            note(rows, states, i, k, j, NAN, WARMING)
-
-
-@kernel
-def dense_ema(x: Floats, window: int, a: float, slab: Floats, rows: Floats, states: Bytes, j: int) -> None:
-    """`EMA` where no bar is missing and each is decided on: the same step with the average in a local."""
+def dense_ema(x: Floats, a: float, warm: int, last: Floats, rows: Floats, j: int) -> None:
+    """`EMA` where no bar is missing and each is decided on: the same step, from row `warm` on written to `rows`."""
     n, m = x.shape
-    warm = min(window - 1, n)
-    warm_rows(rows, states, j, warm)
     if m == 1:
         y = x[0, 0]
-        for i in range(1, warm):
-            y = ema_step(y, x[i, 0], a)
-        for i in range(max(warm, 0), n):
+        for i in range(n):
             y = ema_step(y, x[i, 0], a) if i > 0 else y
-            rows[i, 0, j] = y
+            if i >= warm:
+                rows[i, 0, j] = y
         return
-    for k in range(m):
-        slab[0, k] = x[0, k]
     for i in range(n):
         for k in range(m):
-            y = ema_step(slab[0, k], x[i, k], a) if i > 0 else x[0, k]
-            slab[0, k] = y
+            last[k] = ema_step(last[k], x[i, k], a) if i > 0 else x[0, k]
             if i >= warm:
-                rows[i, k, j] = y
+                rows[i, k, j] = last[k]
 
 
 @kernel
-def dense_copy(x: Floats, rows: Floats, j: int) -> None:
-    """`Close` where no bar is missing and each is decided on."""
-    for i in range(x.shape[0]):
-        for k in range(x.shape[1]):
-            rows[i, k, j] = x[i, k]
-
-
-@kernel
-def dense_mean(x: Floats, window: int, rows: Floats, states: Bytes, j: int) -> None:
-    """`SMA` where no bar is missing and each is decided on: the same sums with the total in a local."""
+def dense_mean(x: Floats, window: int, rows: Floats, j: int) -> None:
+    """`SMA` where no bar is missing and each is decided on: the same sums, with the total in a local."""
     n, m = x.shape
-    warm_rows(rows, states, j, min(window - 1, n))
     for k in range(m):
         total = 0.0
         place = -1

@@ -25,7 +25,7 @@ RESTART_NS = 6  # a silence longer than this starts a bar signal anew
 MAX_AGE_NS = 7  # older than this is stale; 0 = never
 SCOPE = 8  # which coins' facts it counts: OWN_COIN, MARKET, or a coin's index
 CODE_WIDTH = 9
-OWN_COIN, MARKET, ANY_OF_OWN = -1, -2, -3
+OWN_COIN, MARKET, NO_COIN = -2, -1, -3
 
 # --- parameters, one row of float64 per signal ------------------------------------------------------------------------
 PAR_WIDTH = 8
@@ -34,3 +34,18 @@ LOW, HIGH = 6, 7  # the range a fitted strategy has seen
 # --- state of a bar signal: slots before its operation's own ----------------------------------------------------------
 S_COUNT, S_VALUE, S_LAST, S_END, S_OPEN, S_HIGH, S_LOW, S_CLOSE, S_VOLUME = range(9)
 BAR_HEAD = 9
+
+# --- state of signals moved by posts and by metrics -------------------------------------------------------------------
+MOOD_SLOTS = 8
+ATTENTION_RING = 6  # slots before the ring of counts
+ATTENTION_SPARE = 4  # buckets beside the window, for decisions that lag behind the newest post
+METRIC_SLOTS = 7
+
+
+def scope_of(coin: str | None, coins: tuple[str, ...]) -> int:
+    """Scope of a signal that looks at one coin by name, at the market ("*"), or at each symbol's own (None)."""
+    if coin is None:
+        return OWN_COIN
+    if coin == "*":
+        return MARKET
+    return coins.index(coin) if coin in coins else NO_COIN

@@ -10,7 +10,7 @@ import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from data.errors import InputError
 from data.times import HOUR_NS, parse_duration
@@ -77,6 +77,13 @@ def count_of(value: Setting, key: str, *, least: int = 1) -> int:
     return int(value)
 
 
+def amount_of(value: Setting, key: str) -> float:
+    """A finite number not below 0; InputError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise InputError("has to be a number, not below 0", key=key, value=value)
+    return float(value)
+
+
 def choice_of(value: Setting, key: str, choices: tuple[str, ...]) -> int:
     """Index of a word among those allowed; InputError for any other."""
     if value not in choices:
@@ -101,7 +108,7 @@ class Signal:
         A value outside of this range is suspect: a strategy fitted inside of it knows nothing out there.
     """
 
-    kind: ClassVar[str] = "bar"
+    kind: str = "bar"
     on_ns: int = 0
     max_age_ns: int = 0
     seen: tuple[float, float] = (-math.inf, math.inf)
@@ -137,17 +144,22 @@ class Signal:
         InputError
             When a value isn't one the signal can have.
         """
-        chosen = {}
-        for name, value in self.arguments.items():
-            chosen[name] = value if isinstance(value, PLAIN) else values.get(value, value)
+        chosen = {
+            name: value if isinstance(value, PLAIN) else values.get(value, value)
+            for name, value in self.arguments.items()
+        }
         return type(self)(**chosen)
 
     def recipe(self, bar_ns: int) -> Recipe:
         """The numbers its kernel needs when the run's bars are `bar_ns` long."""
         raise NotImplementedError(f"{type(self).__name__} has no kernel")
 
-    def inputs(self) -> tuple[tuple[str, str | None], ...]:
-        """Metrics to be loaded for it: (name, coin), with None for each symbol's own coin or else the market's."""
+    def facts(self) -> tuple[tuple[str, str, str | None], ...]:
+        """Facts to be loaded for it: (kind, metric, coin).
+
+        The kind is "sentiment" (then the metric is "") or "metrics". The coin is a ticker, "*" for the market as a
+        whole, or None for each symbol's own; a metric of each symbol's own coin may also be one of the market.
+        """
         return ()
 
     def scope(self, coins: tuple[str, ...]) -> int:
@@ -175,6 +187,8 @@ class Signal:
                 continue
             bare = bare and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
             pieces.append(repr(value) if bare else f"{name}={value!r}")
+        known = inspect.signature(type(self)).parameters
+        pieces += [f"{name}={value!r}" for name, value in self.arguments.items() if name not in known]
         return f"{type(self).__name__}({', '.join(pieces)})"
 
     def __eq__(self, other: object) -> bool:
