@@ -12,7 +12,7 @@ from data.times import MILLISECOND_NS
 
 if TYPE_CHECKING:
     from backtest.costs import FillModel
-    from backtest.run import RunSpec
+    from backtest.spec import RunSpec
     from risk.limits import Limits, MarketSpec
     from risk.policy import Execution
     from strategies.base import Strategy
@@ -168,11 +168,12 @@ def resolve_run(config: Config, strategy: "Strategy") -> "RunSpec":
     InputError or InputErrors
         A limit, a fill value or the model is wrong.
     """
-    from backtest.run import RunSpec
+    from backtest.spec import RunSpec
     from signals.models import resolve
 
     run = config.run
-    model = _named(config, lambda: resolve(run.model))
+    folder = config.path(run.model)
+    model = _named(config, lambda: resolve(str(folder) if folder.is_dir() else run.model))
     return RunSpec(
         strategy=strategy,
         symbols=run.symbols,

@@ -10,6 +10,7 @@ from bot.terminal import VAR, AsJson, OnSample, VarFolder, emit, note, now_ns, s
 
 if TYPE_CHECKING:
     from data.quality import CatalogRow
+    from data.store import Store
 
 PANEL = "Facts"
 
@@ -39,12 +40,24 @@ def write(
     say(str(summary))
 
 
-def catalog(sample: OnSample = None, var: VarFolder = VAR, as_json: AsJson = False) -> None:
+def catalog(
+    forget: Annotated[str | None, typer.Option(metavar="KIND", help="Take series out: bars, posts, metrics...")] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN=VALUE", help="Which ones, with --forget. Repeatable; all have to fit."),
+    ] = None,
+    sample: OnSample = None,
+    var: VarFolder = VAR,
+    as_json: AsJson = False,
+) -> None:
     """List what is stored: span, rows, gaps, duplicates, bad rows, quality mix, last known."""
     from bot.context import facts_of
     from data.quality import catalog as read_catalog
 
     _, store = facts_of(None, sample=sample, var=var)
+    if forget is not None:
+        _forget(store, forget, where or [], as_json)
+        return
     rows = read_catalog(store)
     if as_json:
         emit([dataclasses.asdict(row) for row in rows])
@@ -55,6 +68,24 @@ def catalog(sample: OnSample = None, var: VarFolder = VAR, as_json: AsJson = Fal
         return
     for kind in dict.fromkeys(row.kind for row in rows):
         _show_kind(kind, [row for row in rows if row.kind == kind])
+
+
+def _forget(store: "Store", kind: str, where: list[str], as_json: bool) -> None:
+    """Take series out of the store with all revisions, as after an import under a wrong lag."""
+    from data.errors import InputError
+    from data.facts import KINDS
+
+    if kind not in KINDS:
+        raise InputError("no such kind of facts", key="--forget", value=kind, remedy=f"One of {', '.join(KINDS)}")
+    chosen = dict(part.partition("=")[::2] for part in where)
+    if not chosen or not all(chosen.values()):
+        remedy = "For example: --forget metrics --where source=coinmetrics --where name=exchange_netflow"
+        raise InputError("which ones is not said", key="--where", value=", ".join(where) or None, remedy=remedy)
+    removed = store.forget(kind, chosen)
+    if as_json:
+        emit({"kind": kind, "where": chosen, "removed": removed})
+    else:
+        say(f"{removed:,} rows of {kind} taken out")
 
 
 def _show_kind(kind: str, rows: "list[CatalogRow]") -> None:

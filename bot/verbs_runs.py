@@ -9,6 +9,8 @@ from bot.terminal import VAR, AsJson, ConfigFile, Settings, VarFolder, note, now
 from bot.verbs_reports import Export, ExportForm, Form, Page, deliver
 
 if TYPE_CHECKING:
+    from backtest.result import Result
+    from backtest.spec import RunSpec
     from bot.config import Config
     from data.store import Store
 
@@ -32,6 +34,7 @@ def run_backtest(
     as_json: AsJson = False,
 ) -> None:
     """Run a strategy over stored facts behind the risk gate; print the report and save the run."""
+    from backtest.tries import market_hash, record_trial
     from bot.config_resolve import resolve_run, resolve_strategy
     from bot.context import current_config, store_of
 
@@ -42,20 +45,27 @@ def run_backtest(
     if chosen.on_sample:
         ensure_sample(store, chosen)
     warn_when_cold()
-    from backtest.load import load_inputs
-    from backtest.run import run
-
-    began = time.perf_counter()
-    inputs = load_inputs(store, spec)
-    with progress("backtest", "bars") as advance:
-        result = run(spec, inputs, advance)
-    result.created_ns = now_ns()
-    result.elapsed = time.perf_counter() - began
+    result = execute(spec, store, chosen)
+    result.trials = record_trial(var, market_hash(result.inputs), result.trial_key())
     saved = result.save(var)
     deliver(result, saved=saved, html=html, export=export, form=form, as_json=as_json)
     if result.errors:
         note(f"the strategy failed in {result.errors} decisions: they were skipped, and nothing was sold for it")
         raise typer.Exit(1)
+
+
+def execute(spec: "RunSpec", store: "Store", config: "Config") -> "Result":
+    """Load the facts and run; the bar on stderr follows the compiled loop."""
+    from backtest.load import load_inputs
+    from backtest.run import run
+
+    began = time.perf_counter()
+    inputs = load_inputs(store, spec)
+    told = {**config.plain(), "config": {"file": config.where, "sha256": config.hash()}}
+    with progress("backtest", "bars") as advance:
+        result = run(spec, inputs, created_ns=now_ns(), settings=told, progress=advance)
+    result.elapsed = time.perf_counter() - began
+    return result
 
 
 def ensure_sample(store: "Store", config: "Config") -> None:
