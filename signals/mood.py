@@ -8,10 +8,14 @@ symbol, however many posts there are.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from data.errors import InputError
 from signals import ops
 from signals.signal import Recipe, Setting, Signal, Span, amount_of, count_of, span_ns
+
+if TYPE_CHECKING:
+    from signals.inputs import Array
 
 FOLLOWERS_CAP = 1e6
 FADED_OUT = 4  # half-lives without a post after which a mood is stale, by default
@@ -34,6 +38,14 @@ def post_weight(followers: float, source_weight: float = 1.0) -> float:
     """
     reach = min(max(followers, 0.0), FOLLOWERS_CAP) if followers == followers else 0.0
     return source_weight * (1.0 + min(math.log10(1.0 + reach), 6.0))
+
+
+def post_weights(followers: Array, source_weight: Array | float = 1.0) -> Array:
+    """`post_weight` of many posts at once, f8[f]."""
+    import numpy as np
+
+    reach = np.clip(np.nan_to_num(np.asarray(followers, dtype=float)), 0.0, FOLLOWERS_CAP)
+    return np.asarray(source_weight * (1.0 + np.minimum(np.log10(1.0 + reach), 6.0)), dtype=float)
 
 
 class _Posts(Signal):

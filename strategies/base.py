@@ -111,24 +111,24 @@ class Strategy:
     decide_on: ClassVar[str] = "bar"
     every: ClassVar[str] = "60s"
 
-    weigh: ClassVar[Callable[[Any, Any], float]]
-    allocate: ClassVar[Callable[[Any, Any], Any]]
-
     def __init__(self, **values: Any) -> None:
         declared = self.declared_params()
         self._check_shape(declared)
         self.params: dict[str, float] = _chosen(type(self).__name__, declared, values)
-        self._values = {param: self.params[name] for name, param in declared.items()}
-        self.signals: dict[str, Signal] = {
-            name: signal.bind(self._values) for name, signal in self.declared_signals().items()
+        # An integer Param is handed on as an int, so that a bound signal prints as one would type it.
+        self._values = {
+            param: int(self.params[name]) if param.integer else self.params[name] for name, param in declared.items()
         }
+        declared_signals = self.declared_signals() | self.own_signals()
+        self.signals: dict[str, Signal] = {name: signal.bind(self._values) for name, signal in declared_signals.items()}
         self._check_protection()
 
     # --- what the class declares --------------------------------------------------------------------------------------
     @classmethod
     def _declared(cls, kind: type) -> dict[str, Any]:
         """Class attributes of one kind in order of declaration, a base class's first."""
-        names = dict.fromkeys(name for base in reversed(cls.__mro__) for name in vars(base))
+        bases = reversed(cls.__mro__)
+        names = dict.fromkeys(name for base in bases for name, value in vars(base).items() if isinstance(value, kind))
         return {name: getattr(cls, name) for name in names if isinstance(getattr(cls, name, None), kind)}
 
     @classmethod
@@ -140,6 +140,10 @@ class Strategy:
     def declared_signals(cls) -> dict[str, Signal]:
         """Signals by name, not bound yet."""
         return cls._declared(Signal)
+
+    def own_signals(self) -> dict[str, Signal]:
+        """Signals of this instance besides those its class declares."""
+        return {}
 
     @classmethod
     def summary(cls) -> str:
