@@ -14,6 +14,10 @@ def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
     app.command(rich_help_panel=PANEL)(limits)
     app.command(rich_help_panel=PANEL)(models)
+    group = typer.Typer(no_args_is_help=True, help="What a strategy can look at: list.")
+    group.callback()(_signals)
+    group.command("list")(list_signals)
+    app.add_typer(group, name="signals", rich_help_panel=PANEL)
 
 
 def limits(
@@ -62,3 +66,43 @@ def models(as_json: AsJson = False) -> None:
         )
     table("Models", ("name", "from", "labels", "trained up to", "licence", "notes"), rows)
     note("A hub model needs its commit: tidegate score --model finbert@<40 hex digits>; a local folder works too")
+
+
+def _signals() -> None:
+    """What a strategy can look at."""
+
+
+def _arguments(signal: type) -> str:
+    """What a signal is declared with, as one would write it."""
+    import inspect
+
+    found = inspect.signature(signal).parameters.values()
+    plain = [item for item in found if item.kind is not inspect.Parameter.VAR_KEYWORD]
+    return ", ".join(
+        item.name if item.default is inspect.Parameter.empty else f"{item.name}={item.default!r}" for item in plain
+    )
+
+
+def list_signals(as_json: AsJson = False) -> None:
+    """List the signals a strategy can declare, and the indicators that Technical takes."""
+    import inspect
+
+    import signals as known
+    from signals.technical import classes, outputs_of
+
+    found = [getattr(known, name) for name in known.__all__]
+    declared = [item for item in found if inspect.isclass(item) and issubclass(item, known.Signal)]
+    rows = [
+        (item.__name__, item.kind, _arguments(item), (inspect.getdoc(item) or "").split("\n")[0])
+        for item in declared
+        if item is not known.Signal
+    ]
+    indicators = {name: list(outputs_of(name)) for name in sorted(classes())}
+    if as_json:
+        columns = ("name", "kind", "arguments", "meaning")
+        emit({"signals": [dict(zip(columns, row, strict=True)) for row in rows], "technical": indicators})
+        return
+    table("Signals", ("name", "moved by", "arguments", "meaning"), rows)
+    shown = [(name, ", ".join(outputs)) for name, outputs in indicators.items()]
+    table('Technical("NAME", output="...", window=14): the indicators of package ta', ("name", "outputs"), shown)
+    note("A signal of your own: see signals/own.py; a file of your own numbers: Given")
