@@ -53,6 +53,9 @@ class Config(Section):
 
     def strategy_text(self) -> str:
         """The strategy as `load_strategy` takes it, with a relative file resolved."""
+        table = self.run.strategy.removeprefix("weights:")
+        if Path(table).suffix.lower() in (".csv", ".parquet"):
+            return f"weights:{self.path(table)}"
         file, colon, name = self.run.strategy.rpartition(":")
         if not file.endswith(".py"):
             file, colon, name = self.run.strategy, "", ""

@@ -13,6 +13,7 @@ PANEL = "Look up"
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
     app.command(rich_help_panel=PANEL)(limits)
+    app.command("strategies", rich_help_panel=PANEL)(list_strategies)
     app.command(rich_help_panel=PANEL)(models)
     group = typer.Typer(no_args_is_help=True, help="What a strategy can look at: list.")
     group.callback()(_signals)
@@ -48,6 +49,37 @@ def limits(
     if any(row.origin == "default" for row in rows):
         note("default: the backtest profile; live trading has no defaults and asks for every limit")
     say()
+
+
+def list_strategies(as_json: AsJson = False) -> None:
+    """List the shipped strategies with their signals and parameters; `run.strategy` also takes a file of your own."""
+    from strategies.load import catalogue
+
+    found = catalogue()
+    if as_json:
+        emit(
+            {
+                name: {
+                    "summary": cls.summary(),
+                    "signals": {key: repr(value) for key, value in cls.declared_signals().items()},
+                    "params": {key: dataclasses.asdict(param) for key, param in cls.declared_params().items()},
+                    "short": cls.short,
+                    "decide_on": cls.decide_on,
+                }
+                for name, cls in found.items()
+            }
+        )
+        return
+    rows = []
+    for name, cls in found.items():
+        params = ", ".join(
+            f"{key}={param.default:g} ({param.low:g} to {param.high:g})" for key, param in cls.declared_params().items()
+        )
+        rows.append((name, cls.summary(), params))
+    table("Strategies", ("name", "what it does", "parameters, default and range"), rows)
+    note(
+        'Use one with: tidegate backtest --set run.strategy=NAME --set PARAMETER=VALUE; your own: strategy = "file.py"'
+    )
 
 
 def models(as_json: AsJson = False) -> None:
