@@ -91,7 +91,7 @@ def import_file(store: Store, kind: str, path: Path, options: ImportOptions, ing
     batch = _INTAKES[kind](sheet, options, ingested_ns)
     if batch.facts.num_rows == 0:
         raise _nothing_usable(sheet, batch)
-    done = store.append(batch.kind, batch.facts, rejects=batch.rejects, origin=Path(path).name)
+    done = store.append(batch.kind, batch.facts, rejects=batch.rejects, origin=Path(path).name, hashed=True)
     notes = list(batch.notes)
     if done.known_differs:
         notes.append(

@@ -10,6 +10,7 @@ import numpy as np
 from data.errors import InputError
 from data.facts import fact_table
 from data.options import ImportOptions
+from data.quality import distinct
 from data.sheet import Batch, Sheet
 from data.stamps import I8
 from data.times import DAY_NS, format_time
@@ -17,6 +18,7 @@ from data.times import DAY_NS, format_time
 DEFAULT_SOURCE = "file"
 EARLY = "known before it happened"
 HIDDEN_DAYS = 5
+HIDDEN_SHARE = 0.9
 FUTURE = "dated after it was brought in"
 
 
@@ -59,13 +61,17 @@ def event_times(sheet: Sheet, options: ImportOptions) -> I8:
 
 
 def _refuse_hidden_dates(sheet: Sheet, ns: I8) -> None:
-    """Raise when all rows bear the same hour or two of it (summer time): dates in the dress of times."""
-    days, hours = np.unique(ns // DAY_NS), np.unique(ns % DAY_NS)
-    if len(days) < HIDDEN_DAYS or len(hours) > 2:
+    """Raise when nearly all rows bear one time of day, or two (summer time): dates in the dress of times."""
+    if len(distinct(ns // DAY_NS)) < HIDDEN_DAYS:
         return
-    shown = " or ".join(format_time(int(hour))[11:] for hour in hours)
+    hours, counts = np.unique(np.sort(ns % DAY_NS), return_counts=True)
+    usual = np.argsort(-counts, kind="stable")[:2]
+    if counts[usual].sum() < HIDDEN_SHARE * len(ns):
+        return
+    shown = " or ".join(format_time(int(hour))[11:] for hour in sorted(hours[usual]))
     raise InputError(
-        f"all {len(ns)} times are {shown}: dates, it seems, and it could have happened at any time of the day",
+        f"{counts[usual].sum()} of {len(ns)} times are {shown}: dates, it seems, and it could have happened at any "
+        "time of the day",
         where=sheet.where,
         key=sheet.find("time"),
         remedy="Say --stamp start --interval 1d to count a row from the end of its day, or --stamp published if the "

@@ -13,7 +13,7 @@ from data.errors import InputError
 from data.exchange import PublicExchange
 from data.facts import fact_table
 from data.layout import reject_table
-from data.quality import Gap, find_gaps
+from data.quality import Gap, distinct, find_gaps
 from data.store import Store
 from data.times import MILLISECOND_NS, Span, floor_time, format_time, merge_spans, subtract_spans
 
@@ -209,7 +209,7 @@ class _Job:
             "symbol": [self.symbol],
             "interval_ns": [self.interval_ns],
         }
-        opens = np.unique(self.store.table("bars", where, columns=["event_ns"])["event_ns"].to_numpy())
+        opens = distinct(self.store.table("bars", where, columns=["event_ns"])["event_ns"].to_numpy())
         return opens[(opens >= self.start) & (opens < self.end)]
 
     def _holes(self) -> list[Span]:

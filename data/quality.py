@@ -83,9 +83,15 @@ def find_gaps(event_ns: I8, step_ns: int, slack: float = 0.0) -> list[Gap]:
     return found
 
 
+def distinct(times: I8) -> I8:
+    """The different values, ascending; by sorting, which is several times faster here than numpy's hashing."""
+    ordered = np.sort(times)
+    return ordered[np.append(True, ordered[1:] != ordered[:-1])] if len(ordered) else ordered
+
+
 def usual_step(event_ns: I8) -> int:
     """The commonest positive distance of neighbours; 0 for fewer than two times."""
-    steps = np.diff(np.unique(event_ns))
+    steps = np.diff(distinct(event_ns))
     if len(steps) == 0:
         return 0
     values, counts = np.unique(steps, return_counts=True)
@@ -94,7 +100,7 @@ def usual_step(event_ns: I8) -> int:
 
 def common_step(event_ns: I8) -> int:
     """The largest step that all distances are multiples of; 0 for fewer than two times."""
-    return int(np.gcd.reduce(np.diff(np.unique(event_ns)))) if len(event_ns) > 1 else 0
+    return int(np.gcd.reduce(np.diff(distinct(event_ns)))) if len(event_ns) > 1 else 0
 
 
 def find_spikes(open: F8, high: F8, low: F8, close: F8, factor: float = ODD_FACTOR) -> Mask:
@@ -180,7 +186,7 @@ def _catalog_row(
         ticks = int(find_spikes(series.open, series.high, series.low, series.close).sum())
     elif kind == "metrics":
         where = {"source": [line["source"]], "name": [line["name"]], "coin": [line["coin"]]}
-        events = np.unique(store.table(kind, where, columns=["event_ns"])["event_ns"].to_numpy())
+        events = distinct(store.table(kind, where, columns=["event_ns"])["event_ns"].to_numpy())
         step_ns = usual_step(events)
         gaps = find_gaps(events, step_ns, slack=0.5) if step_ns else []
     return CatalogRow(

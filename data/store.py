@@ -51,6 +51,7 @@ class Store:
         rejects: pa.Table | None = None,
         origin: str = "",
         spans: Mapping[str, Sequence[tuple[int, int]]] | None = None,
+        hashed: bool = False,
     ) -> Appended:
         """Add facts, all of them or none.
 
@@ -68,6 +69,8 @@ class Store:
             Where the rows came from: a file's name, an exchange.
         spans : mapping, optional
             Named time spans to remember in the same commit (see `data.manifest.Manifest`).
+        hashed : bool
+            The table comes straight from `data.facts.fact_table`, so its payloads need not be worked out again.
 
         Raises
         ------
@@ -76,7 +79,7 @@ class Store:
         ValueError
             When the table is not of the kind (a fault of the caller, not of the user).
         """
-        conformed = conform(kind, table)
+        conformed = table if hashed and table.schema == SCHEMAS[kind] else conform(kind, table)
         check_facts(kind, conformed)
         return write(self.root, kind, conformed, rejects=rejects, origin=origin, spans=spans)
 
