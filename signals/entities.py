@@ -1,0 +1,291 @@
+"""Which coins a post is about: one pass over the normalised text, the same answer in every process.
+
+The rules, in order of trust:
+
+1. A cashtag (``$SOL``, any case), a project's handle (``@solana``), a pair (``SOLUSDT``) and an unambiguous name
+   (``bitcoin``, ``btc``) count.
+2. A bare ticker counts in upper case only. One that is also a word or another acronym (``ADA``, ``LINK``; see
+   `signals.coins`) counts only beside a crypto cue: a word such as "token" or "staking", or another coin. In a post
+   that shouts, capitals say nothing, and such tickers don't count at all.
+3. An ambiguous name ("Avalanche", "Stellar") counts with a capital and beside a cue.
+4. The longest reading wins: "bitcoin cash" is BCH and says nothing of BTC, "ripple effect" is no coin.
+5. Four or more different cashtags mark a post as spam-like.
+6. A post is market-wide when it speaks of the market as such ("crypto market", "altcoins"), or of crypto and no coin.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from signals.coins import COINS, STABLE, Coin
+from signals.cues import MARKET, MARKET_ASIDE, NOT_COINS, STRONG_CUES, WEAK_CUES
+from signals.text import normalise
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CASHTAGS_SPAM: Final = 4
+"""This many different cashtags make a post spam-like."""
+
+CUE_CHARS: Final = 60
+"""A strong cue counts within so many characters on either side."""
+
+NEAR_CHARS: Final = 18
+"""A weak cue, and a cue for a ticker that is an everyday word, counts within so many characters: two words or so."""
+
+_PATTERN_CHARS_MAX: Final = 64  # longer names are no cues for what stands after them
+
+_RULES_VERSION: Final = "1"
+
+# What a pattern says when it is found.
+_SURE, _CASHTAG, _HANDLE, _UPPER, _CUED, _WORD, _NAME, _PROPER, _STRONG, _WEAK, _MARKET, _ASIDE, _NONE = range(13)
+_TICKER_KIND: Final = {"any": _SURE, "upper": _UPPER, "cue": _CUED, "word": _WORD}
+_CERTAIN: Final = frozenset({_SURE, _CASHTAG, _HANDLE, _UPPER})
+_CUES: Final = frozenset({*_CERTAIN, _STRONG, _MARKET, _ASIDE})
+_UNSURE: Final = frozenset({_CUED, _WORD})
+_QUOTES: Final = ("usd", "usdt", "usdc", "busd", "perp", "btc")
+
+_GAPS = re.compile(r"[^\w$@]+")
+_SYMBOLS = re.compile(r"[^\x00-\x7f\w]+")  # emoji, curly quotes, dashes: gone, most posts are plain ASCII
+_CASHTAGS = re.compile(r"(?<![\w$])\$([A-Za-z][A-Za-z0-9]{0,14})(?![A-Za-z0-9])")
+_CJK = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]")
+_ASCII_GAPS = bytes(code if chr(code).isalnum() or chr(code) in "_$@" else 32 for code in range(128)) + bytes(128)
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """What a post is about: coins in order of first mention, the market as such or not, spam-like or not."""
+
+    coins: tuple[str, ...]
+    market: bool
+    spam: bool
+
+
+_Spans = Sequence[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pattern:
+    """One way of writing: what it says, of which coin, and how long it is with a space on both sides."""
+
+    kind: int
+    ticker: str
+    length: int
+
+
+_links = lru_cache(maxsize=4096)(Links)
+
+
+class Linker:
+    """Finds the coins in texts.
+
+    Parameters
+    ----------
+    coins : mapping of ticker to Coin, optional
+        The built-in table by default; `signals.aliases.read_aliases` gives it with a user's file on top.
+
+    Examples
+    --------
+    >>> Linker().link("ADA staking is live, and so is $SOL")
+    Links(coins=('ADA', 'SOL'), market=False, spam=False)
+    """
+
+    def __init__(self, coins: dict[str, Coin] | None = None) -> None:
+        self.coins = dict(COINS if coins is None else coins)
+        self._patterns: list[_Pattern] = []
+        self._automaton = self._compile()
+
+    @classmethod
+    def with_aliases(cls, path: Path) -> Linker:
+        """A linker over the built-in table and a user's alias file (see `signals.aliases`)."""
+        from signals.aliases import read_aliases
+
+        return cls(read_aliases(path))
+
+    @property
+    def identity(self) -> str:
+        """Hash of the rules and of every coin in the table: equal linkers give equal links."""
+        digest = hashlib.sha256(f"rules {_RULES_VERSION}".encode())
+        for group in (STRONG_CUES, WEAK_CUES, MARKET, MARKET_ASIDE, NOT_COINS):
+            digest.update("|".join(group).encode() + b"\n")
+        for ticker in sorted(self.coins):
+            digest.update(repr(self.coins[ticker]).encode() + b"\n")
+        return digest.hexdigest()
+
+    def link(self, text: str) -> Links:
+        """What a text is about; any string will do, hostile ones too."""
+        return self.link_normal(normalise(text))
+
+    def link_many(self, texts: Iterable[str]) -> list[Links]:
+        """The same for many texts, in order."""
+        link_normal = self.link_normal
+        return [link_normal(normalise(text)) for text in texts]
+
+    def link_normal(self, text: str) -> Links:
+        """What a text already in normal form (`signals.text.normalise`) is about."""
+        if "://" in text or "www." in text:
+            text = _without_links(text)
+        spam = text.count("$") >= CASHTAGS_SPAM and _is_spam(text)
+        cased = _spaced(text)
+        patterns = self._patterns
+        hits = [(end, patterns[at]) for end, at in self._automaton.iter(cased.lower())]
+        if not hits:
+            return _links((), False, spam)
+        return _judge(hits, cased, spam)
+
+    def _compile(self) -> Any:
+        import ahocorasick
+
+        automaton = ahocorasick.Automaton()
+        for written, (kind, ticker) in _readings(self.coins).items():
+            padded = f" {written} "
+            automaton.add_word(padded, len(self._patterns))
+            self._patterns.append(_Pattern(kind, ticker, len(padded)))
+        automaton.make_automaton()
+        return automaton
+
+
+def _readings(coins: dict[str, Coin]) -> dict[str, tuple[int, str]]:
+    """Every way of writing and what it says; what a coin claims stands before a cue, an earlier coin before a later."""
+    readings: dict[str, tuple[int, str]] = {}
+
+    def claim(written: str, kind: int, ticker: str) -> None:
+        readings.setdefault(_spaced(written).lower().strip(), (kind, ticker))
+
+    for phrase in NOT_COINS:
+        claim(phrase, _NONE, "")
+    for ticker, coin in coins.items():
+        for name in coin.names:
+            claim(name, _SURE, ticker)
+        for handle in coin.handles:
+            claim(f"@{handle}", _HANDLE, ticker)
+        for name in coin.ambiguous_names:
+            claim(name, _NAME, ticker)
+        for name in coin.proper_names:
+            claim(name, _PROPER, ticker)
+    for ticker, coin in coins.items():
+        claim(f"${ticker}", _CASHTAG, ticker)
+        if coin.rule in _TICKER_KIND:
+            claim(ticker, _TICKER_KIND[coin.rule], ticker)
+        for quote in _QUOTES:
+            claim(f"{ticker}{quote}", _SURE, ticker)
+            claim(f"{ticker}_{quote}", _SURE, ticker)
+            claim(f"${ticker}{quote}", _CASHTAG, ticker)
+    for phrases, kind in ((MARKET, _MARKET), (MARKET_ASIDE, _ASIDE), (STRONG_CUES, _STRONG), (WEAK_CUES, _WEAK)):
+        for phrase in phrases:
+            claim(phrase, kind, "")
+    return readings
+
+
+def _without_links(text: str) -> str:
+    """The text without web addresses; what is glued to the front of one is kept."""
+    words = text.split(" ")
+    for at, word in enumerate(words):
+        if "://" in word:
+            words[at] = word.partition("://")[0].removesuffix("https").removesuffix("http")
+        elif word.startswith("www."):
+            words[at] = ""
+    return " ".join(words)
+
+
+def _spaced(text: str) -> str:
+    """Words between single spaces, a space at either end; case and the marks $, @ and _ are kept."""
+    if not text.isascii():
+        text = _SYMBOLS.sub(" ", text)
+    if text.isascii():
+        words = text.encode("ascii").translate(_ASCII_GAPS).decode("ascii").split()  # twenty times faster than on str
+        return f" {' '.join(words)} "
+    if _CJK.search(text):
+        text = _CJK.sub(r" \g<0> ", text)  # no spaces between words there: every sign is a word of its own
+    return _GAPS.sub(" ", f" {text} ")
+
+
+def _is_spam(text: str) -> bool:
+    return len({tag.upper() for tag in _CASHTAGS.findall(text)}) >= CASHTAGS_SPAM
+
+
+def _judge(hits: list[tuple[int, _Pattern]], cased: str, spam: bool) -> Links:
+    """Links from what was found; `cased` is the spaced text that positions refer to."""
+    spans = _longest(hits)
+    cues = [(start, end) for start, end, found in spans if found.kind in _CUES and _counts_bare(found, cased, start)]
+    unsure = any(found.kind in _UNSURE for _, _, found in spans)
+    weak = [(start, end) for start, end, found in spans if found.kind == _WEAK] if unsure else []
+    shouting = unsure and _is_shouting(cased, spans)
+    coins: dict[str, None] = {}
+    quoted_at = -1  # where the ticker before ended: a stable coin right there is its quote
+    for start, end, found in spans:
+        if not found.ticker:
+            continue
+        if found.kind in _UNSURE:
+            counts = not shouting and _is_cued(found, cased, start, end, cues, weak)
+        elif found.kind in _CERTAIN:
+            counts = _counts_bare(found, cased, start)
+        else:
+            inside = found.kind == _PROPER and start > 0
+            counts = cased[start + 1].isupper() and (inside or _beside(cues, start, end, CUE_CHARS))
+        if counts:
+            if not (found.ticker in STABLE and start == quoted_at):
+                coins[found.ticker] = None
+            quoted_at = end
+    kinds = {found.kind for _, _, found in spans}
+    market = _MARKET in kinds or (_ASIDE in kinds and not coins)
+    return _links(tuple(coins), market, spam)
+
+
+def _is_cued(found: _Pattern, cased: str, start: int, end: int, cues: _Spans, weak: _Spans) -> bool:
+    """Whether an ambiguous bare ticker is in upper case and beside a cue good enough for it."""
+    if not cased[start:end].isupper():
+        return False
+    if found.kind == _WORD:
+        return _beside(cues, start, end, NEAR_CHARS)
+    return _beside(cues, start, end, CUE_CHARS) or _beside(weak, start, end, NEAR_CHARS)
+
+
+def _longest(hits: list[tuple[int, _Pattern]]) -> list[tuple[int, int, _Pattern]]:
+    """Hits as (start, end, pattern), both ends on the space around them, without those inside a longer one."""
+    spans = [(end - pattern.length + 1, end, pattern) for end, pattern in hits]
+    if len(spans) == 1:
+        return spans
+    spans.sort(key=lambda span: (span[0], -span[1]))
+    kept = []
+    reached = -1
+    for span in spans:
+        if span[1] > reached:
+            kept.append(span)
+            reached = span[1]
+    return kept
+
+
+def _counts_bare(pattern: _Pattern, cased: str, start: int) -> bool:
+    """Whether a certain pattern counts as written: a bare ticker under the rule ``upper`` has to be in upper case."""
+    return pattern.kind != _UPPER or cased[start : start + pattern.length].isupper()
+
+
+def _beside(cues: _Spans, start: int, end: int, chars: int) -> bool:
+    """Whether a cue other than the span itself stands within so many characters of it; `cues` are sorted by start."""
+    for at in range(bisect_left(cues, (start - chars - _PATTERN_CHARS_MAX, 0)), len(cues)):
+        cue_start, cue_end = cues[at]
+        if cue_start > end + chars:
+            return False
+        if cue_end >= start - chars and (cue_start, cue_end) != (start, end):
+            return True
+    return False
+
+
+def _is_shouting(cased: str, spans: Sequence[tuple[int, int, _Pattern]]) -> bool:
+    """Whether most words of a text are in upper case, those that may be tickers left out."""
+    reached = 0
+    rest = []
+    for start, end, found in spans:
+        if found.ticker:
+            rest.append(cased[reached:start])
+            reached = end
+    rest.append(cased[reached:])
+    words = [word for piece in rest for word in piece.split() if word.isalpha() and len(word) > 1]
+    return len(words) >= 4 and 2 * sum(word.isupper() for word in words) > len(words)
