@@ -48,7 +48,7 @@ class TransformerScorer:
         return gather(self.batches(texts), len(texts))
 
     def batches(self, texts: Sequence[str]) -> Iterator[tuple[NDArray[np.int64], Probabilities]]:
-        """The same piece by piece, shortest texts first: (positions in `texts`, their probabilities)."""
+        """The same piece by piece, longest texts first: (positions in `texts`, their probabilities)."""
         for start in range(0, len(texts), TOKENISE_AT_ONCE):
             piece = [normalise(text) for text in texts[start : start + TOKENISE_AT_ONCE]]
             filled = [at for at, text in enumerate(piece) if text]
@@ -65,11 +65,14 @@ class TransformerScorer:
                 yield from self._run([(start + filled[at], ids[at]) for at in members])
 
     def _cut(self, lengths: list[int]) -> Iterator[list[int]]:
-        """Positions by length, in groups of at most `batch_tokens` tokens with padding."""
+        """Positions by length, in groups of at most `batch_tokens` tokens with padding.
+
+        The longest come first: what the memory can't hold shows at once, and the time left is not promised too short.
+        """
         group: list[int] = []
-        for at in sorted(range(len(lengths)), key=lengths.__getitem__):
+        for at in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
             alone = self._pad is None  # without a padding token, texts can't share a batch
-            if group and (alone or (len(group) + 1) * lengths[at] > self.batch_tokens):
+            if group and (alone or (len(group) + 1) * lengths[group[0]] > self.batch_tokens):
                 yield group
                 group = []
             group.append(at)
@@ -91,7 +94,7 @@ class TransformerScorer:
         if self._device.type == "cuda":
             self._torch.cuda.empty_cache()
         half = len(rows) // 2
-        self.batch_tokens = max(1, min(self.batch_tokens, half * len(rows[-1][1])))
+        self.batch_tokens = max(1, min(self.batch_tokens, half * len(rows[0][1])))
         yield from self._run(rows[:half])
         yield from self._run(rows[half:])
 
