@@ -155,7 +155,15 @@ def write_table(path: Path, table: pa.Table, *, packed: tuple[str, ...] = ()) ->
 
 
 def commit(folder: Path, manifest: Manifest) -> None:
-    """Make a manifest the state of the kind: flush, rename, flush the folder, keep the one before."""
+    """Make a manifest the state of the kind: flush, rename, flush the folder, keep the one before.
+
+    Raises
+    ------
+    OSError
+        Before the rename; the state is the old one.
+    WorkError
+        Behind it; the state is the new one.
+    """
     target = folder / NAME
     fresh = folder / f"{NAME}.tmp"
     body = {"format": FORMAT, **asdict(manifest)}
@@ -169,7 +177,10 @@ def commit(folder: Path, manifest: Manifest) -> None:
         with suppress(OSError):  # no hard links on some file systems: the copy is a convenience, not a promise
             os.link(target, folder / PREVIOUS)
     os.replace(fresh, target)
-    _flush_folder(folder)
+    try:
+        _flush_folder(folder)
+    except OSError as error:  # the rename counts already: saying that nothing was stored would be wrong
+        raise WorkError(f"{folder}: stored, but a power cut now might undo it ({error})") from error
 
 
 def sweep(folder: Path, manifest: Manifest) -> int:

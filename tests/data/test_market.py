@@ -47,6 +47,19 @@ SYMBOL = {
 Answer = tuple[int, dict[str, str], bytes]
 
 
+PERPETUAL = {
+    **SYMBOL,
+    "pair": "BTCUSDT",
+    "contractType": "PERPETUAL",
+    "deliveryDate": 4133404800000,
+    "onboardDate": 1569398400000,
+    "marginAsset": "USDT",
+    "pricePrecision": 2,
+    "quantityPrecision": 3,
+    "underlyingType": "COIN",
+}
+
+
 @dataclass
 class Exchange:
     """What the local exchange holds and how it misbehaves: ``faults`` answer klines requests before it does."""
@@ -75,7 +88,13 @@ class Exchange:
                 "symbols": [SYMBOL],
             }
             return 200, {}, json.dumps(body).encode()
-        if path != "/api/v3/klines":
+        if path == "/fapi/v1/exchangeInfo":
+            return (
+                200,
+                {},
+                json.dumps({"timezone": "UTC", "rateLimits": [], "assets": [], "symbols": [PERPETUAL]}).encode(),
+            )
+        if path not in ("/api/v3/klines", "/fapi/v1/klines"):
             return 404, {}, b"{}"
         self.asked.append(query)
         if self.faults:
@@ -293,6 +312,17 @@ def test_faults_that_stay(fetch: Fetch, store: Store, exchange: Exchange) -> Non
     assert waits == [1, 2, 4, 8]
     assert len(store.bars("BTC/USDT", HOUR_NS)) == 1000
     assert fetch(0, 1500).added == 500
+
+
+def test_perpetuals_are_another_symbol(store: Store, exchange: Exchange) -> None:
+    exchange.hours = list(range(5))
+    report = fetch_bars(
+        *(store, "binance", "BTC/USDT:USDT", HOUR_NS, START, START + 5 * HOUR_NS),
+        now_ns=START + 9 * HOUR_NS,
+        urls={"fapiPublic": exchange.url.replace("/api/v3", "/fapi/v1")},
+    )
+    assert (report.added, report.symbol) == (5, "BTC/USDT:USDT")
+    assert len(store.bars("BTC/USDT:USDT", HOUR_NS)) == 5
 
 
 def test_no_markets_are_no_answer(fetch: Fetch, exchange: Exchange) -> None:

@@ -181,6 +181,19 @@ def test_full_disk_at_the_manifest(store: Store, hourly: Build, monkeypatch: pyt
     assert _state(store) == before
 
 
+def test_a_commit_that_could_not_be_flushed_says_so(
+    store: Store, hourly: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(_: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(data.manifest, "_flush_folder", failing)
+        with pytest.raises(WorkError, match="stored, but"):
+            store.append("bars", hourly([1.0]))
+    assert len(store.bars("BTC/USDT", HOUR_NS)) == 1
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on file size")
 def test_a_real_limit_on_file_size(store: Store, tmp_path: Path) -> None:
     _import(store, _csv(tmp_path / "first.csv", 5))
