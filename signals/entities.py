@@ -230,7 +230,7 @@ def _judge(hits: list[tuple[int, _Pattern]], cased: str, spam: bool) -> Links:
             inside = found.kind == _PROPER and start > 0
             counts = cased[start + 1].isupper() and (inside or _beside(cues, start, end, CUE_CHARS))
         if counts:
-            if not (found.ticker in STABLE and start == quoted_at):
+            if not (start == quoted_at and found.ticker in STABLE and cased[start + 1 : end].upper() == found.ticker):
                 coins[found.ticker] = None
             quoted_at = end
     kinds = {found.kind for _, _, found in spans}

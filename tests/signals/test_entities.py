@@ -86,6 +86,7 @@ def test_names_that_mean_other_things_too(text: str, expected: tuple[str, ...]) 
         ("long ETH-USDC here", ("ETH",)),
         ("SOLUSDT and ONE_USDT and ETHBTC", ("SOL", "ONE", "ETH")),
         ("USDT supply grows", ("USDT",)),
+        ("Bitcoin, Ether, Tether stolen", ("BTC", "ETH", "USDT")),
         ("BINANCE:BTCUSDT idea", ("BTC",)),
     ],
 )
