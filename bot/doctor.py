@@ -138,7 +138,7 @@ def _try_write(folder: Path) -> str:
 
 
 def kernels_are_cold() -> bool:
-    """True when the next run has to compile the kernels first."""
+    """True when the next run has to compile the kernels first: the loop that calls all others isn't kept yet."""
     from signals.jit import CACHE_DIR
 
-    return not CACHE_DIR.exists() or next(CACHE_DIR.rglob("*.nbi"), None) is None
+    return not CACHE_DIR.exists() or next(CACHE_DIR.rglob("loop.loop-*.nbi"), None) is None
