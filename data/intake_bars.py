@@ -195,7 +195,9 @@ def _blame_spikes(sheet: Sheet, symbols: Sequence[str], open_ns: I8, prices: tup
         spikes[mine[spike_faults(open_ns[mine], (four[0], four[1], four[2], four[3]))]] = True
         if spikes.any():
             sheet.blame(spikes, SPIKE)
-            sheet.notes.append(f"{int(spikes.sum())} bars of {symbol} look like bad ticks; --keep-spikes takes them")
+            sheet.notes.append(
+                f"bars of {symbol} that look like bad ticks: {int(spikes.sum())} (--keep-spikes takes them)"
+            )
 
 
 def _say_order(sheet: Sheet, open_ns: I8) -> None:

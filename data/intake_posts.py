@@ -11,7 +11,7 @@ from data.errors import InputError
 from data.facts import fact_table
 from data.options import ImportOptions
 from data.quality import distinct
-from data.sheet import Batch, Sheet
+from data.sheet import F8, Batch, Sheet
 from data.stamps import I8
 from data.times import DAY_NS, format_time
 
@@ -170,13 +170,15 @@ def posts_of(sheet: Sheet, options: ImportOptions, ingested_ns: int) -> Batch:
 def scores_of(sheet: Sheet, options: ImportOptions, ingested_ns: int) -> Batch:
     """Facts and bad rows of a file of scores that some model gave to posts.
 
+    A file with the three probabilities and no score gets the usual one, bullish less bearish.
+
     Raises
     ------
     InputError
         Model, revision, coin or lag not stated, columns missing, times that can't be told.
     """
     keys = sheet.texts("key") if sheet.need("key") else []
-    score = sheet.floats(sheet.need("score"))[0]
+    score = _scores(sheet)
     stated = {
         "model": _stated(sheet, "model", options.model),
         "model_revision": _stated(sheet, "model_revision", options.model_revision),
@@ -216,6 +218,14 @@ def scores_of(sheet: Sheet, options: ImportOptions, ingested_ns: int) -> Batch:
     )
     rejects = sheet.rejects(lambda row: f"{stated['model'][row]}|{stated['model_revision'][row]}")
     return Batch("sentiment", facts, rejects, tuple(sheet.notes))
+
+
+def _scores(sheet: Sheet) -> F8:
+    bearish, neutral, bullish = (sheet.find(name) for name in ("p_bearish", "p_neutral", "p_bullish"))
+    if sheet.find("score") is None and bearish and neutral and bullish:
+        sheet.notes.append("score: p_bullish less p_bearish")
+        return sheet.floats(bullish)[0] - sheet.floats(bearish)[0]
+    return sheet.floats(sheet.need("score"))[0]
 
 
 def _post_texts(sheet: Sheet, options: ImportOptions) -> list[str]:

@@ -145,6 +145,20 @@ def test_scores(take: Take, store: Store) -> None:
     assert take([score()], **stated).unchanged == 1
 
 
+def test_probabilities_without_a_score(take: Take, store: Store) -> None:
+    row = {
+        "id": "1",
+        "created_at": "2024-01-01T12:00Z",
+        "coin": "BTC",
+        "p_bearish": 0.1,
+        "p_neutral": 0.2,
+        "p_bullish": 0.7,
+    }
+    take([row, {**row, "id": "2", "p_bullish": None}], "scores", model="mine", model_revision="1", lag="0s")
+    assert store.sentiment("mine", "1")["score"].round(9).tolist() == [0.6]
+    assert store.rejects("sentiment")["reason"].to_pylist() == ["no score"]
+
+
 def test_scores_need_model_revision_coin_and_lag(take: Take) -> None:
     stated = {"model": "mine", "model_revision": "3", "lag": "2s"}
     for missing, words in {
