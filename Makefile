@@ -9,10 +9,10 @@ DEMO_VAR ?= var/demo
 .PHONY: demo test lint check clean
 
 demo: $(USED)
-	$(BIN)/tidegate --var $(DEMO_VAR) sample
-	$(BIN)/tidegate --var $(DEMO_VAR) score
-	$(BIN)/tidegate --var $(DEMO_VAR) backtest --sample --html $(DEMO_VAR)/report.html
-	@echo "The report as a page: $(DEMO_VAR)/report.html"
+	$(BIN)/tidegate sample --var $(DEMO_VAR)
+	$(BIN)/tidegate score --sample --var $(DEMO_VAR)
+	$(BIN)/tidegate backtest --sample --html $(DEMO_VAR)/report.html --var $(DEMO_VAR)
+	@echo "The same report as a page: $(DEMO_VAR)/report.html"
 
 test: $(TESTED)
 	$(BIN)/python -m pytest
