@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from backtest.figures import IN_MARKET, LEAST_DAYS, LEAST_TRADES, LadderMove, TradeFigures
+from backtest.trades import effective, number
 from risk.records import EV_FUNDING, EV_LADDER, EV_LIQUIDATED, EV_REFUSED, EVENTS, LEVELS, PURPOSES
 
 if TYPE_CHECKING:
@@ -137,11 +138,8 @@ def unexplained(result: Result, equity: Array, earned: dict[str, float], notes: 
 
 def entry_cost(result: Result) -> float:
     """Cost of one market entry as a fraction of notional: taker fee and half spread, else what the fills paid."""
-    fill = result.settings.get("fill")
-    if isinstance(fill, dict) and "taker_bps" in fill:
-        try:
-            return (float(fill["taker_bps"]) + float(fill.get("spread_bps") or 0.0)) / 1e4
-        except (TypeError, ValueError):
-            pass
+    fills = effective(result, "fills")
+    if "taker" in fills:
+        return number(fills["taker"]) + number(fills.get("spread"))
     traded = float(np.abs(result.fills["qty"] * result.fills["price"]).sum())
     return float(result.fills["fee"].sum()) / traded if traded > 0.0 else 0.0

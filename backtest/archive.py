@@ -284,10 +284,10 @@ def _read_tables(folder: Path, told: dict[str, Any]) -> dict[str, Any]:
     decide_ns, *rest = _read(folder / "decisions.parquet", lengths["decisions"])
     found["decide_ns"] = decide_ns
     found["target"] = _table(rest[:count], len(decide_ns))
-    signals = len(told["signal_names"])
+    across = len(told["signal_names"])
     found["rows"] = None
     if told["has_rows"]:
-        shape = (len(decide_ns), count, signals)
+        shape = (len(decide_ns), count, across)
         found["rows"] = _table(rest[count:], len(decide_ns)).reshape(shape)
     for name, dtype in _LOGS.items():
         log = np.zeros(lengths[name], dtype)

@@ -8,6 +8,7 @@ refusals, inputs and settings are plain HTML and need no script.
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import hashlib
 import os
@@ -40,7 +41,8 @@ def write_page(result: Result, path: Path, metrics: Metrics | None = None) -> Pa
         half.write_text(text, encoding="utf-8")
         os.replace(half, path)
     except OSError as error:
-        half.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            half.unlink()
         raise WorkError(f"{path}: the report could not be written ({error.strerror or error})") from error
     return path
 

@@ -259,7 +259,11 @@ def _settings(result: Result) -> str:
     sections: dict[str, list[tuple[str, str]]] = {"strategy": [("source sha256", result.strategy_hash[:16])]}
     sections["strategy"] += [(name, f"{value:g}") for name, value in result.params.items()]
     for key, value in result.settings.items():
-        if isinstance(value, dict):
+        if key == "effective" and isinstance(value, dict):
+            for name, item in value.items():
+                told = _leaves(item) if isinstance(item, dict) else [(name, _told(item))]
+                sections.setdefault(f"in effect: {name if isinstance(item, dict) else 'other'}", []).extend(told)
+        elif isinstance(value, dict):
             if key != "params":
                 sections[key] = _leaves(value)
         else:

@@ -26,7 +26,8 @@ def portfolio(result: Result, *, spare_cash: float = 0.0, without_funding: bool 
 
     One row per bar, at its close; a bar in which a symbol filled more than once has extra rows before it, at those
     fills. Size is the net quantity received (bought less the fee taken in the coin), `fixed_fees` the whole fee in
-    quote, so that `portfolio.value()` at bar closes equals `result.equity` (plus `spare_cash`).
+    quote, so that `portfolio.value()` at `pd.to_datetime(result.close_ns, utc=True)` is `result.equity` (plus
+    `spare_cash`).
 
     vectorbt knows neither margin nor funding. A run with leverage needs `spare_cash` (added to its initial cash, so
     that it can pay the full notional); one that paid funding needs `without_funding=True`, and its value then differs
@@ -63,14 +64,17 @@ def portfolio(result: Result, *, spare_cash: float = 0.0, without_funding: bool 
     )
 
 
+def _bars(result: Result) -> Array:
+    """Bar of each fill. What filled after the last close counts to the last bar."""
+    return np.asarray(np.minimum(result.fills["row"], len(result.close_ns) - 1))
+
+
 def _layers(result: Result) -> Array:
     """Row of each fill among the bars and the extra rows: at most one fill of a symbol in a row, in order of time."""
     extra = 0
     rows = np.zeros(len(result.fills), np.int64)
     bar, taken = -1, set[int]()
-    for place, (row, symbol) in enumerate(
-        zip(result.fills["row"].tolist(), result.fills["symbol"].tolist(), strict=True)
-    ):
+    for place, (row, symbol) in enumerate(zip(_bars(result).tolist(), result.fills["symbol"].tolist(), strict=True)):
         if row != bar:
             bar, taken = row, set()
         if symbol in taken:
@@ -83,7 +87,7 @@ def _layers(result: Result) -> Array:
 
 def _rows(result: Result, layers: Array) -> tuple[Array, Array]:
     """Times and closes of all rows; extra rows stand at their first fill, with the prices of the bar before."""
-    bars = result.fills["row"]
+    bars = _bars(result)
     extra = layers - bars
     added = int(extra[-1]) if len(extra) else 0
     # Every bar's own row is its last one: bar b lies at b plus all extras of fills up to it.
@@ -98,7 +102,10 @@ def _rows(result: Result, layers: Array) -> tuple[Array, Array]:
     for row in between:
         first = int(np.searchsorted(layers, row))
         close[row] = close[row - 1] if row else known[0]
-        index[row] = max(int(result.fills["ns"][first]), int(index[row - 1]) if row else 0)
+        # At the fill, but strictly between its bar's close and the one before: every row has a time of its own.
+        bar = int(np.searchsorted(place, row))
+        index[row] = min(int(result.fills["ns"][first]), int(result.close_ns[bar]) - (int(place[bar]) - row))
+        index[row] = max(int(index[row]), int(index[row - 1]) + 1 if row else 0)
     return index, np.where(np.isfinite(close), close, 1.0)
 
 

@@ -7,6 +7,7 @@ and its funding.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -102,7 +103,8 @@ def _held_before(fills: Array) -> Array:
 def _split_turns(fills: Array) -> Array:
     """Cut a fill that crosses zero in two. The gate sends a turn as two orders, so this is for foreign fills only."""
     before = _held_before(fills)
-    turning = np.flatnonzero((before * fills["held"] < 0.0) & (np.abs(before) > SPENT * np.abs(fills["held"])))
+    was, left = np.abs(before), np.abs(fills["held"])
+    turning = np.flatnonzero((before * fills["held"] < 0.0) & (was > SPENT * left) & (left > SPENT * was))
     if len(turning) == 0:
         return fills
     whole = np.repeat(fills, np.where(np.isin(np.arange(len(fills)), turning), 2, 1))
@@ -121,14 +123,13 @@ def _split_turns(fills: Array) -> Array:
 def _ends(result: Result, fills: Array, before: Array) -> Array:
     """True where a fill leaves its symbol flat: nothing, dust, or less than the market's lot or least notional."""
     left = np.abs(fills["held"])
-    markets = result.settings.get("market") if isinstance(result.settings.get("market"), dict) else {}
-    markets = markets or result.settings.get("markets") or {}
+    markets = effective(result, "markets")
     lot = np.zeros(len(result.symbols))
     least = np.zeros(len(result.symbols))
     for k, symbol in enumerate(result.symbols):
-        told = markets.get(symbol, {}) if isinstance(markets, dict) else {}
-        lot[k] = _number(told.get("lot"))
-        least[k] = _number(told.get("min_notional"))
+        told = markets.get(symbol)
+        if isinstance(told, dict):
+            lot[k], least[k] = number(told.get("lot")), number(told.get("min_notional"))
     dust = left < lot[fills["symbol"]] * (1.0 - 1e-9)
     if result.market == "spot":
         dust |= (left * fills["price"] < least[fills["symbol"]]) & (fills["purpose"] != ENTRY)
@@ -137,11 +138,20 @@ def _ends(result: Result, fills: Array, before: Array) -> Array:
     return found
 
 
-def _number(told: Any) -> float:
+def effective(result: Result, section: str) -> dict[str, Any]:
+    """A section of the numbers that the run obeyed (`settings["effective"]`), or nothing."""
+    told = result.settings.get("effective")
+    found = told.get(section) if isinstance(told, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def number(told: Any) -> float:
+    """`told` as a finite number, 0 when it is none."""
     try:
-        return float(told)
+        value = float(told)
     except (TypeError, ValueError):
         return 0.0
+    return value if math.isfinite(value) else 0.0
 
 
 def _cash_flow(fills: Array) -> Array:

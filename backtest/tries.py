@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from backtest.result import InputShare
+from backtest.result import InputShare, Result
 
 
 def market_hash(inputs: Sequence[InputShare]) -> str:
@@ -32,6 +32,12 @@ def count_trials(var: Path, market: str, besides: str = "") -> int:
         if len(parts) == 3 and parts[0] == market and parts[1] != besides and parts[2].isdigit():
             counts[parts[1]] = max(counts.get(parts[1], 0), int(parts[2]))
     return sum(counts.values())
+
+
+def count_in(result: Result, var: Path) -> int:
+    """Record `result` as a trial on its market and note in it how many there are now; call before saving it."""
+    result.trials = record_trial(var, market_hash(result.inputs), result.trial_key())
+    return result.trials
 
 
 def record_trial(var: Path, market: str, key: str, count: int = 1) -> int:

@@ -221,9 +221,13 @@ def _settings(symbols: tuple[str, ...], market: str) -> dict[str, Any]:
     return {
         "run": {"symbols": list(symbols), "bar": "1h", "cash": "10000", "market": market, "resume_after": "never"},
         "params": {"entry": 0.35, "exit": 0.1},
-        "fill": {"profile": "default", "taker_bps": 10.0, "spread_bps": 2.0, "latency_ms": 250},
-        "limits": {"order_notional": "150%", "asset_share": 0.5, "drawdown": 0.25, "gross_leverage": float("inf")},
-        "market": {symbol: {"lot": 1e-5, "tick": 0.01, "min_notional": 5.0} for symbol in symbols},
+        "fill": {"profile": "default"},
+        "effective": {
+            "fills": {"taker": TAKER, "maker": 0.0005, "spread": SPREAD, "latency_ns": 250_000_000},
+            "limits": {"asset_share": 0.5, "drawdown": 0.25, "gross_leverage": float("inf")},
+            "markets": {symbol: {"lot": 1e-5, "tick": 0.01, "min_notional": 5.0} for symbol in symbols},
+            "leverage": 1.0,
+        },
     }
 
 
