@@ -261,7 +261,7 @@ def _settings(result: Result) -> str:
     for key, value in result.settings.items():
         if key == "effective" and isinstance(value, dict):
             for name, item in value.items():
-                told = _leaves(item) if isinstance(item, dict) else [(name, _told(item))]
+                told = _leaves(item if isinstance(item, dict) else {name: item})
                 sections.setdefault(f"in effect: {name if isinstance(item, dict) else 'other'}", []).extend(told)
         elif isinstance(value, dict):
             if key != "params":
@@ -283,8 +283,10 @@ def _leaves(value: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     for key, item in value.items():
         if isinstance(item, dict):
             found += _leaves(item, f"{prefix}{key}.")
+        elif key.endswith("_ns") and isinstance(item, int):
+            found.append((f"{prefix}{key.removesuffix('_ns')}", words.span(item)))
         else:
-            found.append((f"{prefix}{key}", _told(item)))
+            found.append((f"{prefix}{key}", "no limit" if item == "inf" else _told(item)))
     return found
 
 

@@ -142,7 +142,8 @@ def _performance(result: Result, metrics: Metrics) -> Table:
     table.add_row("  recovered", _recovered(fall.depth, fall.recovered_ns), _recovered(hold.depth, hold.recovered_ns))
     table.add_row("Sharpe", words.ratio(metrics.sharpe), words.ratio(metrics.hold_sharpe))
     table.add_row("  not luck (PSR)", words.chance(evidence.probabilistic), "")
-    table.add_row(f"  after {evidence.trials:,} trials (DSR)", words.chance(evidence.deflated), "")
+    tried = "1 trial" if evidence.trials == 1 else f"{evidence.trials:,} trials"
+    table.add_row(f"  after {tried} (DSR)", words.chance(evidence.deflated), "")
     table.add_row("Sortino", words.ratio(metrics.sortino), "")
     table.add_row("Calmar", words.ratio(metrics.calmar), "")
     table.add_row("Volatility a year", words.percent(metrics.volatility), "")

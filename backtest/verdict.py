@@ -64,7 +64,7 @@ def _skill(metrics: Metrics) -> list[Line]:
     if evidence.deflated is None or evidence.probabilistic is None:
         return [Line("warn", "No evidence of skill: the daily returns allow no Sharpe ratio.")]
     tried = "one trial" if evidence.trials == 1 else f"{evidence.trials:,} trials on these facts"
-    chance = f"{words.chance(evidence.deflated)} likely to be better than luck after {tried}, {threshold} is needed"
+    chance = f"the chance of a true edge is {words.chance(evidence.deflated)} after {tried}, {threshold} is needed"
     if not evidence.skilled:
         lines = [Line("bad", f"No evidence of skill: {chance}.")]
         if evidence.probabilistic >= CONFIDENCE:

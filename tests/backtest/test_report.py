@@ -98,7 +98,8 @@ def test_the_terminal_report_fits_and_says_it_all(year: Result, width: int) -> N
     for told in (
         "SYNTHETIC MARKET", "No evidence of skill", "buy & hold", "Max drawdown", "recovered", "Sharpe", "Sortino",
         "Calmar", "after 12 trials (DSR)", "Win rate", "Profit factor", "Fees", "Slippage", "Turnover",
-        "Time in market", "asset share 91", "ACTIVE → NO_NEW_RISK", "fees doubled +1.2%", "stale: mood 41", "resume_after never",
+        "Time in market", "asset share 91", "ACTIVE → NO_NEW_RISK", "fees doubled +1.2%",
+        "stale: mood 41", "resume_after never",
         "10% revised", "vader @ 3.3.2", "daily closes at 00:00 UTC", "365.25", "Oct", "DOGE/USDT",
     ):  # fmt: skip
         assert told in text, told
