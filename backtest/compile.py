@@ -72,6 +72,14 @@ def ask(tape: Ref, j: int) -> int:
     return status
 
 
+@kernel
+def ask_all(tape: Ref, j: int) -> int:
+    """`ask` for a decision at which every symbol is known."""
+    count = tape.symbols
+    rows = tape.rows + j * count * tape.width * 8
+    return _call(tape.strategy, rows, count, tape.params, tape.weights + j * count * 8)
+
+
 @intrinsic  # type: ignore[untyped-decorator]
 def _records(typingctx: Any, address: Any, like: Any) -> Any:
     """The pointer to records of `like`'s type at an address."""
@@ -150,12 +158,12 @@ def clone(function: Native, **replaced: Any) -> Native:
     return numba.njit(error_model="numpy", fastmath=False)(twin)  # type: ignore[no-any-return]
 
 
-def inlined_ask(strategy: Strategy) -> Native:
-    """`ask` with the strategy's own function in the place of the call through a pointer."""
+def inlined_call(strategy: Strategy) -> Native:
+    """What stands in the place of the call through a pointer: the strategy's own function."""
     direct = numba.njit(error_model="python")(entry_point(strategy))
 
     @numba.njit(inline="always")  # type: ignore[untyped-decorator]
     def call(address: int, rows: int, count: int, params: int, out: int) -> int:
         return direct(rows, count, params, out)  # type: ignore[no-any-return]
 
-    return clone(ask, _call=call)
+    return call

@@ -7,17 +7,17 @@ pointer; `backtest.compile` builds the same loop with the strategy's own functio
 
 import numpy as np
 
-from backtest.compile import ask
+from backtest.compile import ask, ask_all
 from backtest.venue import on_inside, on_open
 from risk.desk import logs_are_full, on_close
 from risk.execution import decide
 from risk.ladder import after_fill
 from risk.ledger import apply_funding
-from risk.memory import Ref, account_of, book_of, f8_at, i8_at, policy_of, put_f8, put_i8, u1_at
+from risk.memory import Ref, account_of, book_of, f8_at, i8_at, limits_of, policy_of, put_f8, put_i8, u1_at
 from risk.orders import note
-from risk.records import EV_FUNDING, FLATTEN, Array
-from risk.sizing import held_weight
-from signals.jit import kernel
+from risk.records import ACTIVE, EV_FUNDING, FLATTEN, Array
+from risk.sizing import held_weight, suits, weight_at
+from signals.jit import hot, kernel
 
 FINISHED, LOGS_FULL = 0, 1
 
@@ -27,12 +27,14 @@ TAPE = np.dtype([
     ("open_ns", "i8"), ("close_ns", "i8"),  # i8[n]
     ("open", "i8"), ("high", "i8"), ("low", "i8"), ("close", "i8"), ("volume", "i8"),  # f8[n, M], NaN: no bar
     ("decides", "i8"), ("risk_bar", "i8"),  # u1[n]: a decision bar, a risk bar ends here
+    ("plain", "i8"),  # u1[n]: a decision and risk bar, all there, all known, none unusual: see `skim`
+    ("strange", "i8"),  # u1[b, M]: decision bars that are unusual
     ("decide_ns", "i8"), ("rows", "i8"), ("states", "i8"),  # i8[d], f8[d, M, S + 1] (last: weight held), u1[d, M]
     ("funding_ns", "i8"), ("funding_symbol", "i8"), ("funding_rate", "i8"),  # i8[f], i8[f], f8[f]
     ("weights", "i8"), ("equity", "i8"), ("cash", "i8"), ("gross", "i8"), ("net", "i8"), ("level", "i8"), ("held", "i8"),
-    ("scratch", "i8"), ("params", "i8"), ("strategy", "i8"),
+    ("scratch", "i8"), ("holdings", "i8"), ("params", "i8"), ("strategy", "i8"),
     ("symbols", "i8"), ("width", "i8"), ("n", "i8"), ("d", "i8"), ("f", "i8"),
-    ("row", "i8"), ("decision", "i8"), ("funding", "i8"), ("out", "i8"), ("half", "i8"),  # where the loop stands
+    ("row", "i8"), ("decision", "i8"), ("funding", "i8"), ("out", "i8"), ("half", "i8"), ("full", "i8"),  # where the loop stands
 ])  # fmt: skip
 
 
@@ -51,7 +53,7 @@ def _fund(desk: Ref, tape: Ref, until: int) -> None:
         tape.funding += 1
 
 
-@kernel
+@hot
 def record_close(desk: Ref, tape: Ref) -> None:
     """Write down the account at a decision bar's close."""
     account = account_of(desk)
@@ -66,7 +68,7 @@ def record_close(desk: Ref, tape: Ref) -> None:
     tape.out = b + 1
 
 
-@kernel
+@hot
 def prepare(desk: Ref, tape: Ref) -> None:
     """Write the weight held now into the last place of each symbol's values of the decision that comes."""
     base = tape.decision * tape.symbols * tape.width + tape.width - 1
@@ -121,16 +123,151 @@ def close_row(desk: Ref, tape: Ref) -> None:
     ends = i8_at(tape.close_ns, i)
     skip = i * tape.symbols * 8
     perp = policy_of(desk).perp != 0
-    high, low, close, volume = tape.high + skip, tape.low + skip, tape.close + skip, tape.volume + skip
+    high, low, close = tape.high + skip, tape.low + skip, tape.close + skip
     if perp:
         _fund(desk, tape, ends - 1)
     if account_of(desk).n_orders > 0 or perp:
-        on_inside(desk, ends, tape.open + skip, high, low, volume)
+        on_inside(desk, ends, tape.open + skip, high, low, tape.volume + skip)
     decides = u1_at(tape.decides, i) != 0
-    on_close(desk, ends, high, low, close, volume, decides, u1_at(tape.risk_bar, i) != 0)
+    strange = tape.strange + tape.out * tape.symbols if decides else 0
+    on_close(desk, ends, high, low, close, strange, u1_at(tape.risk_bar, i) != 0)
     if decides:
         record_close(desk, tape)
     tape.row = i + 1
+
+
+@hot
+def calm(desk: Ref) -> bool:
+    """True when between two decisions nothing can happen to the account but marks."""
+    account = account_of(desk)
+    policy = policy_of(desk)
+    working = account.n_orders != 0 or account.planning != 0 or account.level != ACTIVE
+    return not (working or policy.perp != 0 or policy.guarded != 0 or policy.stale_exit_ns != 0)
+
+
+@kernel
+def holdings(desk: Ref, tape: Ref) -> int:
+    """List the symbols that hold something in the scratch space: how many, or -1 when one is blocked or in doubt."""
+    held = 0
+    for k in range(desk.symbols):
+        book = book_of(desk, k)
+        if book.blocked != 0.0 or book.unsure_ns != 0:
+            return -1
+        if book.qty != 0.0:
+            put_i8(tape.holdings, held, k)
+            held += 1
+    return held
+
+
+@hot
+def record_rest(desk: Ref, tape: Ref, b: int, cash: float, gross: float, net: float) -> None:
+    """What `record_close` writes besides the equity, while skimming."""
+    put_f8(tape.cash, b, cash)
+    put_f8(tape.gross, b, gross)
+    put_f8(tape.net, b, net)
+    put_i8(tape.level, b, ACTIVE)
+    for k in range(desk.symbols):
+        put_f8(tape.held, b * desk.symbols + k, book_of(desk, k).qty)
+
+
+@hot
+def offer(desk: Ref, tape: Ref, j: int, closes: int, held: int, equity: float) -> None:
+    """What `prepare` does, at the closes of a row instead of the books' marks."""
+    base = j * tape.symbols * tape.width + tape.width - 1
+    for k in range(desk.symbols):
+        put_f8(tape.rows, base + k * tape.width, 0.0)
+    for h in range(held):
+        k = i8_at(tape.holdings, h)
+        price = f8_at(closes, k)
+        put_f8(tape.rows, base + k * tape.width, weight_at(desk, k, price, equity))
+
+
+@hot
+def content(desk: Ref, tape: Ref, j: int, closes: int, equity: float) -> bool:
+    """What `quiet` asks, at the closes of a row: does every symbol hold what this decision wants?"""
+    weights = tape.weights + j * tape.symbols * 8
+    for k in range(desk.symbols):
+        weight = f8_at(weights, k)
+        qty = book_of(desk, k).qty
+        if qty == 0.0:
+            if weight != 0.0 and not np.isnan(weight):
+                return False
+        elif not suits(desk, k, weight, f8_at(closes, k), equity):
+            return False
+    return True
+
+
+@kernel
+def settle(desk: Ref, tape: Ref, i: int, j: int, b: int) -> None:
+    """Leave the desk as if rows up to `i` had been walked one by one."""
+    ends = i8_at(tape.close_ns, i - 1)
+    for k in range(desk.symbols):
+        book = book_of(desk, k)
+        book.last = f8_at(tape.close, (i - 1) * desk.symbols + k)
+        book.last_ns = ends
+    account = account_of(desk)
+    account.now_ns = ends
+    account.row = b - 1
+    tape.row = i
+    tape.decision = j
+    tape.out = b
+
+
+@kernel
+def skim(desk: Ref, tape: Ref, stop: int) -> bool:
+    """Go over plain rows while every decision asks for what is held already: most of a backtest, in a few lines of arithmetic.
+
+    The same sums in the same order as `close_row` and `decide`, on an account that can't change; whatever is more than a new mark
+    (a loss limit, a new day, a decision that trades) is left to them. True when it got on by a row.
+    """
+    account = account_of(desk)
+    limits = limits_of(desk)
+    symbols = desk.symbols
+    held = holdings(desk, tape)
+    if held < 0:
+        return False
+    i, j, b = tape.row, tape.decision, tape.out
+    cash, units, high, day_end = account.cash, account.units, account.high, account.day_end_ns
+    keep = 1.0 - limits.drawdown
+    day_floor = account.day_mark * (1.0 - limits.daily_loss)
+    equity, gross, net = account.equity, account.gross, account.net
+    full = tape.full
+    status = 0
+    quiet_row = True
+    while i < stop and quiet_row and u1_at(tape.plain, i) != 0:
+        closes = tape.close + i * symbols * 8
+        sum_equity, sum_gross, sum_net = cash, 0.0, 0.0
+        for h in range(held):
+            k = i8_at(tape.holdings, h)
+            notional = book_of(desk, k).qty * f8_at(closes, k)
+            sum_net += notional
+            sum_gross += abs(notional)
+            sum_equity += notional
+        new_high = sum_equity / units if sum_equity > high * units else high
+        if i8_at(tape.close_ns, i) - 1 >= day_end or sum_equity <= new_high * units * keep or sum_equity <= day_floor:
+            break
+        equity, gross, net, high = sum_equity, sum_gross, sum_net, new_high
+        put_f8(tape.equity, b, equity)
+        if full != 0:
+            record_rest(desk, tape, b, cash, gross, net)
+        i += 1
+        b += 1
+        offer(desk, tape, j, closes, held, equity)
+        status = ask_all(tape, j)
+        quiet_row = status == 0 and content(desk, tape, j, closes, equity)
+        j += 1
+    if i == tape.row:
+        return False
+    several = i - tape.row > 1
+    settle(desk, tape, i, j, b)
+    account.equity, account.gross, account.net, account.high = equity, gross, net, high
+    account.dirty = 0
+    ends = account.now_ns
+    if status == 0 or several:
+        account.error_run = 0
+    if not quiet_row:
+        decide(desk, ends, tape.weights + (j - 1) * symbols * 8, tape.states + (j - 1) * symbols, status)
+    return True
 
 
 @kernel
@@ -139,6 +276,9 @@ def loop(desk: Ref, tape: Ref, stop: int) -> int:
     while tape.row < stop:
         if logs_are_full(desk):
             return LOGS_FULL
+        if u1_at(tape.plain, tape.row) != 0 and calm(desk):
+            if skim(desk, tape, stop):
+                continue
         open_row(desk, tape)
         ends = i8_at(tape.close_ns, tape.row)
         while tape.decision < tape.d and i8_at(tape.decide_ns, tape.decision) < ends:
@@ -172,12 +312,35 @@ def next_event(desk: Ref, tape: Ref) -> int:
     return -1
 
 
+def plain_rows(
+    open_ns: Array, close_ns: Array, close: Array, decides: Array, decide_ns: Array, states: Array, strange: Array
+) -> Array:
+    """u1[n]: rows that end a decision and risk bar with every price there, every signal known, nothing unusual."""
+    if len(decide_ns) == len(close_ns) and decide_ns.shape == close_ns.shape and (decide_ns == close_ns).all():
+        one = np.ones(len(close_ns), bool)
+        at = np.arange(len(close_ns))
+    else:
+        at = np.searchsorted(decide_ns, open_ns, side="right")
+        after = np.searchsorted(decide_ns, close_ns, side="right")
+        one = after - at == 1
+        one[one] = decide_ns[at[one]] == close_ns[one]
+        at = np.minimum(at, max(len(decide_ns) - 1, 0))
+    plain = one & (decides != 0)
+    if len(decide_ns):
+        plain &= ~states.any(axis=1)[at]
+    plain &= (close > 0.0).all(axis=1)
+    bars = np.cumsum(decides) - 1
+    if len(strange):
+        plain &= ~strange.any(axis=1)[np.clip(bars, 0, len(strange) - 1)]
+    return plain.astype(np.uint8)
+
+
 class Tape:
     """The arrays of a run and `ref`, the TAPE record by which the loop reaches them; made once, rewound for each run."""
 
     def __init__(
         self, *, open_ns: Array, close_ns: Array, prices: tuple[Array, Array, Array, Array, Array], decides: Array,
-        risk_bar: Array, decide_ns: Array, rows: Array, states: Array, funding: tuple[Array, Array, Array], params: Array,
+        risk_bar: Array, decide_ns: Array, rows: Array, states: Array, funding: tuple[Array, Array, Array], params: Array, strange: Array, full: bool = True,
     ) -> None:  # fmt: skip
         n, symbols = prices[0].shape
         d, _, width = rows.shape
@@ -190,6 +353,8 @@ class Tape:
             "weights": np.full((d, symbols), np.nan), "equity": np.zeros(bars), "cash": np.zeros(bars),
             "gross": np.zeros(bars), "net": np.zeros(bars), "level": np.zeros(bars, np.int64),
             "held": np.zeros((bars, symbols)), "scratch": np.zeros(symbols * (width + 1)),
+            "holdings": np.zeros(symbols, np.int64), "strange": strange,
+            "plain": plain_rows(open_ns, close_ns, prices[3], decides & risk_bar, decide_ns, states, strange),
         }  # fmt: skip
         self._header = np.zeros(1, TAPE)
         for name, array in self.arrays.items():
@@ -198,6 +363,7 @@ class Tape:
         sizes = {"symbols": symbols, "width": width, "n": n, "d": d, "f": len(funding[0])}
         for name, size in sizes.items():
             self._header[name] = size
+        self._header["full"] = full
 
     def start(self, strategy: int) -> None:
         """Rewind, and let the strategy at this address decide."""

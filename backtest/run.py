@@ -20,6 +20,7 @@ from backtest.loop import LOGS_FULL, Tape, loop
 from backtest.result import ORDERLOG, Result
 from backtest.spec import RunSpec, quote_of
 from risk.desk import Desk, make_desk
+from risk.novelty import fresh_memory, watch
 from risk.records import STATES, Array
 from signals import ops
 from signals.history import evaluate
@@ -50,12 +51,13 @@ def prepare_run(spec: RunSpec, inputs: RunInputs, *, interpreted: bool = False) 
     if late.any():
         states[late & (states == ops.OK)] = ops.NO_BAR
     bars = inputs.bars
+    strange = unusual(spec, inputs)
     risk_ns = spec.risk_bar_ns or spec.bar_ns
     risk = (bars.close_ns % risk_ns == 0).astype(np.uint8)
     tape = Tape(
         open_ns=bars.open_ns, close_ns=bars.close_ns, prices=bars.prices, decides=bars.decides, risk_bar=risk,
         decide_ns=np.ascontiguousarray(inputs.signals.decide_ns[inputs.first :]), rows=np.ascontiguousarray(rows),
-        states=np.ascontiguousarray(states), funding=inputs.funding, params=strategy.param_record(),
+        states=np.ascontiguousarray(states), funding=inputs.funding, params=strategy.param_record(), strange=strange,
     )  # fmt: skip
     if interpreted:
         return Prepared(tape=tape, rule=python_rule(strategy), compiled=False)
@@ -65,6 +67,16 @@ def prepare_run(spec: RunSpec, inputs: RunInputs, *, interpreted: bool = False) 
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         warnings.warn(f"{type(strategy).__name__} runs interpreted, slower: {reason}", CompileWarning, stacklevel=2)
         return Prepared(tape=tape, rule=python_rule(strategy), compiled=False)
+
+
+def unusual(spec: RunSpec, inputs: RunInputs) -> Array:
+    """u1[b, M]: decision bars of the run that control 23 calls unusual, warmed up on the bars before it."""
+    signals = inputs.signals
+    strange = np.zeros(signals.close.shape, np.uint8)
+    z, v = spec.limits.novelty_return_z, spec.limits.novelty_volume_z
+    if np.isfinite(z) or np.isfinite(v):
+        watch(fresh_memory(len(spec.symbols)), signals.close, signals.volume, float(z), float(v), strange)
+    return np.ascontiguousarray(strange[len(strange) - int(inputs.bars.decides.sum()) :])
 
 
 def new_desk(spec: RunSpec, log: int = 4096) -> Desk:

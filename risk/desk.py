@@ -10,8 +10,9 @@ from risk.ladder import expire, mark
 from risk.ledger import value
 from risk.limits import Limits, MarketSpec
 from risk.memory import HEADER, Ref, account_of, book_of, entry_points, f8_at, policy_of
-from risk.novelty import watch
+from risk.novelty import heed
 from risk.records import ACCOUNT, BOOK, CAUSES, EVENT, FILL, LATCH, LIMITS, MARKETS, ORDER, Array  # fmt: skip
+from signals.jit import hot
 from signals.jit import inner as kernel
 
 LONG_AGO = -(2**62)
@@ -137,7 +138,7 @@ def make_desk(
     )  # fmt: skip
 
 
-@kernel
+@hot
 def logs_are_full(desk: Ref) -> bool:
     """True when one more bar row might not fit into the logs."""
     account = account_of(desk)
@@ -146,12 +147,11 @@ def logs_are_full(desk: Ref) -> bool:
 
 
 @kernel
-def on_close(
-    desk: Ref, ns: int, high: int, low: int, close: int, volume: int, decides: bool, risk_bar: bool
-) -> None:
+def on_close(desk: Ref, ns: int, high: int, low: int, close: int, strange: int, risk_bar: bool) -> None:
     """The close of bars that end at `ns`, addresses of f8[M], NaN where a symbol has none: marks, time-outs, trailing, ladder.
 
-    decides: a decision bar ends here (novelty looks at those); risk_bar: the ladder moves here.
+    strange: address of u1[M], the symbols whose decision bar was unusual, or 0 when no decision bar ends here; risk_bar: the
+    ladder moves here.
     """
     account = account_of(desk)
     account.now_ns = ns
@@ -163,10 +163,8 @@ def on_close(
             book.last_ns = ns
     if account.level != 0:
         expire(desk, ns)
-    if decides:
-        for k in range(desk.symbols):
-            if f8_at(close, k) > 0.0:
-                watch(desk, ns, k, f8_at(close, k), f8_at(volume, k))
+    if strange != 0:
+        heed(desk, ns, strange)
     if account.n_orders > 0 or policy_of(desk).guarded != 0:
         tend(desk, ns, high, low, close)
     if risk_bar:

@@ -28,6 +28,7 @@ from risk.records import (
     R_TURNOVER,
     REDUCE_ONLY,
 )  # fmt: skip
+from signals.jit import hot
 from signals.jit import inner as kernel
 
 
@@ -156,7 +157,7 @@ def judge(desk: Ref, now: int) -> None:
         latch(desk, C_DRAWDOWN, HALTED, now, drawdown.until_ns, R_DRAWDOWN, drawdown.limit, drawdown.observed)
 
 
-@kernel
+@hot
 def mark(desk: Ref, now: int) -> None:
     """Value the account at `now`, roll the day, move the ladder. A mark at midnight belongs to the day it ends."""
     account = account_of(desk)

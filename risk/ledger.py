@@ -8,6 +8,7 @@ and settles its profit. Equity is cash + margins + unrealised profit at the last
 import numpy as np
 
 from risk.memory import Ref, account_of, book_of, fill_of, market_of, policy_of
+from signals.jit import hot
 from signals.jit import inner as kernel
 
 DAY_NS = 86_400 * 10**9
@@ -20,19 +21,23 @@ def usable(qty: float, lot: float) -> float:
     return np.floor(abs(qty) / lot + 1e-9) * lot
 
 
+@hot
+def is_dust(desk: Ref, k: int, price: float) -> bool:
+    """True when a venue would not take what symbol `k` holds: under a lot, or (spot) under the least notional at `price`."""
+    size = abs(book_of(desk, k).qty)
+    market = market_of(desk, k)
+    if size < market.lot * (1.0 - 1e-9):
+        return True
+    return policy_of(desk).perp == 0 and size * price < market.min_notional
+
+
 @kernel
 def is_flat(desk: Ref, k: int) -> bool:
-    """True when symbol `k` holds nothing a venue would take: nothing, or dust under a lot or the least notional."""
-    book = book_of(desk, k)
-    if book.qty == 0.0:
-        return True
-    market = market_of(desk, k)
-    if abs(book.qty) < market.lot * (1.0 - 1e-9):
-        return True
-    return policy_of(desk).perp == 0 and abs(book.qty) * book.last < market.min_notional
+    """True when symbol `k` holds nothing, or dust."""
+    return book_of(desk, k).qty == 0.0 or is_dust(desk, k, book_of(desk, k).last)
 
 
-@kernel
+@hot
 def roll_day(account: Ref, ns: int) -> None:
     """Begin the UTC day of `ns`: the last mark before midnight becomes the day's mark, whenever the first event comes."""
     if ns >= account.day_end_ns:
@@ -42,7 +47,7 @@ def roll_day(account: Ref, ns: int) -> None:
         account.fees_day = 0.0
 
 
-@kernel
+@hot
 def value(desk: Ref) -> None:
     """Write equity, gross and net notional at the last marks to the account. O(symbols)."""
     account = account_of(desk)

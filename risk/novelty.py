@@ -2,36 +2,66 @@
 
 import numpy as np
 
-from risk.memory import Ref, book_of, limits_of
-from signals.jit import inner as kernel
+from risk.memory import Ref, book_of, limits_of, u1_at
+from risk.records import NOVELTY, Array
+from signals.jit import hot, kernel
 
 MEMORY = 1.0 / 500.0  # weight of one bar in the trailing mean and variance
 LEAST = 100  # bars seen before anything can be called unusual
+BLOCK = 512  # bars of one symbol looked at before the next one's: what fits the processor's cache
+
+
+@hot
+def learned(mean: float, var: float, x: float) -> tuple[float, float, float]:
+    """(distance from the mean before, new mean, new variance): exponentially weighted moments (West 1979)."""
+    off = x - mean
+    return off, (1.0 - MEMORY) * mean + MEMORY * x, (1.0 - MEMORY) * (var + MEMORY * off * off)
 
 
 @kernel
-def watch(desk: Ref, now: int, k: int, close: float, volume: float) -> None:
-    """Judge the decision bar that closed at `now` against the bars before it, then learn it.
+def watch(memory: Array, close: Array, volume: Array, return_z: float, volume_z: float, strange: Array) -> None:
+    """Judge each decision bar against the bars before it, then learn it: strange[i, k] = 1 where it is unusual.
 
-    z = (x - mean) / sd with exponentially weighted moments (West 1979), the present bar left out.
+    memory: NOVELTY[M], carried on from call to call, so that one bar at a time and a year at once give the same; close, volume:
+    f8[n, M], NaN where there is no bar; strange: u1[n, M]. z = (x - mean) / sd with the present bar left out.
     """
-    limits = limits_of(desk)
-    book = book_of(desk, k)
-    if book.prev_close > 0.0:
-        gained = close / book.prev_close - 1.0
-        off = gained - book.return_mean
-        extra = volume - book.volume_mean
-        if book.seen >= LEAST:
-            z = limits.novelty_return_z
-            v = limits.novelty_volume_z
-            strange = off * off > z * z * book.return_var and off != 0.0
-            if strange or (extra > 0.0 and extra * extra > v * v * book.volume_var):
-                book.novel_until = now + limits.novelty_pause_ns
-        book.return_mean += MEMORY * off
-        book.return_var = (1.0 - MEMORY) * (book.return_var + MEMORY * off * off)
-        book.volume_mean += MEMORY * extra
-        book.volume_var = (1.0 - MEMORY) * (book.volume_var + MEMORY * extra * extra)
-        book.seen += 1
-    elif np.isfinite(volume):
-        book.volume_mean = volume
-    book.prev_close = close
+    n, symbols = close.shape
+    z2 = return_z * return_z
+    v2 = volume_z * volume_z
+    for begin in range(0, n, BLOCK):
+        end = min(begin + BLOCK, n)
+        for k in range(symbols):
+            state = memory[k]
+            prev, seen = state.prev_close, state.seen
+            mean, var, v_mean, v_var = state.return_mean, state.return_var, state.volume_mean, state.volume_var
+            for i in range(begin, end):
+                price = close[i, k]
+                unusual = False
+                if price > 0.0:
+                    if prev > 0.0:
+                        off, mean_now, var_now = learned(mean, var, price / prev - 1.0)
+                        extra, v_mean_now, v_var_now = learned(v_mean, v_var, volume[i, k])
+                        if seen >= LEAST:
+                            unusual = off * off > z2 * var and off != 0.0
+                            unusual = unusual or (extra > 0.0 and extra * extra > v2 * v_var)
+                        mean, var, v_mean, v_var = mean_now, var_now, v_mean_now, v_var_now
+                        seen += 1
+                    else:
+                        v_mean = volume[i, k]
+                    prev = price
+                strange[i, k] = unusual
+            state.prev_close, state.seen = prev, seen
+            state.return_mean, state.return_var, state.volume_mean, state.volume_var = mean, var, v_mean, v_var
+
+
+@hot
+def heed(desk: Ref, now: int, strange: int) -> None:
+    """Pause new orders in every symbol whose decision bar was unusual: strange is the address of u1[M]."""
+    for k in range(desk.symbols):
+        if u1_at(strange, k) != 0:
+            book_of(desk, k).novel_until = now + limits_of(desk).novelty_pause_ns
+
+
+def fresh_memory(symbols: int) -> Array:
+    """What `watch` starts from."""
+    return np.zeros(symbols, NOVELTY)

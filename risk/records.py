@@ -86,8 +86,12 @@ BOOK = np.dtype([
     ("work_entry", "f8"), ("work_exit", "f8"), ("work_cost", "f8"), ("room", "f8"),
     ("trade_pnl", "f8"), ("entry_ns", "i8"), ("extreme", "f8"), ("inside", "i8"), ("blocked", "f8"),
     ("protected", "i8"), ("unsure_ns", "i8"),
-    ("return_mean", "f8"), ("return_var", "f8"), ("volume_mean", "f8"), ("volume_var", "f8"), ("seen", "i8"),
-    ("prev_close", "f8"), ("novel_until", "i8"),
+    ("novel_until", "i8"),
+])  # fmt: skip
+
+NOVELTY = np.dtype([
+    ("return_mean", "f8"), ("return_var", "f8"), ("volume_mean", "f8"), ("volume_var", "f8"), ("prev_close", "f8"),
+    ("seen", "i8"),
 ])  # fmt: skip
 
 MARKETS = np.dtype([

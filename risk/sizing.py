@@ -7,33 +7,53 @@ here, before the gate, so that a refusal is rare and worth an alarm (law 7).
 import numpy as np
 
 from risk.gate import exposure, quote_cost
-from risk.ledger import is_flat
+from risk.ledger import is_dust, is_flat
 from risk.memory import Ref, account_of, book_of, f8_at, limits_of, market_of, policy_of, u1_at
 from risk.records import BY_EQUITY, BY_NOTIONAL, ENTRY, STALE_EXIT
+from signals.jit import hot
 from signals.jit import inner as kernel
+
+
+@hot
+def unit_at(desk: Ref, price: float, equity: float) -> float:
+    """Quote that a weight of 1 stands for in a symbol at `price`."""
+    policy = policy_of(desk)
+    if policy.sizing == BY_EQUITY:
+        return equity
+    if policy.sizing == BY_NOTIONAL:
+        return policy.stake
+    return policy.stake * price
 
 
 @kernel
 def unit(desk: Ref, k: int) -> float:
-    """Quote that a weight of 1 stands for in symbol `k`."""
-    policy = policy_of(desk)
-    if policy.sizing == BY_EQUITY:
-        return account_of(desk).equity
-    if policy.sizing == BY_NOTIONAL:
-        return policy.stake
-    return policy.stake * book_of(desk, k).last
+    """Quote that a weight of 1 stands for in symbol `k` at its last mark."""
+    return unit_at(desk, book_of(desk, k).last, account_of(desk).equity)
+
+
+@hot
+def weight_at(desk: Ref, k: int, price: float, equity: float) -> float:
+    """Weight held in symbol `k` at `price`, signed; dust counts as nothing."""
+    qty = book_of(desk, k).qty
+    if qty == 0.0 or is_dust(desk, k, price):
+        return 0.0
+    base = unit_at(desk, price, equity)
+    return qty * price / base if base > 0.0 else 0.0
 
 
 @kernel
 def held_weight(desk: Ref, k: int) -> float:
-    """Weight held now in symbol `k`, signed; dust counts as nothing."""
-    book = book_of(desk, k)
-    if book.qty == 0.0:
-        return 0.0
-    base = unit(desk, k)
-    if is_flat(desk, k) or not base > 0.0:
-        return 0.0
-    return book.qty * book.last / base
+    """Weight held in symbol `k` at its last mark."""
+    return weight_at(desk, k, book_of(desk, k).last, account_of(desk).equity)
+
+
+@hot
+def suits(desk: Ref, k: int, weight: float, price: float, equity: float) -> bool:
+    """True when the holding of symbol `k` (not 0) is what `weight` asks for, as near as the band; NaN asks for nothing."""
+    base = unit_at(desk, price, equity)
+    if weight == 0.0:
+        return is_dust(desk, k, price)
+    return np.isnan(weight) or abs(weight * base - book_of(desk, k).qty * price) < policy_of(desk).band * base
 
 
 @kernel
@@ -92,7 +112,7 @@ def _stale(desk: Ref, now: int, k: int) -> bool:
     return policy.stale_exit_ns > 0 and now - book.unsure_ns >= policy.stale_exit_ns and not is_flat(desk, k)
 
 
-@kernel
+@hot
 def quiet(desk: Ref, weights: int, states: int) -> bool:
     """True when this decision asks for nothing: every symbol holds what it should. The common case, so it stands first."""
     if account_of(desk).n_orders > 0:
@@ -107,15 +127,10 @@ def quiet(desk: Ref, weights: int, states: int) -> bool:
         if book.unsure_ns != 0 or book.blocked != 0.0:
             return False
         weight = f8_at(weights, k)
-        if np.isnan(weight):
-            continue
         if book.qty == 0.0:
-            if weight != 0.0:
+            if weight != 0.0 and not np.isnan(weight):
                 return False
-        elif weight == 0.0:
-            if not is_flat(desk, k):
-                return False
-        elif not abs(weight * unit(desk, k) - book.qty * book.last) < policy.band * unit(desk, k):
+        elif not suits(desk, k, weight, book.last, account_of(desk).equity):
             return False
     return True
 

@@ -43,7 +43,9 @@ def kernel_key() -> str:
 
 
 CACHE_DIR = cache_root() / kernel_key()
-numba.config.CACHE_DIR = str(CACHE_DIR)  # type: ignore[attr-defined]
+# Both: numba reads the environment anew before each compilation, and would fall back to folders beside the sources.
+os.environ["NUMBA_CACHE_DIR"] = str(CACHE_DIR)
+numba.config.CACHE_DIR = str(CACHE_DIR)
 
 
 def _settle_types(dispatcher: Any, function: Callable[..., Any]) -> None:
@@ -77,6 +79,15 @@ def inner(function: F) -> F:
     """A kernel that only kernels call: without the wrappers for Python it compiles in less time."""
     dispatcher = numba.njit(
         cache=True, error_model="numpy", fastmath=False, no_cpython_wrapper=True, no_cfunc_wrapper=True
+    )(function)
+    _settle_types(dispatcher, function)
+    return cast(F, dispatcher)
+
+
+def hot(function: F) -> F:
+    """An inner kernel that the compiler has to write into its callers, for the few that run at every bar."""
+    dispatcher = numba.njit(
+        cache=True, error_model="numpy", fastmath=False, no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True
     )(function)
     _settle_types(dispatcher, function)
     return cast(F, dispatcher)
