@@ -1,6 +1,6 @@
 """Bar signals in kernels: one closed bar into a signal, its value read out, and the loops over history.
 
-A compiled signal is row `j` of `code` (int64, columns in `signals.ops`) and of `par` (float64). Its state for one symbol
+A compiled signal is row `j` of `code` (int64, columns in `signals.ops`) and of `par` (float64). Its state for a symbol
 lies from slot `at` on in the slab, and in `ticks`, the same memory read as int64, since a float cannot hold a time.
 """
 

@@ -136,7 +136,7 @@ class RSI(_Windowed):
     >>> from signals import evaluate
     >>> from signals.inputs import of_closes
     >>> evaluate({"rsi": RSI(2)}, of_closes([10.0, 11.0, 10.0, 13.0]))[0][:, 0, 0]
-    array([        nan,         nan, 50.        , 87.5       ])
+    array([ nan,  nan, 50. , 87.5])
     """
 
     before = 1
@@ -228,7 +228,7 @@ class Volatility(_Windowed):
     >>> from signals import evaluate
     >>> from signals.inputs import of_closes
     >>> evaluate({"volatility": Volatility(2)}, of_closes([100.0, 101.0, 100.0]))[0][:, 0, 0]
-    array([       nan,        nan, 0.93130883])
+    array([       nan,        nan, 0.93129994])
     """
 
     before = 1

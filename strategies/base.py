@@ -121,6 +121,12 @@ class Strategy:
         }
         declared_signals = self.declared_signals() | self.own_signals()
         self.signals: dict[str, Signal] = {name: signal.bind(self._values) for name, signal in declared_signals.items()}
+        for name, signal in self.signals.items():
+            if not signal.is_bound:
+                raise InputError(
+                    f"a Param in this signal isn't one of {type(self).__name__}'s", key=name, value=signal,
+                    remedy="Make it a class attribute of its own: window = Param(20), then EMA(window)",
+                )  # fmt: skip
         self._check_protection()
 
     # --- what the class declares --------------------------------------------------------------------------------------
@@ -133,8 +139,12 @@ class Strategy:
 
     @classmethod
     def declared_params(cls) -> dict[str, Param]:
-        """Params by name."""
-        return cls._declared(Param)
+        """Params by name; one that stands in two places (`stale_exit = half_life`) goes by its first."""
+        found: dict[str, Param] = {}
+        for name, param in cls._declared(Param).items():
+            if all(param is not other for other in found.values()):
+                found[name] = param
+        return found
 
     @classmethod
     def declared_signals(cls) -> dict[str, Signal]:

@@ -8,7 +8,7 @@ from strategies.base import Param, Strategy
 
 
 class BuyAndHold(Strategy):
-    """Hold every coin in equal parts, bought at the first decision and never weighed again."""
+    """Hold every coin in equal parts, bought at the first decision and left to drift."""
 
     share = Param(1.0, low=0.0, high=1.0)
 
