@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from backtest.spec import RunSpec
     from risk.limits import Limits, MarketSpec
     from risk.policy import Execution
+    from signals.models import ModelCard
     from strategies.base import Strategy
 
 T = TypeVar("T")
@@ -160,6 +161,16 @@ def _placed(config: Config, error: InputError, section: str) -> InputError:
     return InputError(error.what, where=where, key=key, value=error.value, remedy=error.remedy)
 
 
+def resolve_model(config: Config) -> "ModelCard":
+    """The pinned card of the model whose scores a run reads; a folder's path starts at the configuration's."""
+    from signals.models import resolve
+
+    run = config.run
+    folder = config.path(run.model)
+    name = str(folder) if folder.is_dir() else run.model
+    return _named(config, lambda: resolve(name, run.model_labels, run.model_cutoff))
+
+
 def resolve_run(config: Config, strategy: "Strategy") -> "RunSpec":
     """All of a run in plain records.
 
@@ -169,11 +180,9 @@ def resolve_run(config: Config, strategy: "Strategy") -> "RunSpec":
         A limit, a fill value or the model is wrong.
     """
     from backtest.spec import RunSpec
-    from signals.models import resolve
 
     run = config.run
-    folder = config.path(run.model)
-    model = _named(config, lambda: resolve(str(folder) if folder.is_dir() else run.model))
+    model = resolve_model(config)
     return RunSpec(
         strategy=strategy,
         symbols=run.symbols,

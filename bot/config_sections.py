@@ -66,6 +66,8 @@ class Run(Section):
     resume_after: Resume = key("when a halted run goes on: never, next day, or a duration", "12h", "never")
     allow_revised: Names = key("metrics that may be used although their history was revised", ["exchange_netflow"], ())
     model: str = key("whose scores are used: a registry name or id@revision", "vader", "vader")
+    model_labels: str | None = key("classes of your own model's outputs, in order", "bearish,neutral,bullish")
+    model_cutoff: str | None = key("last day of your own model's training texts", "2023-06-30")
     source: str | None = key("the bars' source, when several are stored", "binance")
     size: Literal["equity", "notional", "quantity"] = key(
         "what a weight of 1 means: all equity, a fixed notional, a fixed quantity", "equity", "equity"

@@ -43,13 +43,14 @@ def score(
     as_json: AsJson = False,
 ) -> None:
     """Score the stored posts that have no score of this model and revision. Stopped at any time, it goes on later."""
+    from bot.config_resolve import resolve_model
     from bot.context import facts_of
     from data.times import parse_duration, parse_time
-    from signals.models import resolve
+    from signals.models import DEFAULT_MODEL, resolve
     from signals.score_report import ScoreOptions
 
     chosen, store = facts_of(config, sample=sample, var=var)
-    card = resolve(model or (chosen.run.model if chosen else "vader"), labels, cutoff)
+    card = resolve_model(chosen) if chosen and model is None else resolve(model or DEFAULT_MODEL, labels, cutoff)
     options = ScoreOptions(
         delay_ns=parse_duration(delay, key="--delay"),
         keep_spam=keep_spam,
