@@ -73,7 +73,7 @@ def catalog(
 def _forget(store: "Store", kind: str, where: list[str], as_json: bool) -> None:
     """Take series out of the store with all revisions, as after an import under a wrong lag."""
     from data.errors import InputError
-    from data.facts import KINDS
+    from data.facts import IDENTITY, KINDS
 
     if kind not in KINDS:
         raise InputError("no such kind of facts", key="--forget", value=kind, remedy=f"One of {', '.join(KINDS)}")
@@ -81,6 +81,10 @@ def _forget(store: "Store", kind: str, where: list[str], as_json: bool) -> None:
     if not chosen or not all(chosen.values()):
         remedy = "For example: --forget metrics --where source=coinmetrics --where name=exchange_netflow"
         raise InputError("which ones is not said", key="--where", value=", ".join(where) or None, remedy=remedy)
+    for column in chosen:
+        if column not in IDENTITY[kind] and column != "source":
+            remedy = f"One of source, {', '.join(IDENTITY[kind])}"
+            raise InputError(f"{kind} are not told apart by that", key="--where", value=column, remedy=remedy)
     removed = store.forget(kind, chosen)
     if as_json:
         emit({"kind": kind, "where": chosen, "removed": removed})

@@ -46,6 +46,18 @@ def test_the_sample_is_written_once_and_says_what_it_is(sample: None) -> None:
     assert all(row["source"].startswith("synthetic") for row in rows)
 
 
+def test_series_are_taken_out_by_name(sample: None) -> None:
+    """What came in wrong goes with all its revisions; without saying which, nothing goes."""
+    before = len(json.loads(run("data", "--sample", "--json").stdout))
+    for arguments in ([], ["--where", "name"], ["--where", "colour=red"]):
+        assert run("data", "--sample", "--forget", "metrics", *arguments).exit_code == 2
+    assert run("data", "--sample", "--forget", "ticks", "--where", "name=x").exit_code == 2
+    assert len(json.loads(run("data", "--sample", "--json").stdout)) == before
+    done = run("data", "--sample", "--forget", "metrics", "--where", "name=fear_greed", "--json")
+    assert json.loads(done.stdout)["removed"] > 0
+    assert len(json.loads(run("data", "--sample", "--json").stdout)) == before - 1
+
+
 def test_own_facts_and_the_sample_never_mix(sample: None, var: Path) -> None:
     """The sample lies in a store of its own; without --sample it isn't seen."""
     assert "nothing is stored" in run("data").stdout
