@@ -170,7 +170,8 @@ class Inputs:
             raise InputError("a decision needs its time, its bar and its cutoff", key="decide_ns")
         if len(set(self.coins)) != len(self.coins) or len(self.coins) < len(self.symbols):
             raise InputError("each symbol needs a coin of its own", key="coins", value=self.coins)
-        for name, tape in (("sentiment", self.sentiment), *self.metrics.items()):
+        tapes: dict[str, SentimentTape | MetricTape] = {"sentiment": self.sentiment, **self.metrics}
+        for name, tape in tapes.items():
             if len(tape) and not (int(tape.coin.min()) >= -1 and int(tape.coin.max()) < len(self.coins)):
                 raise InputError("a fact is about a coin that isn't among the coins", key=f"{name}.coin")
 

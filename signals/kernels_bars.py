@@ -74,7 +74,7 @@ def learn_bar(
         slab[at + S_COUNT] = 0.0
     ticks[at + S_LAST] = end_ns
     slab[at + S_VALUE] = NAN
-    if not finite(x) or not finite(high - low) or (op == VOLATILITY and not x > 0.0):
+    if not finite(x) or (op >= ATR and not finite(high - low)) or (op == VOLATILITY and not x > 0.0):
         return
     n = slab[at + S_COUNT]
     slab[at + S_COUNT] = n + 1.0

@@ -7,7 +7,7 @@ STATE_BITS = 3
 SIGNALS_MAX = 31  # five bits of a byte are left for the index
 
 # --- operations -------------------------------------------------------------------------------------------------------
-CLOSE, EMA, SMA, RSI, ATR, MOMENTUM, VOLATILITY, ZSCORE, DONCHIAN = range(9)
+CLOSE, EMA, SMA, RSI, MOMENTUM, VOLATILITY, ZSCORE, ATR, DONCHIAN = range(9)  # from ATR on, of highs and lows too
 MOOD, MOOD_CHANGE, DISAGREEMENT, ATTENTION = range(16, 20)
 LEVEL, CHANGE, METRIC_ZSCORE, STALENESS = range(32, 36)
 OWN = 64  # stepped by Python: indicators of `ta`, and a user's own

@@ -22,6 +22,7 @@ class Shape:
     symbols: int = 2
     missing: float = 0.0
     outage: int = 0
+    odd: float = 0.0
     facts: int = 80
     late_hours: int = 4
     between: bool = False
@@ -35,6 +36,7 @@ shapes = st.builds(
     symbols=st.integers(1, 3),
     missing=st.sampled_from([0.0, 0.05, 0.3]),
     outage=st.sampled_from([0, 0, 7, 25]),
+    odd=st.sampled_from([0.0, 0.0, 0.03]),
     facts=st.sampled_from([0, 5, 60, 200]),
     late_hours=st.sampled_from([0, 3, 30]),
     between=st.booleans(),
@@ -78,7 +80,8 @@ def _prices(rng: np.random.Generator, shape: Shape) -> dict[str, Any]:
         hole[begin : begin + shape.outage, int(rng.integers(0, shape.symbols))] = True
     for column in prices.values():
         column[hole] = np.nan
-    prices["volume"][rng.random(size) < shape.missing / 4] = np.nan  # a price without its volume
+    for name in ("volume", "high"):  # a close without the rest
+        prices[name][rng.random(size) < shape.odd] = np.nan
     return prices
 
 
