@@ -17,7 +17,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from risk.memory import Ref, f8_at, put_f8, u1_at
-from signals.jit import kernel
+from signals.jit import kernel, settle_types
 from strategies.base import Strategy
 
 Native = Callable[..., Any]
@@ -145,22 +145,34 @@ class Compiled:
     code: Any
 
 
+_KEPT: dict[Any, Compiled] = {}
+
+
 def compile_pointer(strategy: Strategy) -> Compiled:
     """Compile a strategy's function to a pointer; raises what numba raises when it can't be compiled."""
-    code = numba.cfunc(_SIGNATURE, error_model="python")(entry_point(strategy))
-    return Compiled(address=code.address, code=code)
+    key = (strategy.function, strategy.row_dtype, strategy.param_dtype)
+    if key not in _KEPT:
+        code = numba.cfunc(_SIGNATURE, error_model="python")(entry_point(strategy))
+        _KEPT[key] = Compiled(address=code.address, code=code)
+    return _KEPT[key]
 
 
-def clone(function: Native, **replaced: Any) -> Native:
-    """The same kernel source compiled anew with some of its globals replaced: one law, another callee."""
+def clone(function: Native, *, into_callers: bool = False, free: bool = False, **replaced: Any) -> Native:
+    """The same kernel source compiled anew with some of its globals replaced: one law, another callee.
+
+    into_callers: written into what calls it; free: runs without the interpreter's lock, so that threads can share the work.
+    """
     source = function.py_func  # type: ignore[attr-defined]
     twin = pytypes.FunctionType(source.__code__, {**source.__globals__, **replaced}, source.__name__)
-    return numba.njit(error_model="numpy", fastmath=False)(twin)  # type: ignore[no-any-return]
+    twin.__annotations__ = source.__annotations__
+    dispatcher = numba.njit(error_model="numpy", fastmath=False, nogil=free, forceinline=into_callers)(twin)
+    settle_types(dispatcher, twin)
+    return dispatcher  # type: ignore[no-any-return]
 
 
 def inlined_call(strategy: Strategy) -> Native:
-    """What stands in the place of the call through a pointer: the strategy's own function."""
-    direct = numba.njit(error_model="python")(entry_point(strategy))
+    """What stands in the place of the call through a pointer: the strategy's own function, parameters read at run time."""
+    direct = numba.njit(error_model="python", forceinline=True)(entry_point(strategy))
 
     @numba.njit(inline="always")  # type: ignore[untyped-decorator]
     def call(address: int, rows: int, count: int, params: int, out: int) -> int:

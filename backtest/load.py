@@ -5,7 +5,7 @@ its funding.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -287,3 +287,13 @@ def _stored_funding(store: Store, coin: str, begin: int, end: int, shares: list[
         )  # fmt: skip
     shares.append(_share("metrics", f"{FUNDING} {coin}", rows, store.digest("metrics", where, None, end + 1)))
     return at[inside], rate[inside]
+
+
+def later_scores(inputs: RunInputs, factor: int) -> RunInputs:
+    """The same inputs with every score known `factor` times as long after its post was written."""
+    tape = inputs.signals.sentiment
+    known = tape.event_ns + factor * (tape.known_ns - tape.event_ns)
+    order = np.argsort(known, kind="stable")
+    columns = {name: value[order] for name, value in vars(tape).items()}
+    columns["known_ns"] = known[order]
+    return replace(inputs, signals=replace(inputs.signals, sentiment=SentimentTape(**columns)))

@@ -96,7 +96,7 @@ def act_on(desk: Ref, tape: Ref, status: int) -> None:
 
 
 @kernel
-def _decision(desk: Ref, tape: Ref) -> None:
+def decide_now(desk: Ref, tape: Ref) -> None:
     if before_decision(desk, tape):
         act_on(desk, tape, ask(tape, tape.decision))
 
@@ -282,10 +282,10 @@ def loop(desk: Ref, tape: Ref, stop: int) -> int:
         open_row(desk, tape)
         ends = i8_at(tape.close_ns, tape.row)
         while tape.decision < tape.d and i8_at(tape.decide_ns, tape.decision) < ends:
-            _decision(desk, tape)
+            decide_now(desk, tape)
         close_row(desk, tape)
         while tape.decision < tape.d and i8_at(tape.decide_ns, tape.decision) <= ends:
-            _decision(desk, tape)
+            decide_now(desk, tape)
     return FINISHED
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from backtest.compile import compile_pointer
 from backtest.costs import doubled_fees, policy_record
 from backtest.hook import drive, python_rule
-from backtest.load import RunInputs
+from backtest.load import RunInputs, later_scores
 from backtest.loop import LOGS_FULL, Tape, loop
 from backtest.result import ORDERLOG, Result
 from backtest.spec import RunSpec, quote_of
@@ -25,6 +25,7 @@ from risk.records import STATES, Array
 from signals import ops
 from signals.history import evaluate
 
+LATE_FACTOR = 10
 CHUNK = 50_000  # bar rows between two reports of progress
 Progress = Callable[[int, int], None]
 
@@ -50,15 +51,7 @@ def prepare_run(spec: RunSpec, inputs: RunInputs, *, interpreted: bool = False) 
     late = inputs.late[inputs.first :]
     if late.any():
         states[late & (states == ops.OK)] = ops.NO_BAR
-    bars = inputs.bars
-    strange = unusual(spec, inputs)
-    risk_ns = spec.risk_bar_ns or spec.bar_ns
-    risk = (bars.close_ns % risk_ns == 0).astype(np.uint8)
-    tape = Tape(
-        open_ns=bars.open_ns, close_ns=bars.close_ns, prices=bars.prices, decides=bars.decides, risk_bar=risk,
-        decide_ns=np.ascontiguousarray(inputs.signals.decide_ns[inputs.first :]), rows=np.ascontiguousarray(rows),
-        states=np.ascontiguousarray(states), funding=inputs.funding, params=strategy.param_record(), strange=strange,
-    )  # fmt: skip
+    tape = tape_of(spec, inputs, rows, states, unusual(spec, inputs), strategy.param_record())
     if interpreted:
         return Prepared(tape=tape, rule=python_rule(strategy), compiled=False)
     try:
@@ -67,6 +60,19 @@ def prepare_run(spec: RunSpec, inputs: RunInputs, *, interpreted: bool = False) 
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         warnings.warn(f"{type(strategy).__name__} runs interpreted, slower: {reason}", CompileWarning, stacklevel=2)
         return Prepared(tape=tape, rule=python_rule(strategy), compiled=False)
+
+
+def tape_of(
+    spec: RunSpec, inputs: RunInputs, rows: Array, states: Array, strange: Array, params: Array, *, full: bool = True
+) -> Tape:
+    """The tape of a run's events with these signal values."""
+    bars = inputs.bars
+    risk = (bars.close_ns % (spec.risk_bar_ns or spec.bar_ns) == 0).astype(np.uint8)
+    return Tape(
+        open_ns=bars.open_ns, close_ns=bars.close_ns, prices=bars.prices, decides=bars.decides, risk_bar=risk,
+        decide_ns=np.ascontiguousarray(inputs.signals.decide_ns[inputs.first :]), rows=np.ascontiguousarray(rows),
+        states=np.ascontiguousarray(states), funding=inputs.funding, params=params, strange=strange, full=full,
+    )  # fmt: skip
 
 
 def unusual(spec: RunSpec, inputs: RunInputs) -> Array:
@@ -127,7 +133,7 @@ def run(
         samples = _samples(spec, prepared.tape, desk)
     result.error_samples = samples
     if stress and prepared.compiled:
-        result.stress = _stress(spec, prepared)
+        result.stress = _stress(spec, inputs, prepared)
     return result
 
 
@@ -144,8 +150,8 @@ def _samples(spec: RunSpec, tape: Tape, desk: Desk) -> list[str]:
     return told
 
 
-def _stress(spec: RunSpec, prepared: Prepared) -> dict[str, float]:
-    """Final return under doubled fees, and with every order one bar later."""
+def _stress(spec: RunSpec, inputs: RunInputs, prepared: Prepared) -> dict[str, float]:
+    """Final return under doubled fees, with every order one bar later, and with scores ten times as late."""
     twins = {
         "fees doubled": replace(spec, fills=doubled_fees(spec.fills)),
         "one bar later": replace(spec, decision_delay_ns=spec.decision_delay_ns + spec.bar_ns),
@@ -157,6 +163,10 @@ def _stress(spec: RunSpec, prepared: Prepared) -> dict[str, float]:
         desk = new_desk(twin)
         execute(desk, prepared)
         found[name] = float(prepared.tape["equity"][-1] / spec.cash - 1.0)
+    if len(inputs.signals.sentiment):
+        slow = prepare_run(spec, later_scores(inputs, LATE_FACTOR))
+        execute(new_desk(spec), slow)
+        found["scores ten times as late"] = float(slow.tape["equity"][-1] / spec.cash - 1.0)
     prepared.tape["weights"][:] = weights
     for name, array in kept.items():
         prepared.tape[name][:] = array

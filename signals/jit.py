@@ -48,7 +48,7 @@ os.environ["NUMBA_CACHE_DIR"] = str(CACHE_DIR)
 numba.config.CACHE_DIR = str(CACHE_DIR)
 
 
-def _settle_types(dispatcher: Any, function: Callable[..., Any]) -> None:
+def settle_types(dispatcher: Any, function: Callable[..., Any]) -> None:
     """Let calls between kernels take their argument types from the annotations: int64, float64, boolean, else as given.
 
     Left alone numba compiles a function anew for every literal constant it is called with, and for 0 beside 0.0: seventeen
@@ -71,7 +71,7 @@ def kernel(function: F) -> F:
     Its parameters are annotated with int, float or bool where they are numbers; other kernels pass them by position.
     """
     dispatcher = numba.njit(cache=True, error_model="numpy", fastmath=False)(function)
-    _settle_types(dispatcher, function)
+    settle_types(dispatcher, function)
     return cast(F, dispatcher)
 
 
@@ -80,7 +80,7 @@ def inner(function: F) -> F:
     dispatcher = numba.njit(
         cache=True, error_model="numpy", fastmath=False, no_cpython_wrapper=True, no_cfunc_wrapper=True
     )(function)
-    _settle_types(dispatcher, function)
+    settle_types(dispatcher, function)
     return cast(F, dispatcher)
 
 
@@ -89,5 +89,5 @@ def hot(function: F) -> F:
     dispatcher = numba.njit(
         cache=True, error_model="numpy", fastmath=False, no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True
     )(function)
-    _settle_types(dispatcher, function)
+    settle_types(dispatcher, function)
     return cast(F, dispatcher)

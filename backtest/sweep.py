@@ -1,0 +1,193 @@
+"""Many parameter sets of one strategy over the same facts: the same kernels, with the strategy's function inlined.
+
+Each distinct signal is evaluated once; a combination only rewrites the columns that differ from the one before. What comes out
+is a search, and says so: the best Sharpe ratio is deflated by the number of combinations tried.
+"""
+
+import itertools
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from backtest import loop as loops
+from backtest.compile import ask, ask_all, clone, inlined_call
+from backtest.load import RunInputs
+from backtest.loop import LOGS_FULL, Tape
+from backtest.run import new_desk, tape_of, unusual
+from backtest.spec import RunSpec
+from data.errors import InputError
+from risk.records import Array
+from signals import ops
+from signals.history import evaluate
+from signals.jit import kernel
+from signals.signal import Signal
+from strategies.base import Strategy
+
+DAY_NS = 86_400 * 10**9
+MOST = 100_000  # combinations of one sweep
+
+
+@dataclass(frozen=True)
+class SweepRow:
+    """One combination: its parameters, total return, Sharpe ratio of daily closes (365.25 a year), drawdown, fills, fees."""
+
+    params: dict[str, float]
+    total_return: float
+    sharpe: float
+    max_drawdown: float
+    fills: int
+    fees: float
+    final_equity: float
+    errors: int
+
+
+@kernel
+def deepest(equity: Array) -> float:
+    """Largest fall from a running high, as a fraction of it."""
+    high = equity[0]
+    worst = 0.0
+    for i in range(len(equity)):
+        high = max(high, equity[i])
+        if equity[i] < high * (1.0 - worst):
+            worst = 1.0 - equity[i] / high
+    return worst
+
+
+def inlined_loop(strategy: Strategy) -> Callable[..., int]:
+    """The loop of `backtest.loop` with the strategy's function written into it; compiled for this process."""
+    call = inlined_call(strategy)
+    decision = clone(loops.decide_now, ask=clone(ask, _call=call))
+    skim = clone(loops.skim, ask_all=clone(ask_all, into_callers=True, _call=call))
+    return clone(loops.loop, free=True, decide_now=decision, skim=skim)
+
+
+def combinations(strategy: Strategy, grid: Mapping[str, Sequence[float]]) -> list[dict[str, float]]:
+    """Every combination of the grid's values, the first name slowest; InputError for unknown names and empty axes."""
+    declared = strategy.declared_params()
+    for name, values in grid.items():
+        if name not in declared:
+            raise InputError("no such parameter", key=name, remedy=f"one of {', '.join(declared) or 'none'}")
+        if not values:
+            raise InputError("a grid axis without values", key=name)
+    count = int(np.prod([len(values) for values in grid.values()]))
+    if count > MOST:
+        raise InputError("too many combinations", key="grid", value=count, remedy=f"keep to {MOST}")
+    return [dict(zip(grid, chosen, strict=True)) for chosen in itertools.product(*grid.values())]
+
+
+class Columns:
+    """Values and states of every distinct signal, evaluated once."""
+
+    def __init__(self, spec: RunSpec, inputs: RunInputs) -> None:
+        self.spec = spec
+        self.inputs = inputs
+        self._kept: dict[Signal, tuple[Array, Array, Array]] = {}
+
+    def of(self, signal: Signal) -> tuple[Array, Array, Array]:
+        """(values f8[d, M], states u1[d, M], known bool[d]) of one signal."""
+        if signal not in self._kept:
+            rows, states = evaluate({"it": signal}, self.inputs.signals, max_age_ns=self.spec.limits.signal_age_ns)
+            rows, states = rows[self.inputs.first :], states[self.inputs.first :]
+            late = self.inputs.late[self.inputs.first :]
+            if late.any():
+                states[late & (states == ops.OK)] = ops.NO_BAR
+            values = np.ascontiguousarray(rows[:, :, 0])
+            self._kept[signal] = (values, states.copy(), ~states.any(axis=1))
+        return self._kept[signal]
+
+
+class Runner:
+    """One worker: a tape that is rewritten from combination to combination."""
+
+    def __init__(self, spec: RunSpec, inputs: RunInputs, columns: Columns, strange: Array, compiled: Any) -> None:
+        self.spec = spec
+        self.columns = columns
+        self.compiled = compiled
+        shape = (len(inputs.signals.decide_ns) - inputs.first, len(spec.symbols))
+        rows = np.zeros((*shape, len(spec.strategy.signals) + 1))
+        states = np.zeros(shape, np.uint8)
+        self.tape: Tape = tape_of(spec, inputs, rows, states, strange, spec.strategy.param_record(), full=False)
+        self.plain = self.tape["plain"].copy()
+        self.loaded: list[Signal | None] = [None] * len(spec.strategy.signals)
+        closes = inputs.bars.close_ns[inputs.bars.decides != 0]
+        self.day_ends = np.flatnonzero(np.diff(closes // DAY_NS, append=closes[-1] // DAY_NS + 1))
+
+    def run(self, strategy: Strategy) -> SweepRow:
+        """Run one parameter set."""
+        tape = self.tape
+        states = tape["states"]
+        states.fill(0)
+        plain = self.plain.astype(bool)
+        for place, signal in enumerate(strategy.signals.values()):
+            values, own, known = self.columns.of(signal)
+            if self.loaded[place] != signal:
+                tape["rows"][:, :, place] = values
+                self.loaded[place] = signal
+            if not known.all():
+                fresh = (states == 0) & (own != 0)
+                blame = np.where((own & 7) == ops.NO_BAR, own, own | (place << ops.STATE_BITS))
+                states[fresh] = blame[fresh]
+                if len(known) == len(plain):
+                    plain &= known
+                else:
+                    plain[:] = False  # decisions at facts: every row the long way
+        tape["plain"][:] = plain
+        tape["params"][:] = strategy.param_record()
+        spec = replace(self.spec, strategy=strategy)
+        desk = new_desk(spec)
+        tape.start(0)
+        total = len(tape["close_ns"])
+        while self.compiled(desk.ref, tape.ref, total) == LOGS_FULL:
+            desk.grow_logs()
+        equity = tape["equity"]
+        daily = equity[self.day_ends]
+        gains = np.diff(daily, prepend=spec.cash) / np.concatenate([[spec.cash], daily[:-1]])
+        spread = float(gains.std(ddof=1)) if len(gains) > 1 else 0.0
+        return SweepRow(
+            params=dict(strategy.params), total_return=float(equity[-1] / spec.cash - 1.0),
+            sharpe=float(gains.mean() / spread * np.sqrt(365.25)) if spread > 0.0 else 0.0,
+            max_drawdown=float(deepest(equity)), fills=int(desk.account["n_fills"]), fees=float(desk.account["fees"]),
+            final_equity=float(equity[-1]), errors=int(desk.account["errors"]),
+        )  # fmt: skip
+
+
+def sweep(
+    spec: RunSpec, inputs: RunInputs, grid: Mapping[str, Sequence[float]], *, workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None, compiled: Any = None,
+) -> list[SweepRow]:  # fmt: skip
+    """Run every combination of `grid`; rows in the grid's order.
+
+    workers: threads, by default one a core and at most four; compiled: an `inlined_loop` to be used again. Raises InputError
+    for an unknown parameter, a value out of range, or a combination that a signal refuses.
+    """
+    wishes = combinations(spec.strategy, grid)
+    cls = type(spec.strategy)
+    strategies = [cls(**{**spec.strategy.params, **wish}) for wish in wishes]
+    columns = Columns(spec, inputs)
+    for strategy in strategies:
+        for signal in strategy.signals.values():
+            columns.of(signal)
+    compiled = compiled or inlined_loop(spec.strategy)
+    strange = unusual(spec, inputs)
+    count = min(workers or min(os.cpu_count() or 1, 4), len(strategies))
+    done = itertools.count(1)
+
+    def work(part: Sequence[Strategy]) -> list[SweepRow]:
+        runner = Runner(spec, inputs, columns, strange, compiled)
+        rows = []
+        for strategy in part:
+            rows.append(runner.run(strategy))
+            if progress is not None:
+                progress(next(done), len(strategies))
+        return rows
+
+    cuts = np.linspace(0, len(strategies), count + 1).astype(int)
+    parts = [strategies[begin:end] for begin, end in itertools.pairwise(cuts.tolist())]
+    if count == 1:
+        return work(strategies)
+    with ThreadPoolExecutor(count) as pool:
+        return [row for rows in pool.map(work, parts) for row in rows]
