@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.errors import InputError
-from signals import Attention, Disagreement, Mood, MoodChange, SentimentTape, evaluate, post_weight
+from signals import Attention, Disagreement, Inputs, Mood, MoodChange, SentimentTape, evaluate, post_weight
 from signals.inputs import of_closes
 from signals.mood import post_weights
 from signals.ops import NO_BAR, OK, ORIGIN, STALE, WARMING
@@ -132,12 +132,11 @@ def test_scores_of_a_model_that_is_not_pinned_are_ignored_and_named() -> None:
 
 def test_own_coin_other_coin_and_market() -> None:
     posts = [{"known_ns": 1, "coin": coin, "score": score} for coin, score in ((0, 0.2), (1, 0.4), (-1, 0.8), (2, 1.0))]
-    one = of_closes([1.0, 1.0], sentiment=tape(posts))
-    both = type(one)(
-        ("A/USDT", "B/USDT"), ("A", "B", "C"), one.bar_ns, one.close_ns,
-        **{name: np.ones((2, 2)) for name in ("open", "high", "low", "close", "volume")},
-        decide_ns=one.decide_ns, decide_bar=one.decide_bar, cutoff_ns=one.cutoff_ns, sentiment=one.sentiment,
-    )  # fmt: skip
+    closes = of_closes([1.0, 1.0])
+    columns = {name: np.ones((2, 2)) for name in ("open", "high", "low", "close", "volume")}
+    both = Inputs.at_closes(
+        ("A/USDT", "B/USDT"), ("A", "B", "C"), HOUR_NS, closes.close_ns, columns, sentiment=tape(posts)
+    )
     bound = {
         name: Mood("6h", prior=0.0, coin=coin)
         for name, coin in (("own", None), ("market", "*"), ("other", "C"), ("no", "X"))
