@@ -276,14 +276,19 @@ def loop(desk: Ref, tape: Ref, stop: int) -> int:
     while tape.row < stop:
         if logs_are_full(desk):
             return LOGS_FULL
-        if u1_at(tape.plain, tape.row) != 0 and calm(desk):
-            if skim(desk, tape, stop):
-                continue
-        open_row(desk, tape)
+        if tape.half == 0:
+            if u1_at(tape.plain, tape.row) != 0 and calm(desk):
+                if skim(desk, tape, stop):
+                    continue
+            open_row(desk, tape)
+            tape.half = 1
         ends = i8_at(tape.close_ns, tape.row)
         while tape.decision < tape.d and i8_at(tape.decide_ns, tape.decision) < ends:
+            if logs_are_full(desk):  # a row has room for one decision, and facts may bring many
+                return LOGS_FULL
             decide_now(desk, tape)
         close_row(desk, tape)
+        tape.half = 0
         while tape.decision < tape.d and i8_at(tape.decide_ns, tape.decision) <= ends:
             decide_now(desk, tape)
     return FINISHED
@@ -296,9 +301,9 @@ def next_event(desk: Ref, tape: Ref) -> int:
     For whoever decides outside of compiled code; `tape.half` remembers that a row's open is behind us.
     """
     while tape.row < tape.n:
+        if logs_are_full(desk):
+            return LOGS_FULL
         if tape.half == 0:
-            if logs_are_full(desk):
-                return LOGS_FULL
             if tape.decision < tape.d and i8_at(tape.decide_ns, tape.decision) <= i8_at(tape.open_ns, tape.row):
                 return 0  # at the close of the row before
             open_row(desk, tape)

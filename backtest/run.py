@@ -14,6 +14,7 @@ import numpy as np
 
 from backtest.compile import compile_pointer
 from backtest.costs import doubled_fees, policy_record
+from backtest.grid import Grid
 from backtest.hook import drive, python_rule
 from backtest.load import RunInputs, later_scores
 from backtest.loop import LOGS_FULL, Tape, loop
@@ -67,12 +68,24 @@ def tape_of(
 ) -> Tape:
     """The tape of a run's events with these signal values."""
     bars = inputs.bars
-    risk = (bars.close_ns % (spec.risk_bar_ns or spec.bar_ns) == 0).astype(np.uint8)
+    risk = risk_bars(bars, spec.risk_bar_ns)
     return Tape(
         open_ns=bars.open_ns, close_ns=bars.close_ns, prices=bars.prices, decides=bars.decides, risk_bar=risk,
         decide_ns=np.ascontiguousarray(inputs.signals.decide_ns[inputs.first :]), rows=np.ascontiguousarray(rows),
         states=np.ascontiguousarray(states), funding=inputs.funding, params=params, strange=strange, full=full,
     )  # fmt: skip
+
+
+def risk_bars(bars: Grid, risk_ns: int) -> Array:
+    """u1[n]: 1 where a risk bar of that length ends; without a length the decision bars are the risk bars.
+
+    Where the bar at a boundary is missing, the next one stands for it.
+    """
+    if not risk_ns:
+        return bars.decides.copy()
+    parts = bars.close_ns // risk_ns
+    before = np.r_[bars.open_ns[0] // risk_ns, parts[:-1]]
+    return (parts > before).astype(np.uint8)
 
 
 def unusual(spec: RunSpec, inputs: RunInputs) -> Array:

@@ -13,7 +13,7 @@ import numpy as np
 from risk.execution import plan, protect
 from risk.gate import acknowledge, quote_cost
 from risk.ladder import after_fill
-from risk.ledger import apply_fill, is_flat, liquidation_price
+from risk.ledger import apply_fill, is_flat, liquidation_price, roll_day
 from risk.memory import Ref, account_of, book_of, f8_at, far, market_of, order_of, policy_of
 from risk.orders import EXPIRED, FILLED, PARTIAL, cancel, close_order, count_working, move, note, remaining
 from risk.records import (
@@ -51,10 +51,8 @@ def _affordable(desk: Ref, place: int, price: float) -> float:
     """Quantity that settled cash pays for at `price`: spot buys never take cash below zero."""
     account = account_of(desk)
     order = order_of(desk, place)
-    policy = policy_of(desk)
     free = account.cash - (account.reserved - order.reserved)
-    each = 1.0 / policy.leverage + policy.taker if policy.perp != 0 else quote_cost(desk)
-    return free / (price * each)
+    return free / (price * quote_cost(desk))
 
 
 @kernel
@@ -215,8 +213,8 @@ def _liquidate(desk: Ref, ns: int, k: int, price: float) -> None:
 
 
 @kernel
-def _check_liquidation(desk: Ref, ns: int, k: int, price: float, worst: float) -> None:
-    """Liquidate symbol `k` when the bar reaches its liquidation price before its stop would have been reached."""
+def _check_liquidation(desk: Ref, ns: int, k: int, price: float, worst: float, stops: bool) -> None:
+    """Liquidate symbol `k` when the bar reaches its liquidation price; with `stops` not before its stop had its turn."""
     book = book_of(desk, k)
     level = liquidation_price(desk, k)
     if level <= 0.0:
@@ -224,7 +222,7 @@ def _check_liquidation(desk: Ref, ns: int, k: int, price: float, worst: float) -
     side = 1.0 if book.qty > 0.0 else -1.0
     if (worst - level) * side > 0.0:
         return
-    for j in range(account_of(desk).n_orders):
+    for j in range(account_of(desk).n_orders if stops else 0):
         order = order_of(desk, j)
         if (
             order.symbol == k
@@ -244,13 +242,14 @@ def on_open(desk: Ref, ns: int, price: int, volume: int) -> None:
     """
     account = account_of(desk)
     account.now_ns = ns
+    roll_day(account, ns)
     share = policy_of(desk).participation
     perp = policy_of(desk).perp != 0
     for k in range(desk.symbols):
         book = book_of(desk, k)
         book.room = share * f8_at(volume, k) if f8_at(volume, k) > 0.0 else 0.0
         if perp and book.qty != 0.0 and not np.isnan(f8_at(price, k)):
-            _check_liquidation(desk, ns, k, f8_at(price, k), f8_at(price, k))
+            _check_liquidation(desk, ns, k, f8_at(price, k), f8_at(price, k), True)
     for _ in range(2):
         fills = account.n_fills
         last = account.next_id
@@ -332,11 +331,14 @@ def on_inside(desk: Ref, ns: int, price: int, high: int, low: int, volume: int) 
             continue
         book = book_of(desk, k)
         if perp and book.qty != 0.0:
-            _check_liquidation(desk, ns, k, f8_at(price, k), f8_at(low, k) if book.qty > 0.0 else f8_at(high, k))
+            _check_liquidation(desk, ns, k, f8_at(price, k), f8_at(low, k) if book.qty > 0.0 else f8_at(high, k), True)
         if account.n_orders == 0:
             continue
         if book.protected != 0:
             _stops(desk, ns, k, f8_at(high, k), f8_at(low, k), f8_at(volume, k))
+            if perp and book.qty != 0.0:  # what the bar's volume left of the position after its stop
+                worst = f8_at(low, k) if book.qty > 0.0 else f8_at(high, k)
+                _check_liquidation(desk, ns, k, f8_at(price, k), worst, False)
         if book.protected != 0:
             _limits(desk, ns, k, f8_at(high, k), f8_at(low, k), f8_at(volume, k), True)
         if book.work_entry != 0.0:

@@ -6,9 +6,9 @@ while `account.planning` stands.
 
 import numpy as np
 
-from risk.gate import amend_bound, amend_stop, send, worst_price
+from risk.gate import amend_bound, amend_stop, quote_cost, send, worst_price
 from risk.ladder import latch, person_until
-from risk.ledger import is_flat, usable
+from risk.ledger import is_flat, roll_day, usable
 from risk.memory import Ref, account_of, book_of, f8_at, far, limits_of, market_of, order_of, policy_of, u1_at
 from risk.orders import EXPIRED, cancel, close_order, is_protective, note, remaining
 from risk.records import (
@@ -115,25 +115,26 @@ def _lacking(desk: Ref, now: int, k: int) -> float:
 def plan(desk: Ref, now: int) -> None:
     """Orders towards the targets: exits at once; entries on cash that is settled now, scaled pro rata when it's short."""
     account = account_of(desk)
-    account.planning = 0
+    roll_day(account, now)
     _plan_exits(desk, now)
+    leaving = 0.0
+    for k in range(desk.symbols):
+        leaving += book_of(desk, k).work_exit
+    account.planning = 1 if leaving > 0.0 else 0
     if account.level != ACTIVE:
         account.held_back += 1
         return
     wanted = 0.0
     for k in range(desk.symbols):
-        wanted += abs(_lacking(desk, now, k)) * book_of(desk, k).last
-    leaving = 0.0
-    for k in range(desk.symbols):
-        leaving += book_of(desk, k).work_exit
+        lacking = _lacking(desk, now, k)
+        wanted += abs(lacking) * worst_price(desk, k, 1 if lacking > 0.0 else -1)
     if wanted > 0.0:
-        room = max(account.cash - account.reserved, 0.0) * (policy_of(desk).leverage if policy_of(desk).perp != 0 else 1.0)
-        scale = min(1.0, room / wanted)
+        # At worst prices, fees included, so that the last symbol isn't left with less than the first.
+        scale = min(1.0, max(account.cash - account.reserved, 0.0) / (wanted * quote_cost(desk)))
         for k in range(desk.symbols):
             lacking = _lacking(desk, now, k)
             if lacking != 0.0 and now >= book_of(desk, k).novel_until:
                 enter(desk, now, k, 1 if lacking > 0.0 else -1, abs(lacking) * scale, policy_of(desk).chases, False)
-    account.planning = 1 if leaving > 0.0 else 0
 
 
 @far

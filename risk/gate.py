@@ -97,7 +97,7 @@ def _every_order(
         if book.qty * side >= 0.0 or qty > free + 1e-9 * market.lot:
             return R_REDUCE, max(free, 0.0), qty
         return APPROVED, 0.0, 0.0
-    cost = qty * price * (1.0 / policy.leverage + policy.taker) if policy.perp != 0 else qty * price * quote_cost(desk)
+    cost = qty * price * quote_cost(desk)
     if cost > (account.cash - account.reserved) * (1.0 + SLACK):
         return R_FUNDS, account.cash - account.reserved, cost
     return APPROVED, 0.0, 0.0
@@ -105,9 +105,12 @@ def _every_order(
 
 @kernel
 def quote_cost(desk: Ref) -> float:
-    """Quote a spot buy needs for each quote of notional: 1, and the fee when it is taken in quote."""
+    """Quote an entry needs for each quote of notional: all of it or its margin, and the dearest fee when it is taken in quote."""
     policy = policy_of(desk)
-    return 1.0 if policy.fee_in_asset != 0 else 1.0 + policy.taker
+    fee = max(policy.taker, policy.maker)
+    if policy.perp != 0:
+        return 1.0 / policy.leverage + fee
+    return 1.0 if policy.fee_in_asset != 0 else 1.0 + fee
 
 
 @kernel
@@ -319,8 +322,7 @@ def send(
     order.avg_price = 0.0
     order.reserved = 0.0
     if purpose == ENTRY:
-        each = 1.0 / policy.leverage + policy.taker if policy.perp != 0 else quote_cost(desk)
-        order.reserved = qty * limit * each
+        order.reserved = qty * limit * quote_cost(desk)
         account.reserved += order.reserved
     count_working(desk, order, 1.0)
     move(order, SENT)

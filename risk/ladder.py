@@ -5,7 +5,7 @@ so the run states a policy (`resume_ns`) that stands for that person, and the re
 """
 
 from risk.ledger import DAY_NS, is_flat, roll_day, value
-from risk.memory import Ref, account_of, book_of, event_of, far, latch_of, limits_of, policy_of
+from risk.memory import Ref, account_of, book_of, event_of, far, fill_of, latch_of, limits_of, policy_of
 from risk.orders import cancel, note
 from risk.records import (
     ACTIVE,
@@ -14,6 +14,7 @@ from risk.records import (
     C_STREAK,
     C_TURNOVER,
     CAUSES,
+    ENTRY,
     EV_LADDER,
     FLATTEN,
     FLATTEN_EXIT,
@@ -173,7 +174,7 @@ def after_fill(desk: Ref, now: int, k: int) -> None:
     account = account_of(desk)
     limits = limits_of(desk)
     book = book_of(desk, k)
-    if is_flat(desk, k) and book.trade_pnl != 0.0:
+    if is_flat(desk, k) and book.trade_pnl != 0.0 and fill_of(desk, account.n_fills - 1).purpose != ENTRY:
         account.losses = account.losses + 1 if book.trade_pnl < 0.0 else 0
         book.trade_pnl = 0.0
         if account.losses >= limits.loss_streak:

@@ -122,11 +122,10 @@ def apply_fill(
     """
     account = account_of(desk)
     book = book_of(desk, k)
-    roll_day(account, ns)
+    roll_day(account, ns - 1)  # what fills inside a bar that ends at midnight belongs to the day it ends
     realised = 0.0
-    was_flat = is_flat(desk, k)
-    if book.qty * qty >= 0.0 or was_flat:
-        if was_flat:
+    if book.qty * qty >= 0.0:
+        if is_flat(desk, k):
             book.entry_ns = ns
             book.extreme = price
             book.trade_pnl = 0.0

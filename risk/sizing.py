@@ -77,8 +77,7 @@ def fit(desk: Ref, k: int, side: int, qty: float, price: float) -> float:
         room = min(room, f8_at(desk.tag_shares, market.tag) * account.equity - tagged)
     if policy.taker > 0.0:
         room = min(room, (limits.fees_per_day - account.fees_day) / policy.taker)
-    each = 1.0 / policy.leverage + policy.taker if policy.perp != 0 else quote_cost(desk)
-    room = min(room, (account.cash - account.reserved) / each)
+    room = min(room, (account.cash - account.reserved) / quote_cost(desk))
     if not room > 0.0:
         return 0.0
     fitted = on_lots(min(qty, room / price, market.max_quantity), market.lot)
