@@ -98,6 +98,15 @@ def unusual(spec: RunSpec, inputs: RunInputs) -> Array:
     return np.ascontiguousarray(strange[len(strange) - int(inputs.bars.decides.sum()) :])
 
 
+def settled(spec: RunSpec, inputs: RunInputs) -> RunSpec:
+    """The spec with every market's grid known: what wasn't stated is assumed from the symbol's first close."""
+    markets = {}
+    for k, symbol in enumerate(spec.symbols):
+        close = inputs.signals.close[:, k]
+        markets[symbol] = spec.market_of(symbol).at_price(float(close[np.argmax(np.isfinite(close))]))
+    return replace(spec, markets=markets)
+
+
 def new_desk(spec: RunSpec, log: int = 4096) -> Desk:
     """The desk a run begins with."""
     policy = policy_record(
@@ -137,6 +146,7 @@ def run(
 
     settings: the configuration as it shall stand in the result. stress: also run with doubled fees and one bar later.
     """
+    spec = settled(spec, inputs)
     prepared = prepare_run(spec, inputs, interpreted=interpreted)
     desk = new_desk(spec)
     samples = execute(desk, prepared, progress)

@@ -17,7 +17,7 @@ from backtest import loop as loops
 from backtest.compile import ask, ask_all, clone, inlined_call
 from backtest.load import RunInputs
 from backtest.loop import LOGS_FULL, Tape
-from backtest.run import new_desk, tape_of, unusual
+from backtest.run import new_desk, settled, tape_of, unusual
 from backtest.spec import RunSpec
 from data.errors import InputError
 from risk.records import Array
@@ -164,6 +164,7 @@ def sweep(
     workers: threads, by default one a core and at most four; compiled: an `inlined_loop` to be used again. Raises InputError
     for an unknown parameter, a value out of range, or a combination that a signal refuses.
     """
+    spec = settled(spec, inputs)
     wishes = combinations(spec.strategy, grid)
     cls = type(spec.strategy)
     strategies = [cls(**{**spec.strategy.params, **wish}) for wish in wishes]

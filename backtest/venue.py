@@ -13,7 +13,7 @@ import numpy as np
 from risk.execution import plan, protect
 from risk.gate import acknowledge, quote_cost
 from risk.ladder import after_fill
-from risk.ledger import apply_fill, is_flat, liquidation_price, roll_day
+from risk.ledger import apply_fill, is_flat, liquidation_price, on_lots, roll_day
 from risk.memory import Ref, account_of, book_of, f8_at, far, market_of, order_of, policy_of
 from risk.orders import EXPIRED, FILLED, PARTIAL, cancel, close_order, count_working, move, note, remaining
 from risk.records import (
@@ -34,7 +34,6 @@ from risk.records import (
     TIME_EXIT,
     TRAILING,
 )  # fmt: skip
-from risk.sizing import on_lots
 from signals.jit import inner as kernel
 
 

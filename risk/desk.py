@@ -133,7 +133,7 @@ def make_desk(
         tag_shares=np.array([limits.tag_share.get(name, np.inf) for name in names] or [np.inf]),
         rate=np.full(limits.orders_per_hour, LONG_AGO, np.int64),
         repeats=np.full((count, 2, limits.repeat_orders), LONG_AGO, np.int64),
-        intents=np.zeros(INTENTS, np.int64),
+        intents=np.full(INTENTS, -1, np.int64),
         fills=np.zeros(size, FILL), events=np.zeros(size, EVENT), done=np.zeros(size, ORDER),
     )  # fmt: skip
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from risk.gate import amend_bound, amend_stop, quote_cost, send, worst_price
 from risk.ladder import latch, person_until
-from risk.ledger import is_flat, roll_day, usable
+from risk.ledger import is_flat, on_lots, roll_day, usable
 from risk.memory import Ref, account_of, book_of, f8_at, far, limits_of, market_of, order_of, policy_of, u1_at
 from risk.orders import EXPIRED, cancel, close_order, is_protective, note, remaining
 from risk.records import (
@@ -30,7 +30,7 @@ from risk.records import (
     TIME_EXIT,
     TRAILING,
 )  # fmt: skip
-from risk.sizing import fit, on_lots, quiet, targets, unit
+from risk.sizing import fit, quiet, targets, unit
 from signals.jit import inner as kernel
 
 SLICES = 64  # at most so many orders for one exit at a time; what is left follows on their fills

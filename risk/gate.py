@@ -8,6 +8,7 @@ Two lists: what holds for every order, and what holds for new exposure only, so 
 import numpy as np
 
 from risk.ladder import latch, next_day
+from risk.ledger import ULPS, is_flat
 from risk.memory import Ref, account_of, book_of, f8_at, far, i8_at, limits_of, market_of, order_of, policy_of, put_i8
 from risk.orders import ACKED, PENDING, SENT, count_working, move, note, remaining
 from risk.records import (
@@ -49,6 +50,7 @@ from signals.jit import inner as kernel
 
 MINUTE_NS = 60 * 10**9
 HOUR_NS = 3600 * 10**9
+NO_INTENT = -2  # of an amended order: the intent stands already
 INTENTS = 64  # how many of the last intents are remembered against a second sending
 SLACK = 1e-9  # relative; what rounding may add to a sum of notionals
 
@@ -61,9 +63,9 @@ def worst_price(desk: Ref, k: int, side: int) -> float:
 
 @kernel
 def off_grid(value: float, grid: float) -> float:
-    """How far `value` lies from the grid, in grid steps."""
+    """How far `value` lies from the grid, in grid steps, beyond what floating point can hold of it."""
     steps = value / grid
-    return abs(steps - np.rint(steps))
+    return abs(steps - np.rint(steps)) - ULPS * steps
 
 
 @kernel
@@ -201,7 +203,7 @@ def _new_exposure(
     book = book_of(desk, k)
     if account.level != ACTIVE:
         return R_LADDER, float(ACTIVE), float(account.level)
-    if book.qty * side < 0.0:
+    if book.qty * side < 0.0 and not is_flat(desk, k):
         return R_REDUCE, abs(book.qty), qty  # a turn is two orders: the exit first
     if not (book.last > 0.0 and np.isfinite(book.last)):
         return R_COLLAR, limits.price_collar, np.nan
@@ -346,7 +348,7 @@ def amend_bound(desk: Ref, now: int, place: int) -> None:
     k = order.symbol
     limit = worst_price(desk, k, order.side)
     count_working(desk, order, -1.0)
-    rule, bound, seen = _every_order(desk, k, order.side, order.kind, order.purpose, remaining(order), limit, 0.0, 0)
+    rule, bound, seen = _every_order(desk, k, order.side, order.kind, order.purpose, remaining(order), limit, 0.0, NO_INTENT)
     count_working(desk, order, 1.0)
     if rule == APPROVED:
         order.limit = limit
@@ -359,7 +361,7 @@ def amend_stop(desk: Ref, now: int, place: int, stop: float, purpose: int) -> No
     """Bring a working stop nearer; the amended order passes the list for every order again."""
     order = order_of(desk, place)
     k = order.symbol
-    rule, bound, seen = _every_order(desk, k, order.side, order.kind, purpose, remaining(order), 0.0, stop, 0)
+    rule, bound, seen = _every_order(desk, k, order.side, order.kind, purpose, remaining(order), 0.0, stop, NO_INTENT)
     if rule == APPROVED:
         order.stop = stop
         order.purpose = purpose

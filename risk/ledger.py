@@ -12,13 +12,21 @@ from signals.jit import hot
 from signals.jit import inner as kernel
 
 DAY_NS = 86_400 * 10**9
+ULPS = 1e-14  # relative; some tens of roundings of a double
 DUST = 1e-9  # of a lot: below this a remainder is rounding, not a holding
+
+
+@kernel
+def on_lots(qty: float, lot: float) -> float:
+    """`qty` >= 0 down to the lot grid. A quantity short of a step by rounding alone, also after many sums, is on it."""
+    steps = qty / lot
+    return np.floor(steps + ULPS * steps + 1e-9) * lot
 
 
 @kernel
 def usable(qty: float, lot: float) -> float:
     """The part of a holding that can be sold, in base units: |qty| down to the lot grid."""
-    return np.floor(abs(qty) / lot + 1e-9) * lot
+    return on_lots(abs(qty), lot)
 
 
 @hot
@@ -103,7 +111,7 @@ def _reduce(desk: Ref, k: int, qty: float, price: float) -> float:
     else:
         account.cash -= qty * price
     book.qty += qty
-    if abs(book.qty) < DUST * market_of(desk, k).lot:
+    if abs(book.qty) < DUST * market_of(desk, k).lot + ULPS * abs(qty):
         book.qty = 0.0
         account.cash += book.margin
         book.margin = 0.0

@@ -1,6 +1,6 @@
 """The hard numbers: a limit for each control, validated, with a default profile for backtests and none for live."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -81,13 +81,21 @@ def limit_error(name: str, shown: str, remedy: str) -> InputError:
 class MarketSpec:
     """Filters of one market: price tick, quantity lot, least notional (quote), largest order, maintenance margin rate."""
 
-    tick: float = 0.01
-    lot: float = 1e-5
+    tick: float = np.nan
+    lot: float = np.nan
     min_notional: float = 5.0
     max_quantity: float = np.inf
     maintenance: float = 0.005
     assumed: bool = True
 
+    def at_price(self, price: float) -> "MarketSpec":
+        """The same market with what wasn't stated assumed from a price: five digits of price, lots of about 0.1 quote."""
+        tick = self.tick if np.isfinite(self.tick) else float(f"1e{int(np.floor(np.log10(price))) - 4}")
+        lot = self.lot if np.isfinite(self.lot) else float(f"1e{int(np.floor(np.log10(0.1 / price)))}")
+        return replace(self, tick=tick, lot=lot)
+
     def record(self, tag: int) -> tuple[float, float, float, float, float, int]:
         """Values in the order of the MARKETS record."""
+        if not (self.tick > 0.0 and self.lot > 0.0):
+            raise limit_error("market", f"tick {self.tick}, lot {self.lot}", "state both, or settle them at a price")
         return self.tick, self.lot, self.min_notional, self.max_quantity, self.maintenance, tag

@@ -7,7 +7,7 @@ here, before the gate, so that a refusal is rare and worth an alarm (law 7).
 import numpy as np
 
 from risk.gate import exposure, quote_cost
-from risk.ledger import is_dust, is_flat
+from risk.ledger import is_dust, is_flat, on_lots
 from risk.memory import Ref, account_of, book_of, f8_at, limits_of, market_of, policy_of, u1_at
 from risk.records import BY_EQUITY, BY_NOTIONAL, ENTRY, STALE_EXIT
 from signals.jit import hot
@@ -54,12 +54,6 @@ def suits(desk: Ref, k: int, weight: float, price: float, equity: float) -> bool
     if weight == 0.0:
         return is_dust(desk, k, price)
     return np.isnan(weight) or abs(weight * base - book_of(desk, k).qty * price) < policy_of(desk).band * base
-
-
-@kernel
-def on_lots(qty: float, lot: float) -> float:
-    """`qty` >= 0 down to the lot grid."""
-    return np.floor(qty / lot + 1e-9) * lot
 
 
 @kernel
