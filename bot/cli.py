@@ -22,6 +22,7 @@ from bot import (
     verbs_reports,
     verbs_runs,
     verbs_score,
+    verbs_sweep,
 )
 from bot.terminal import CALL, note, say, show_crash, show_error
 from data.errors import TidegateError
@@ -109,7 +110,8 @@ def root(version: AskVersion = False, debug: AskDebug = False) -> None:
 
 
 TOPICS = (
-    verbs_machine, verbs_facts, verbs_fetch, verbs_import, verbs_score, verbs_runs, verbs_reports, verbs_lists,
+    verbs_machine, verbs_facts, verbs_fetch, verbs_import, verbs_score, verbs_runs, verbs_sweep, verbs_reports,
+    verbs_lists,
 )  # fmt: skip
 for topic in TOPICS:
     topic.register(app)

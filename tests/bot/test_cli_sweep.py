@@ -1,0 +1,104 @@
+"""`tidegate sweep` from the command line."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from bot.cli import app
+from bot.verbs_sweep import read_axis
+from data.errors import InputError
+
+RUNNER = CliRunner()
+EMA = ["--sample", "--set", "run.strategy=ema-cross", "--set", "run.symbols=BTC/USDT,ETH/USDT"]
+
+
+def run(*arguments: str) -> Result:
+    """The command with those arguments, in this process."""
+    return RUNNER.invoke(app, list(arguments))
+
+
+@pytest.fixture(scope="module")
+def facts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A var folder with the first days of the sample; its posts aren't needed here, so few of them are scored."""
+    folder = tmp_path_factory.mktemp("facts") / "var"
+    for verb in (["sample", "--hours", "400"], ["score", "--sample", "--until", "2024-01-02"]):
+        assert run(*verb, "--var", str(folder)).exit_code == 0
+    return folder
+
+
+@pytest.fixture
+def sample(facts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working folder of its own over those facts; the record of trials starts anew."""
+    shutil.rmtree(facts / "runs", ignore_errors=True)
+    monkeypatch.setenv("TIDEGATE_VAR", str(facts))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("fast=10:60:10", [10, 20, 30, 40, 50, 60]),
+        ("x=0.1:0.3:0.1", [0.1, 0.2, 0.3]),
+        ("x=0:1:0.4", [0, 0.4, 0.8]),
+        ("x=-1:-1:1", [-1]),
+        ("x=3, 1 ,2", [3, 1, 2]),
+    ],
+)
+def test_axes(text: str, values: list[float]) -> None:
+    """Ranges include both ends and have no binary dust; lists keep their order."""
+    assert read_axis(text)[1] == values
+
+
+@pytest.mark.parametrize(
+    "text", ["fast", "fast=", "=1,2", "x=1:2", "x=2:1:1", "x=1:2:0", "x=a,b", "x=nan", "x=0:1:1e-9"]
+)
+def test_axes_that_are_none(text: str) -> None:
+    """Each is refused with both forms shown."""
+    with pytest.raises(InputError, match="--grid"):
+        read_axis(text)
+
+
+def test_every_combination_is_run_and_the_search_is_counted(sample: None, tmp_path: Path) -> None:
+    """Rows in the grid's order, as JSON and CSV; the same search twice is one search, and only once."""
+    grid = ["--grid", "fast_window=5,10", "--grid", "slow_window=20:40:10"]
+    done = run("sweep", *EMA, *grid, "--csv", "rows.csv", "--json")
+    assert done.exit_code == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert [row["params"]["fast_window"] for row in told["rows"]] == [5.0] * 3 + [10.0] * 3
+    assert (told["combinations"], told["trials"]) == (6, 6)
+    assert 0 <= told["chance_of_edge"] <= 1 and told["luckiest_sharpe"] > 0
+    with (tmp_path / "rows.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["slow_window"]) for row in rows] == [20.0, 30.0, 40.0] * 2
+    assert float(rows[0]["final_equity"]) == told["rows"][0]["final_equity"]
+    again = run("sweep", *EMA, *grid, "--top", "2", "--by", "return")
+    assert "2 of 6 combinations" in again.stdout and "6 worthless tries" in again.stdout
+
+
+def test_a_combination_is_what_a_backtest_of_it_gives(sample: None) -> None:
+    """The inlined form and the default form agree to the cent."""
+    swept = json.loads(run("sweep", *EMA, "--grid", "fast_window=8", "--json").stdout)["rows"][0]
+    single = json.loads(run("backtest", *EMA, "--set", "fast_window=8", "--json").stdout)
+    assert swept["total_return"] == pytest.approx(single["metrics"]["total_return"], abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "nothing to sweep"),
+        (["--grid", "fastest=1,2"], "fastest"),
+        (["--grid", "fast_window=1:10:1"], "fast_window"),
+        (["--grid", "fast_window=2.5"], "fast_window"),
+        (["--grid", "fast_window=2:60:1", "--csv", "no/such/folder.csv"], "folder.csv"),
+        (["--grid", "fast_window=2", "--top", "0"], "--top"),
+    ],
+)
+def test_bad_grids_are_refused(sample: None, arguments: list[str], told: str) -> None:
+    """Unknown names, values out of range, nothing to do: exit code 2."""
+    done = run("sweep", *EMA, *arguments)
+    assert done.exit_code == 2, done.stdout
+    assert told in done.stderr
