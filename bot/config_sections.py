@@ -162,8 +162,8 @@ class Execution(Section):
 class Market(Section):
     """The venue's grid for one symbol."""
 
-    tick: Positive | None = key("price step", 0.01)
-    lot: Positive | None = key("quantity step", 0.00001)
+    tick: Positive | None = key("price step; left out: assumed from the price", 0.01)
+    lot: Positive | None = key("quantity step; left out: assumed from the price", 0.00001)
     min_notional: Money | None = key("smallest order", "5")
     max_quantity: Positive | None = key("largest order, base units", 1000)
     maintenance: Share | None = key("perp: maintenance margin", "0.5%")

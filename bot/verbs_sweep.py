@@ -73,14 +73,13 @@ def run_sweep(
         rows = sweep(spec, inputs, axes, progress=advance)
     tried = f"{strategy.identity()} {chosen.hash()} {sorted(axes.items())}"
     trials = record_trial(var, market_hash(inputs.shares), tried, len(rows))
-    if csv is not None:
-        write_rows(csv, rows, list(axes))
     worth = appraise(rows, inputs, trials)
     if as_json:
         emit({"rows": [dataclasses.asdict(row) for row in rows], **worth})
     else:
         show_rows(rows, list(axes), worth, top=top, by=by)
     if csv is not None:
+        write_rows(csv, rows, list(axes))
         note(f"wrote {csv}")
     if any(row.errors for row in rows):
         note(f"the strategy failed in some decisions of {sum(row.errors > 0 for row in rows)} combinations")
