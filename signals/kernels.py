@@ -7,7 +7,7 @@ took before this one. No step creates an array, and each sets its slots when `n`
 import math
 from typing import Any, TypeAlias
 
-from signals.jit import inner
+from signals.bare import inner
 
 Floats: TypeAlias = Any  # f8 array; numba infers the types, a checker can't follow items of arrays
 Ints: TypeAlias = Any  # i8 array
@@ -171,7 +171,8 @@ def momentum_step(slab: Floats, a: int, n: float, x: float, window: int) -> floa
 @inner
 def extreme_step(slab: Floats, a: int, n: float, x: float, window: int) -> None:
     """Take a value into a window's maximum; slots: maximum, its bar, ring. Scans only when the maximum leaves."""
-    slab[a + 2 + int(n) % window] = x
+    place = int(n) % window
+    slab[a + 2 + place] = x
     if n == 0.0 or x >= slab[a]:
         slab[a] = x
         slab[a + 1] = n
@@ -179,7 +180,8 @@ def extreme_step(slab: Floats, a: int, n: float, x: float, window: int) -> None:
         best = n
         top = x
         for back in range(1, window):
-            y = slab[a + 2 + int(n - back) % window]
+            place = place - 1 if place > 0 else window - 1
+            y = slab[a + 2 + place]
             if y > top:
                 top = y
                 best = n - back

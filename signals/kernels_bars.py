@@ -4,7 +4,7 @@ A compiled signal is row `j` of `code` (int64, columns in `signals.ops`) and of 
 lies from slot `at` on in the slab, and in `ticks`, the same memory read as int64, since a float cannot hold a time.
 """
 
-from signals.jit import inner, kernel
+from signals.bare import inner, kernel
 from signals.kernels import (
     NAN,
     Bytes,

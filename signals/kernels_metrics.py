@@ -7,7 +7,7 @@ so, and is made larger.
 
 import math
 
-from signals.jit import inner, kernel
+from signals.bare import inner, kernel
 from signals.kernels import NAN, Bytes, Floats, Ints
 from signals.kernels_bars import note, verdict
 from signals.kernels_posts import targets

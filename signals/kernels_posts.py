@@ -5,7 +5,7 @@ Layout as in `signals.kernels_bars`.
 
 import math
 
-from signals.jit import inner, kernel
+from signals.bare import inner, kernel
 from signals.kernels import NAN, Bytes, Floats, Ints, finite
 from signals.kernels_bars import note, verdict
 from signals.ops import (

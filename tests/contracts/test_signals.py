@@ -188,6 +188,24 @@ def test_a_snapshot_goes_on_as_if_nothing_happened(targets_file: Path, shape: Sh
     np.testing.assert_array_equal(states, expected_states)
 
 
+def test_a_snapshot_stays_what_it_was(targets_file: Path) -> None:
+    bound = every(targets_file)
+    inputs = world(Shape(seed=3, bars=30))
+    stream = Stream(bound, inputs.symbols, inputs.coins, inputs.bar_ns)
+    told(stream, inputs)
+    now_ns = int(inputs.decide_ns[-1])
+    snapshot, before = stream.snapshot(), stream.read(now_ns)
+    for k in range(2):
+        stream.on_bar(k, now_ns + HOUR_NS, 1.0, 1.0, 1.0, 1.0, 1.0)
+        stream.on_sentiment(k, now_ns, now_ns, 1.0, 99.0)
+        stream.on_metric("flow", k, now_ns + 1, now_ns + 1, 99.0)
+    restored = Stream(bound, inputs.symbols, inputs.coins, inputs.bar_ns)
+    restored.restore(snapshot)
+    np.testing.assert_array_equal(restored.read(now_ns)[0], before[0])
+    np.testing.assert_array_equal(restored.read(now_ns)[1], before[1])
+    assert not np.array_equal(stream.read(now_ns + HOUR_NS)[0], before[0], equal_nan=True)
+
+
 def test_reading_changes_nothing(targets_file: Path) -> None:
     inputs = world(Shape(seed=5, missing=0.05))
     bound = every(targets_file)
