@@ -1,8 +1,9 @@
-"""Strategies as machine code: compiled functions behind a pointer (the default), inlined loops (sweeps), and a Python hook.
+"""Strategies as machine code: compiled functions behind a pointer (the default), inlined loops (sweeps), and a Python
+hook.
 
-A compiled strategy answers `ask(values, states, held, params) -> weights, status`. The status is there because an exception in
-a raw pointer would come back as a weight of 0.0, and sell. The loop is compiled once for all strategies and kept on disk; a
-strategy's own few lines are compiled in each process, and no address is ever stored.
+A compiled strategy answers `ask(values, states, held, params) -> weights, status`. The status is there because an
+exception in a raw pointer would come back as a weight of 0.0, and sell. The loop is compiled once for all strategies
+and kept on disk; a strategy's own few lines are compiled in each process, and no address is ever stored.
 """
 
 import types as pytypes
@@ -40,8 +41,8 @@ def _call(typingctx: Any, address: Any, rows: Any, count: Any, params: Any, out:
 def ask(tape: Ref, j: int) -> int:
     """Let the strategy of `tape` weigh the symbols of decision `j` that are known; returns its status.
 
-    When every symbol is known the function sees the values where they lie; else the known ones are moved together first, so
-    that a symbol nobody knows about is not in the strategy's world at all. Weights of the others stay NaN.
+    When every symbol is known the function sees the values where they lie; else the known ones are moved together
+    first, so that a symbol nobody knows about is not in the strategy's world at all. Weights of the others stay NaN.
     """
     count = tape.symbols
     width = tape.width
@@ -160,22 +161,25 @@ def compile_pointer(strategy: Strategy) -> Compiled:
 def clone(function: Native, *, into_callers: bool = False, free: bool = False, **replaced: Any) -> Native:
     """The same kernel source compiled anew with some of its globals replaced: one law, another callee.
 
-    into_callers: written into what calls it; free: runs without the interpreter's lock, so that threads can share the work.
+    into_callers: written into what calls it; free: runs without the interpreter's lock, so that threads can share the
+    work.
     """
     source = function.py_func  # type: ignore[attr-defined]
     twin = pytypes.FunctionType(source.__code__, {**source.__globals__, **replaced}, source.__name__)
     twin.__annotations__ = source.__annotations__
     dispatcher = numba.njit(error_model="numpy", fastmath=False, nogil=free, forceinline=into_callers)(twin)
     settle_types(dispatcher, twin)
-    return dispatcher  # type: ignore[no-any-return]
+    return dispatcher
 
 
 def inlined_call(strategy: Strategy) -> Native:
-    """What stands in the place of the call through a pointer: the strategy's own function, parameters read at run time."""
+    """What stands in the place of the call through a pointer: the strategy's own function, parameters read at
+    run time.
+    """
     direct = numba.njit(error_model="python", forceinline=True)(entry_point(strategy))
 
     @numba.njit(inline="always")  # type: ignore[untyped-decorator]
     def call(address: int, rows: int, count: int, params: int, out: int) -> int:
-        return direct(rows, count, params, out)  # type: ignore[no-any-return]
+        return direct(rows, count, params, out)
 
     return call

@@ -15,9 +15,9 @@ SIZES = {"equity": BY_EQUITY, "notional": BY_NOTIONAL, "quantity": BY_QUANTITY}
 class FillModel:
     """Fees and frictions of a simulated venue.
 
-    Fees, spread (half of it) and impact are fractions of notional; `impact` is multiplied by the square root of the order's
-    share of the bar's volume; `participation` caps that share; times in nanoseconds; `funding_rate` NaN means that stored
-    funding facts are used and a missing one is an error.
+    Fees, spread (half of it) and impact are fractions of notional; `impact` is multiplied by the square root of the
+    order's share of the bar's volume; `participation` caps that share; times in nanoseconds; `funding_rate` NaN means
+    that stored funding facts are used and a missing one is an error.
     """
 
     profile: str = "default"
@@ -89,24 +89,55 @@ def doubled_fees(model: FillModel) -> FillModel:
 
 
 def policy_record(
-    *, fills: FillModel, execution: Execution, perp: bool, leverage: float, size: str, stake: float, short: bool,
-    protection: tuple[float, float, float, int], stale_exit_ns: int, resume_ns: int, decision_delay_ns: int,
-) -> Array:  # fmt: skip
-    """The POLICY[1] record of a run. protection: (stop loss, take profit, trailing: fractions or NaN; time exit ns or 0)."""
+    *,
+    fills: FillModel,
+    execution: Execution,
+    perp: bool,
+    leverage: float,
+    size: str,
+    stake: float,
+    short: bool,
+    protection: tuple[float, float, float, int],
+    stale_exit_ns: int,
+    resume_ns: int,
+    decision_delay_ns: int,
+) -> Array:
+    """The POLICY[1] record of a run. protection: (stop loss, take profit, trailing: fractions or NaN; time exit ns or
+    0).
+    """
     record = np.zeros(1, POLICY)
     stop, take, trailing, time_exit_ns = protection
     values: dict[str, float] = {
-        "perp": perp, "leverage": leverage if perp else 1.0, "maker": fills.maker, "taker": fills.taker,
-        "fee_in_asset": fills.fee_asset == "received" and not perp, "spread": fills.spread, "impact": fills.impact,
-        "participation": fills.participation, "latency_ns": fills.latency_ns + decision_delay_ns, "grace_ns": fills.grace_ns,
-        "touch": fills.touch, "liquidation_fee": fills.liquidation_fee, "resume_ns": resume_ns, "sizing": SIZES[size],
-        "stake": stake, "short": short, "stop_loss": np.nan_to_num(stop), "take_profit": np.nan_to_num(take),
-        "trailing": np.nan_to_num(trailing), "time_exit_ns": time_exit_ns, "stale_exit_ns": stale_exit_ns,
-        "band": execution.band, "min_weight": execution.min_weight, "post_only": execution.entry == "post-only",
-        "offset": execution.offset, "wait_ns": execution.wait_ns, "chases": execution.chases,
+        "perp": perp,
+        "leverage": leverage if perp else 1.0,
+        "maker": fills.maker,
+        "taker": fills.taker,
+        "fee_in_asset": fills.fee_asset == "received" and not perp,
+        "spread": fills.spread,
+        "impact": fills.impact,
+        "participation": fills.participation,
+        "latency_ns": fills.latency_ns + decision_delay_ns,
+        "grace_ns": fills.grace_ns,
+        "touch": fills.touch,
+        "liquidation_fee": fills.liquidation_fee,
+        "resume_ns": resume_ns,
+        "sizing": SIZES[size],
+        "stake": stake,
+        "short": short,
+        "stop_loss": np.nan_to_num(stop),
+        "take_profit": np.nan_to_num(take),
+        "trailing": np.nan_to_num(trailing),
+        "time_exit_ns": time_exit_ns,
+        "stale_exit_ns": stale_exit_ns,
+        "band": execution.band,
+        "min_weight": execution.min_weight,
+        "post_only": execution.entry == "post-only",
+        "offset": execution.offset,
+        "wait_ns": execution.wait_ns,
+        "chases": execution.chases,
         "then_market": execution.then == "market",
         "guarded": time_exit_ns > 0 or any(fraction > 0.0 for fraction in (stop, take, trailing)),
-    }  # fmt: skip
+    }
     for name, number in values.items():
         record[name] = number
     return record

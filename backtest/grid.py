@@ -59,10 +59,14 @@ def coarse_grid(series: Sequence[BarSeries], bar_ns: int) -> Grid:
 
 
 def refine(grid: Grid, inside: Sequence[BarSeries], inside_ns: int) -> tuple[Grid, int]:
-    """Put finer bars in the place of each row where every symbol that has the row has all of them; how many rows that were."""
+    """Put finer bars in the place of each row where every symbol that has the row has all of them; how many rows that
+    were.
+    """
     step = int(grid.close_ns[0] - grid.open_ns[0])
     if inside_ns >= step or step % inside_ns:
-        raise InputError("finer bars don't divide the bar", key="run.inside", value=inside_ns, remedy="such as 1m inside 1h")
+        raise InputError(
+            "finer bars don't divide the bar", key="run.inside", value=inside_ns, remedy="such as 1m inside 1h"
+        )
     parts = step // inside_ns
     fine_ns = (grid.open_ns[:, None] + np.arange(parts) * inside_ns).ravel()
     shape = (len(fine_ns), len(inside))
@@ -83,9 +87,7 @@ def refine(grid: Grid, inside: Sequence[BarSeries], inside_ns: int) -> tuple[Gri
     return _merged(grid, whole, fine_ns, fine, inside_ns, parts), int(whole.sum())
 
 
-def _merged(
-    grid: Grid, whole: Array, fine_ns: Array, fine: dict[str, Array], inside_ns: int, parts: int
-) -> Grid:
+def _merged(grid: Grid, whole: Array, fine_ns: Array, fine: dict[str, Array], inside_ns: int, parts: int) -> Grid:
     """Fine rows where `whole`, else the coarse one."""
     counts = np.where(whole, parts, 1)
     ends = np.cumsum(counts)

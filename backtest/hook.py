@@ -1,4 +1,6 @@
-"""A strategy called from Python, decision by decision, through the same kernels: what can't be compiled, and what live does."""
+"""A strategy called from Python, decision by decision, through the same kernels: what can't be compiled, and what live
+does.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +26,9 @@ class PythonRule:
         self.error = ""
 
     def __call__(self, rows: Array, states: Array, params: Array, weights: Array) -> int:
-        """Weigh the known symbols of one decision: rows f8[M, S + 1], states u1[M], weights f8[M] written; the status."""
+        """Weigh the known symbols of one decision: rows f8[M, S + 1], states u1[M], weights f8[M] written; the
+        status.
+        """
         known = np.flatnonzero(states == 0)
         if not len(known):
             return 0

@@ -1,7 +1,7 @@
 """From the store to a run's inputs: bars on one grid, facts in the order they became known, and what each is worth.
 
-Refuses rather than guesses: no bars, a second quote currency, revised facts that weren't allowed by name, a perpetual without
-its funding.
+Refuses rather than guesses: no bars, a second quote currency, revised facts that weren't allowed by name, a perpetual
+without its funding.
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,8 +44,8 @@ def load_inputs(store: Store, spec: RunSpec) -> RunInputs:
     Raises
     ------
     InputError
-        No bars of a symbol in the span, a second quote currency, revised facts without leave, funding missing, a fact that a
-        signal needs and nobody has.
+        No bars of a symbol in the span, a second quote currency, revised facts without leave, funding missing, a fact
+        that a signal needs and nobody has.
     """
     check_symbols(spec)
     shares: list[InputShare] = []
@@ -63,21 +63,39 @@ def load_inputs(store: Store, spec: RunSpec) -> RunInputs:
         inside = [_bars(store, spec, symbol, spec.inside_ns, int(bars.open_ns[0]), notes) for symbol in spec.symbols]
         shares += [_bar_share(one) for one in inside]
         bars, refined = refine(bars, inside, spec.inside_ns)
-        notes.append(f"{refined} of {len(grid.open_ns) - first} bars resolved by {format_duration(spec.inside_ns)} bars")
+        notes.append(
+            f"{refined} of {len(grid.open_ns) - first} bars resolved by {format_duration(spec.inside_ns)} bars"
+        )
     sentiment, metrics = _facts(store, spec, int(grid.close_ns[-1]), shares)
     times = _decisions(spec, grid, first, sentiment, metrics)
     inputs = Inputs(
-        symbols=tuple(spec.symbols), coins=tuple(coin_of(symbol) for symbol in spec.symbols) + _other_coins(spec),
-        bar_ns=spec.bar_ns, close_ns=grid.close_ns, open=grid.open, high=grid.high, low=grid.low, close=grid.close,
-        volume=grid.volume, decide_ns=times[0], decide_bar=times[1], cutoff_ns=times[2], sentiment=sentiment, metrics=metrics,
-    )  # fmt: skip
+        symbols=tuple(spec.symbols),
+        coins=tuple(coin_of(symbol) for symbol in spec.symbols) + _other_coins(spec),
+        bar_ns=spec.bar_ns,
+        close_ns=grid.close_ns,
+        open=grid.open,
+        high=grid.high,
+        low=grid.low,
+        close=grid.close,
+        volume=grid.volume,
+        decide_ns=times[0],
+        decide_bar=times[1],
+        cutoff_ns=times[2],
+        sentiment=sentiment,
+        metrics=metrics,
+    )
     at = np.clip(inputs.decide_bar, 0, None)
     late = grid.known_ns[at] > np.maximum(inputs.cutoff_ns, grid.close_ns[at])[:, None]
     return RunInputs(
-        signals=inputs, bars=bars, first=int(np.searchsorted(times[0], grid.close_ns[first])), late=late,
-        funding=_funding(store, spec, bars, shares, notes), shares=shares,
-        synthetic=any(share.source.startswith("synthetic") for share in shares), notes=notes,
-    )  # fmt: skip
+        signals=inputs,
+        bars=bars,
+        first=int(np.searchsorted(times[0], grid.close_ns[first])),
+        late=late,
+        funding=_funding(store, spec, bars, shares, notes),
+        shares=shares,
+        synthetic=any(share.source.startswith("synthetic") for share in shares),
+        notes=notes,
+    )
 
 
 def check_symbols(spec: RunSpec) -> None:
@@ -87,10 +105,15 @@ def check_symbols(spec: RunSpec) -> None:
     quotes = sorted({quote_of(symbol) for symbol in spec.symbols})
     if len(quotes) > 1:
         raise InputError(
-            "a run trades one wallet", key="run.symbols", value=", ".join(quotes), remedy="keep the symbols of one quote currency"
+            "a run trades one wallet",
+            key="run.symbols",
+            value=", ".join(quotes),
+            remedy="keep the symbols of one quote currency",
         )
     if spec.strategy.short and not spec.perp:
-        raise InputError("the strategy sells short", key="run.market", value=spec.market, remedy="set run.market to 'perp'")
+        raise InputError(
+            "the strategy sells short", key="run.market", value=spec.market, remedy="set run.market to 'perp'"
+        )
 
 
 def _empty(spec: RunSpec, grid: Grid) -> InputError:
@@ -121,16 +144,24 @@ def _bars(store: Store, spec: RunSpec, symbol: str, interval_ns: int, since: int
 
 def _bar_share(series: BarSeries) -> InputShare:
     return InputShare(
-        kind="bars", name=f"{series.symbol} {format_duration(series.interval_ns)}", source=series.source, rows=len(series),
-        first_ns=int(series.open_ns[0]), last_ns=int(series.close_ns[-1]), sha256=series.sha256,
+        kind="bars",
+        name=f"{series.symbol} {format_duration(series.interval_ns)}",
+        source=series.source,
+        rows=len(series),
+        first_ns=int(series.open_ns[0]),
+        last_ns=int(series.close_ns[-1]),
+        sha256=series.sha256,
         quality={"recorded": len(series)},
-    )  # fmt: skip
+    )
 
 
 def _other_coins(spec: RunSpec) -> tuple[str, ...]:
     own = [coin_of(symbol) for symbol in spec.symbols]
     named = {
-        coin for signal in spec.strategy.signals.values() for _, _, coin in signal.facts() if coin not in (None, "*", *own)
+        coin
+        for signal in spec.strategy.signals.values()
+        for _, _, coin in signal.facts()
+        if coin not in (None, "*", *own)
     }
     return tuple(sorted(str(coin) for coin in named))
 
@@ -159,9 +190,15 @@ def _share(kind: str, name: str, rows: Mapping[str, Any], digest: str) -> InputS
     sources = sorted(set(rows["source"]))
     known = np.asarray(rows["known_ns"])
     return InputShare(
-        kind=kind, name=name, source=", ".join(sources), rows=len(known), first_ns=int(known[0]), last_ns=int(known[-1]),
-        sha256=digest, quality={str(k): int(c) for k, c in zip(kinds, counts, strict=True)},
-    )  # fmt: skip
+        kind=kind,
+        name=name,
+        source=", ".join(sources),
+        rows=len(known),
+        first_ns=int(known[0]),
+        last_ns=int(known[-1]),
+        sha256=digest,
+        quality={str(k): int(c) for k, c in zip(kinds, counts, strict=True)},
+    )
 
 
 def _columns(store: Store, kind: str, where: Mapping[str, Any], until_ns: int, names: Sequence[str]) -> dict[str, Any]:
@@ -177,16 +214,23 @@ def _sentiment(store: Store, spec: RunSpec, coins: list[str], until_ns: int, sha
     if not len(rows["known_ns"]):
         raise InputError(
             "the strategy needs sentiment and no score of this model is stored", key="run.model",
-            value=f"{spec.model}@{spec.model_revision}", remedy="run 'tidegate score' first, or choose a model that has scored",
+            value=f"{spec.model}@{spec.model_revision}",
+            remedy="run 'tidegate score' first, or choose a model that has scored",
         )  # fmt: skip
     shares.append(_share("sentiment", spec.model, rows, store.digest("sentiment", where, None, until_ns + 1)))
     followers = np.nan_to_num(np.asarray(rows["followers"], float), nan=0.0)
     # signals.mood.post_weight over all posts at once: 1 to 7 by the logarithm of the followers, capped at a million
     weight = 1.0 + np.minimum(np.log10(1.0 + np.clip(followers, 0.0, 1e6)), 6.0)
     return SentimentTape(
-        coin=_coin_index(rows["coin"], coins), event_ns=rows["event_ns"], known_ns=rows["known_ns"], score=rows["score"],
-        weight=weight, author=_numbered(rows["author"]), source=_numbered(rows["source"]), revision=rows["revision"],
-    )  # fmt: skip
+        coin=_coin_index(rows["coin"], coins),
+        event_ns=rows["event_ns"],
+        known_ns=rows["known_ns"],
+        score=rows["score"],
+        weight=weight,
+        author=_numbered(rows["author"]),
+        source=_numbered(rows["source"]),
+        revision=rows["revision"],
+    )
 
 
 def _numbered(column: Sequence[Any]) -> Array:
@@ -194,12 +238,19 @@ def _numbered(column: Sequence[Any]) -> Array:
     return np.fromiter((places.setdefault(value, len(places)) for value in column), np.int64, len(column))
 
 
-def _metric(store: Store, spec: RunSpec, name: str, coins: list[str], until_ns: int, shares: list[InputShare]) -> MetricTape:
+def _metric(
+    store: Store, spec: RunSpec, name: str, coins: list[str], until_ns: int, shares: list[InputShare]
+) -> MetricTape:
     where = {"name": [name], "coin": [*coins, "*"]}
-    rows = _columns(store, "metrics", where, until_ns, ("source", "coin", "event_ns", "known_ns", "revision", "quality", "value"))
+    rows = _columns(
+        store, "metrics", where, until_ns, ("source", "coin", "event_ns", "known_ns", "revision", "quality", "value")
+    )
     if not len(rows["known_ns"]):
         raise InputError(
-            "the strategy needs a metric that is not stored", key="metric", value=name, remedy="'tidegate import metrics' brings it in"
+            "the strategy needs a metric that is not stored",
+            key="metric",
+            value=name,
+            remedy="'tidegate import metrics' brings it in",
         )
     if len(set(rows["source"])) > 1:
         raise InputError(
@@ -214,15 +265,20 @@ def _metric(store: Store, spec: RunSpec, name: str, coins: list[str], until_ns: 
             remedy=f'allow it by name: allow_revised = ["{name}"]; its past may look better than it was',
         )  # fmt: skip
     return MetricTape(
-        coin=_coin_index(rows["coin"], coins), event_ns=rows["event_ns"], known_ns=rows["known_ns"], value=rows["value"],
+        coin=_coin_index(rows["coin"], coins),
+        event_ns=rows["event_ns"],
+        known_ns=rows["known_ns"],
+        value=rows["value"],
         revision=rows["revision"],
-    )  # fmt: skip
+    )
 
 
 def _decisions(
     spec: RunSpec, grid: Grid, first: int, sentiment: SentimentTape, metrics: Mapping[str, MetricTape]
 ) -> tuple[Array, Array, Array]:
-    """(decide_ns, decide_bar, cutoff_ns): every bar's close, and with decide_on="facts" arrivals at most every so often."""
+    """(decide_ns, decide_bar, cutoff_ns): every bar's close, and with decide_on="facts" arrivals at most every so
+    often.
+    """
     closes = grid.close_ns
     bar_cut = closes + spec.decision_delay_ns
     if spec.decide_on != "facts":
@@ -282,7 +338,8 @@ def _stored_funding(store: Store, coin: str, begin: int, end: int, shares: list[
     missing = np.setdiff1d(due, at)
     if len(missing):
         raise InputError(
-            "funding is missing", key=FUNDING, value=f"{coin}: {len(missing)} of {len(due)}, first {format_time(int(missing[0]))}",
+            "funding is missing", key=FUNDING,
+            value=f"{coin}: {len(missing)} of {len(due)}, first {format_time(int(missing[0]))}",
             remedy="import it as the metric funding_rate, or state an assumed rate: [fill] funding = \"0.01%\"",
         )  # fmt: skip
     shares.append(_share("metrics", f"{FUNDING} {coin}", rows, store.digest("metrics", where, None, end + 1)))

@@ -1,8 +1,8 @@
 """The compiled loop: every event of a run, ordered by time, through the kernels that the live engine calls one by one.
 
-Order within one bar row: funding due at its open, the open, decisions inside it, funding inside it, its inside, its close, the
-decision at its close. `ask` is the only thing that differs between the forms of a strategy: here a call through a
-pointer; `backtest.compile` builds the same loop with the strategy's own function in its place.
+Order within one bar row: funding due at its open, the open, decisions inside it, funding inside it, its inside, its
+close, the decision at its close. `ask` is the only thing that differs between the forms of a strategy: here a call
+through a pointer; `backtest.compile` builds the same loop with the strategy's own function in its place.
 """
 
 import numpy as np
@@ -21,8 +21,9 @@ from signals.jit import hot, kernel
 
 FINISHED, LOGS_FULL = 0, 1
 
-# What happens: n bar rows, d decisions, f fundings, M symbols, S signals; addresses of C-contiguous arrays, and sizes. The
-# second half is what is written down: weights of each decision, and the account at the close of each of b decision bars.
+# What happens: n bar rows, d decisions, f fundings, M symbols, S signals; addresses of C-contiguous arrays, and sizes.
+# The second half is what is written down: weights of each decision, and the account at the close of each of b decision
+# bars.
 TAPE = np.dtype([
     ("open_ns", "i8"), ("close_ns", "i8"),  # i8[n]
     ("open", "i8"), ("high", "i8"), ("low", "i8"), ("close", "i8"), ("volume", "i8"),  # f8[n, M], NaN: no bar
@@ -31,10 +32,11 @@ TAPE = np.dtype([
     ("strange", "i8"),  # u1[b, M]: decision bars that are unusual
     ("decide_ns", "i8"), ("rows", "i8"), ("states", "i8"),  # i8[d], f8[d, M, S + 1] (last: weight held), u1[d, M]
     ("funding_ns", "i8"), ("funding_symbol", "i8"), ("funding_rate", "i8"),  # i8[f], i8[f], f8[f]
-    ("weights", "i8"), ("equity", "i8"), ("cash", "i8"), ("gross", "i8"), ("net", "i8"), ("level", "i8"), ("held", "i8"),
-    ("scratch", "i8"), ("holdings", "i8"), ("params", "i8"), ("strategy", "i8"),
+    ("weights", "i8"), ("equity", "i8"), ("cash", "i8"), ("gross", "i8"), ("net", "i8"), ("level", "i8"),
+    ("held", "i8"), ("scratch", "i8"), ("holdings", "i8"), ("params", "i8"), ("strategy", "i8"),
     ("symbols", "i8"), ("width", "i8"), ("n", "i8"), ("d", "i8"), ("f", "i8"),
-    ("row", "i8"), ("decision", "i8"), ("funding", "i8"), ("out", "i8"), ("half", "i8"), ("full", "i8"),  # where the loop stands
+    ("row", "i8"), ("decision", "i8"), ("funding", "i8"), ("out", "i8"), ("half", "i8"),
+    ("full", "i8"),  # the line above: where the loop stands; full: 0 writes the equity only
 ])  # fmt: skip
 
 
@@ -215,10 +217,11 @@ def settle(desk: Ref, tape: Ref, i: int, j: int, b: int) -> None:
 
 @kernel
 def skim(desk: Ref, tape: Ref, stop: int) -> bool:
-    """Go over plain rows while every decision asks for what is held already: most of a backtest, in a few lines of arithmetic.
+    """Go over plain rows while every decision asks for what is held already: most of a backtest, in a few lines of
+    arithmetic.
 
-    The same sums in the same order as `close_row` and `decide`, on an account that can't change; whatever is more than a new mark
-    (a loss limit, a new day, a decision that trades) is left to them. True when it got on by a row.
+    The same sums in the same order as `close_row` and `decide`, on an account that can't change; whatever is more than
+    a new mark (a loss limit, a new day, a decision that trades) is left to them. True when it got on by a row.
     """
     account = account_of(desk)
     limits = limits_of(desk)
@@ -272,7 +275,9 @@ def skim(desk: Ref, tape: Ref, stop: int) -> bool:
 
 @kernel
 def loop(desk: Ref, tape: Ref, stop: int) -> int:
-    """Run rows from tape.row up to `stop`; LOGS_FULL asks to be called again with larger logs. All state is in the records."""
+    """Run rows from tape.row up to `stop`; LOGS_FULL asks to be called again with larger logs. All state is in the
+    records.
+    """
     while tape.row < stop:
         if logs_are_full(desk):
             return LOGS_FULL
@@ -330,22 +335,25 @@ def plain_rows(
         one = after - at == 1
         one[one] = decide_ns[at[one]] == close_ns[one]
         at = np.minimum(at, max(len(decide_ns) - 1, 0))
-    plain = one & (decides != 0)
+    plain: Array = one & (decides != 0)
     if len(decide_ns):
-        plain &= ~states.any(axis=1)[at]
+        plain &= np.asarray(~states.any(axis=1))[at]
     plain &= (close > 0.0).all(axis=1)
     bars = np.cumsum(decides) - 1
     if len(strange):
-        plain &= ~strange.any(axis=1)[np.clip(bars, 0, len(strange) - 1)]
-    return plain.astype(np.uint8)
+        plain &= np.asarray(~strange.any(axis=1))[np.clip(bars, 0, len(strange) - 1)]
+    return np.asarray(plain, np.uint8)
 
 
 class Tape:
-    """The arrays of a run and `ref`, the TAPE record by which the loop reaches them; made once, rewound for each run."""
+    """The arrays of a run and `ref`, the TAPE record by which the loop reaches them; made once, rewound for
+    each run.
+    """
 
     def __init__(
         self, *, open_ns: Array, close_ns: Array, prices: tuple[Array, Array, Array, Array, Array], decides: Array,
-        risk_bar: Array, decide_ns: Array, rows: Array, states: Array, funding: tuple[Array, Array, Array], params: Array, strange: Array, full: bool = True,
+        risk_bar: Array, decide_ns: Array, rows: Array, states: Array, funding: tuple[Array, Array, Array],
+        params: Array, strange: Array, full: bool = True,
     ) -> None:  # fmt: skip
         n, symbols = prices[0].shape
         d, _, width = rows.shape

@@ -1,7 +1,7 @@
 """One run: inputs to signal values, through the compiled loop, to a result. A pure function of the spec and the facts.
 
-Three forms of a strategy share every kernel: behind a pointer (default), inlined into the loop (sweeps), and called from
-Python for what numba can't compile. They decide alike, to the bit.
+Three forms of a strategy share every kernel: behind a pointer (default), inlined into the loop (sweeps), and called
+from Python for what numba can't compile. They decide alike, to the bit.
 """
 
 import dataclasses
@@ -68,12 +68,21 @@ def tape_of(
 ) -> Tape:
     """The tape of a run's events with these signal values."""
     bars = inputs.bars
-    risk = risk_bars(bars, spec.risk_bar_ns)
+    ladder_moves = risk_bars(bars, spec.risk_bar_ns)
     return Tape(
-        open_ns=bars.open_ns, close_ns=bars.close_ns, prices=bars.prices, decides=bars.decides, risk_bar=risk,
-        decide_ns=np.ascontiguousarray(inputs.signals.decide_ns[inputs.first :]), rows=np.ascontiguousarray(rows),
-        states=np.ascontiguousarray(states), funding=inputs.funding, params=params, strange=strange, full=full,
-    )  # fmt: skip
+        open_ns=bars.open_ns,
+        close_ns=bars.close_ns,
+        prices=bars.prices,
+        decides=bars.decides,
+        risk_bar=ladder_moves,
+        decide_ns=np.ascontiguousarray(inputs.signals.decide_ns[inputs.first :]),
+        rows=np.ascontiguousarray(rows),
+        states=np.ascontiguousarray(states),
+        funding=inputs.funding,
+        params=params,
+        strange=strange,
+        full=full,
+    )
 
 
 def risk_bars(bars: Grid, risk_ns: int) -> Array:
@@ -85,17 +94,19 @@ def risk_bars(bars: Grid, risk_ns: int) -> Array:
         return bars.decides.copy()
     parts = bars.close_ns // risk_ns
     before = np.r_[bars.open_ns[0] // risk_ns, parts[:-1]]
-    return (parts > before).astype(np.uint8)
+    ended: Array = (parts > before).astype(np.uint8)
+    return ended
 
 
 def unusual(spec: RunSpec, inputs: RunInputs) -> Array:
     """u1[b, M]: decision bars of the run that control 23 calls unusual, warmed up on the bars before it."""
-    signals = inputs.signals
-    strange = np.zeros(signals.close.shape, np.uint8)
+    seen = inputs.signals
+    strange = np.zeros(seen.close.shape, np.uint8)
     z, v = spec.limits.novelty_return_z, spec.limits.novelty_volume_z
     if np.isfinite(z) or np.isfinite(v):
-        watch(fresh_memory(len(spec.symbols)), signals.close, signals.volume, float(z), float(v), strange)
-    return np.ascontiguousarray(strange[len(strange) - int(inputs.bars.decides.sum()) :])
+        watch(fresh_memory(len(spec.symbols)), seen.close, seen.volume, float(z), float(v), strange)
+    flags: Array = np.ascontiguousarray(strange[len(strange) - int(inputs.bars.decides.sum()) :])
+    return flags
 
 
 def settled(spec: RunSpec, inputs: RunInputs) -> RunSpec:
@@ -110,13 +121,27 @@ def settled(spec: RunSpec, inputs: RunInputs) -> RunSpec:
 def new_desk(spec: RunSpec, log: int = 4096) -> Desk:
     """The desk a run begins with."""
     policy = policy_record(
-        fills=spec.fills, execution=spec.execution, perp=spec.perp, leverage=spec.leverage, size=spec.size, stake=spec.stake,
-        short=spec.strategy.short, protection=spec.strategy.protection, stale_exit_ns=spec.strategy.stale_exit_ns,
-        resume_ns=spec.resume_after_ns, decision_delay_ns=spec.decision_delay_ns,
-    )  # fmt: skip
+        fills=spec.fills,
+        execution=spec.execution,
+        perp=spec.perp,
+        leverage=spec.leverage,
+        size=spec.size,
+        stake=spec.stake,
+        short=spec.strategy.short,
+        protection=spec.strategy.protection,
+        stale_exit_ns=spec.strategy.stale_exit_ns,
+        resume_ns=spec.resume_after_ns,
+        decision_delay_ns=spec.decision_delay_ns,
+    )
     markets = {symbol: spec.market_of(symbol) for symbol in spec.symbols}
     return make_desk(
-        symbols=spec.symbols, cash=spec.cash, limits=spec.limits, markets=markets, tags=spec.tags, policy=policy, log=log
+        symbols=spec.symbols,
+        cash=spec.cash,
+        limits=spec.limits,
+        markets=markets,
+        tags=spec.tags,
+        policy=policy,
+        log=log,
     )
 
 
@@ -139,9 +164,15 @@ def execute(desk: Desk, prepared: Prepared, progress: Progress | None = None) ->
 
 
 def run(
-    spec: RunSpec, inputs: RunInputs, *, created_ns: int, settings: dict[str, Any] | None = None, stress: bool = True,
-    interpreted: bool = False, progress: Progress | None = None,
-) -> Result:  # fmt: skip
+    spec: RunSpec,
+    inputs: RunInputs,
+    *,
+    created_ns: int,
+    settings: dict[str, Any] | None = None,
+    stress: bool = True,
+    interpreted: bool = False,
+    progress: Progress | None = None,
+) -> Result:
     """Run a strategy over its inputs.
 
     settings: the configuration as it shall stand in the result. stress: also run with doubled fees and one bar later.
@@ -228,33 +259,55 @@ def _model(spec: RunSpec, since_ns: int) -> dict[str, Any] | None:
 
     card = resolve(f"{spec.model}@{spec.model_revision}" if "/" in spec.model else spec.model)
     return {
-        "id": spec.model, "revision": spec.model_revision, "cutoff": None if card.cutoff is None else card.cutoff.isoformat(),
-        "warning": cutoff_warning(card, since_ns), "kind": card.kind, "notes": card.notes,
-    }  # fmt: skip
+        "id": spec.model,
+        "revision": spec.model_revision,
+        "cutoff": None if card.cutoff is None else card.cutoff.isoformat(),
+        "warning": cutoff_warning(card, since_ns),
+        "kind": card.kind,
+        "notes": card.notes,
+    }
 
 
 def _result(
     spec: RunSpec, inputs: RunInputs, tape: Tape, desk: Desk, created_ns: int, settings: dict[str, Any] | None
 ) -> Result:
-    signals = inputs.signals
-    first_bar = int(np.searchsorted(signals.close_ns, inputs.bars.close_ns[np.argmax(inputs.bars.decides)]))
+    seen = inputs.signals
+    first_bar = int(np.searchsorted(seen.close_ns, inputs.bars.close_ns[np.argmax(inputs.bars.decides)]))
     shown = dict(settings or {})
     shown["effective"] = _effective(spec)
     if inputs.notes:
         shown["notes"] = list(inputs.notes)
-    names = ("equity", "cash", "gross", "net", "level", "held")
-    kept = {name: tape[name].copy() for name in names}
+    kept: dict[str, Any] = {name: tape[name].copy() for name in ("equity", "cash", "gross", "net", "level", "held")}
     return Result(
-        created_ns=created_ns, strategy=type(spec.strategy).__name__, strategy_hash=spec.strategy.identity(),
-        params=dict(spec.strategy.params), symbols=tuple(spec.symbols), quote=quote_of(spec.symbols[0]), market=spec.market,
-        bar_ns=spec.bar_ns, synthetic=inputs.synthetic, settings=shown, close_ns=signals.close_ns[first_bar:],
-        open=signals.open[first_bar:], high=signals.high[first_bar:], low=signals.low[first_bar:],
-        close=signals.close[first_bar:], **kept, target=tape["weights"].copy(), decide_ns=tape["decide_ns"],
-        signal_names=tuple(spec.strategy.signals), rows=tape["rows"][:, :, :-1], fills=desk.fills.copy(),
-        orders=_orderlog(desk), events=desk.events.copy(), holds=_holds(spec, tape["states"]), inputs=inputs.shares,
-        model=_model(spec, int(signals.close_ns[first_bar])), initial_cash=spec.cash,
+        created_ns=created_ns,
+        strategy=type(spec.strategy).__name__,
+        strategy_hash=spec.strategy.identity(),
+        params=dict(spec.strategy.params),
+        symbols=tuple(spec.symbols),
+        quote=quote_of(spec.symbols[0]),
+        market=spec.market,
+        bar_ns=spec.bar_ns,
+        synthetic=inputs.synthetic,
+        settings=shown,
+        close_ns=seen.close_ns[first_bar:],
+        open=seen.open[first_bar:],
+        high=seen.high[first_bar:],
+        low=seen.low[first_bar:],
+        close=seen.close[first_bar:],
+        **kept,
+        target=tape["weights"].copy(),
+        decide_ns=tape["decide_ns"],
+        signal_names=tuple(spec.strategy.signals),
+        rows=tape["rows"][:, :, :-1],
+        fills=desk.fills.copy(),
+        orders=_orderlog(desk),
+        events=desk.events.copy(),
+        holds=_holds(spec, tape["states"]),
+        inputs=inputs.shares,
+        model=_model(spec, int(seen.close_ns[first_bar])),
+        initial_cash=spec.cash,
         resume_after=_resume_text(spec.resume_after_ns),
-    )  # fmt: skip
+    )
 
 
 def _resume_text(resume_ns: int) -> str:
@@ -266,13 +319,21 @@ def _resume_text(resume_ns: int) -> str:
 def _effective(spec: RunSpec) -> dict[str, Any]:
     """Every number the run obeyed, defaults included."""
     return {
-        "limits": dataclasses.asdict(spec.limits), "fills": dataclasses.asdict(spec.fills),
-        "execution": dataclasses.asdict(spec.execution), "leverage": spec.leverage, "size": spec.size, "stake": spec.stake,
-        "markets": {symbol: dataclasses.asdict(spec.market_of(symbol)) for symbol in spec.symbols}, "tags": dict(spec.tags),
-        "decision_delay_ns": spec.decision_delay_ns, "risk_bar_ns": spec.risk_bar_ns or spec.bar_ns,
-        "decide_on": spec.decide_on, "every_ns": spec.every_ns, "allow_revised": list(spec.allow_revised),
+        "limits": dataclasses.asdict(spec.limits),
+        "fills": dataclasses.asdict(spec.fills),
+        "execution": dataclasses.asdict(spec.execution),
+        "leverage": spec.leverage,
+        "size": spec.size,
+        "stake": spec.stake,
+        "markets": {symbol: dataclasses.asdict(spec.market_of(symbol)) for symbol in spec.symbols},
+        "tags": dict(spec.tags),
+        "decision_delay_ns": spec.decision_delay_ns,
+        "risk_bar_ns": spec.risk_bar_ns or spec.bar_ns,
+        "decide_on": spec.decide_on,
+        "every_ns": spec.every_ns,
+        "allow_revised": list(spec.allow_revised),
         "strategy": {"protection": spec.strategy.protection, "short": spec.strategy.short},
-    }  # fmt: skip
+    }
 
 
 __all__ = ["CompileWarning", "Prepared", "Result", "RunSpec", "execute", "new_desk", "prepare_run", "run"]

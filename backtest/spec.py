@@ -1,4 +1,6 @@
-"""What a run is: strategy, markets, span, costs, limits. Plain and complete, so that a run is a function of it and the facts."""
+"""What a run is: strategy, markets, span, costs, limits. Plain and complete, so that a run is a function of it and the
+facts.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,8 +18,8 @@ NEVER_RESUME, NEXT_DAY = -1, -2
 class RunSpec:
     """One run. Times in nanoseconds UTC; money in quote; `since_ns` to `until_ns` is the span that decisions fall into.
 
-    inside_ns: length of finer bars that resolve the inside of a bar; resume_after_ns: NEVER_RESUME, NEXT_DAY, or a time after
-    which a latch that waits for a person is cleared; size "equity", "notional" or "quantity" with its stake.
+    inside_ns: length of finer bars that resolve the inside of a bar; resume_after_ns: NEVER_RESUME, NEXT_DAY, or a time
+    after which a latch that waits for a person is cleared; size "equity", "notional" or "quantity" with its stake.
     """
 
     strategy: Strategy

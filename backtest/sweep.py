@@ -1,7 +1,7 @@
 """Many parameter sets of one strategy over the same facts: the same kernels, with the strategy's function inlined.
 
-Each distinct signal is evaluated once; a combination only rewrites the columns that differ from the one before. What comes out
-is a search, and says so: the best Sharpe ratio is deflated by the number of combinations tried.
+Each distinct signal is evaluated once; a combination only rewrites the columns that differ from the one before. What
+comes out is a search, and says so: the best Sharpe ratio is deflated by the number of combinations tried.
 """
 
 import itertools
@@ -33,7 +33,9 @@ MOST = 100_000  # combinations of one sweep
 
 @dataclass(frozen=True)
 class SweepRow:
-    """One combination: its parameters, total return, Sharpe ratio of daily closes (365.25 a year), drawdown, fills, fees."""
+    """One combination: its parameters, total return, Sharpe ratio of daily closes (365.25 a year), drawdown, fills,
+    fees.
+    """
 
     params: dict[str, float]
     total_return: float
@@ -96,7 +98,7 @@ class Columns:
             if late.any():
                 states[late & (states == ops.OK)] = ops.NO_BAR
             values = np.ascontiguousarray(rows[:, :, 0])
-            self._kept[signal] = (values, states.copy(), ~states.any(axis=1))
+            self._kept[signal] = (values, states.copy(), np.asarray(~states.any(axis=1)))
         return self._kept[signal]
 
 
@@ -161,20 +163,20 @@ def sweep(
 ) -> list[SweepRow]:  # fmt: skip
     """Run every combination of `grid`; rows in the grid's order.
 
-    workers: threads, by default one a core and at most four; compiled: an `inlined_loop` to be used again. Raises InputError
-    for an unknown parameter, a value out of range, or a combination that a signal refuses.
+    workers: threads, by default one a core and at most four; compiled: an `inlined_loop` to be used again. Raises
+    InputError for an unknown parameter, a value out of range, or a combination that a signal refuses.
     """
     spec = settled(spec, inputs)
     wishes = combinations(spec.strategy, grid)
     cls = type(spec.strategy)
-    strategies = [cls(**{**spec.strategy.params, **wish}) for wish in wishes]
+    candidates = [cls(**{**spec.strategy.params, **wish}) for wish in wishes]
     columns = Columns(spec, inputs)
-    for strategy in strategies:
+    for strategy in candidates:
         for signal in strategy.signals.values():
             columns.of(signal)
     compiled = compiled or inlined_loop(spec.strategy)
     strange = unusual(spec, inputs)
-    count = min(workers or min(os.cpu_count() or 1, 4), len(strategies))
+    count = min(workers or min(os.cpu_count() or 1, 4), len(candidates))
     done = itertools.count(1)
 
     def work(part: Sequence[Strategy]) -> list[SweepRow]:
@@ -183,12 +185,12 @@ def sweep(
         for strategy in part:
             rows.append(runner.run(strategy))
             if progress is not None:
-                progress(next(done), len(strategies))
+                progress(next(done), len(candidates))
         return rows
 
-    cuts = np.linspace(0, len(strategies), count + 1).astype(int)
-    parts = [strategies[begin:end] for begin, end in itertools.pairwise(cuts.tolist())]
+    cuts = np.linspace(0, len(candidates), count + 1).astype(int)
+    parts = [candidates[begin:end] for begin, end in itertools.pairwise(cuts.tolist())]
     if count == 1:
-        return work(strategies)
+        return work(candidates)
     with ThreadPoolExecutor(count) as pool:
         return [row for rows in pool.map(work, parts) for row in rows]

@@ -1,11 +1,12 @@
 """The simulated venue: matching of working orders against bars. Pure, no clock, no I/O; mildly pessimistic by default.
 
-Nothing fills on the bar that caused it. A market order fills at the next open, worse by half the spread and an impact that grows
-with the square root of its share of the bar's volume. A resting limit fills at its own price, and only when the price trades
-through it. A gap through a stop fills at the open. Where stop and target lie in one bar, the stop comes first; an entry
-that fills inside a bar gets no target in that bar. A bar's volume caps what may fill of it.
+Nothing fills on the bar that caused it. A market order fills at the next open, worse by half the spread and an impact
+that grows with the square root of its share of the bar's volume. A resting limit fills at its own price, and only when
+the price trades through it. A gap through a stop fills at the open. Where stop and target lie in one bar, the stop
+comes first; an entry that fills inside a bar gets no target in that bar. A bar's volume caps what may fill of it.
 
-The open of a bar stands for the price in its first `grace_ns`: an order that arrives later than that waits for the next open.
+The open of a bar stands for the price in its first `grace_ns`: an order that arrives later than that waits for the next
+open.
 """
 
 import numpy as np
@@ -213,7 +214,9 @@ def _liquidate(desk: Ref, ns: int, k: int, price: float) -> None:
 
 @kernel
 def _check_liquidation(desk: Ref, ns: int, k: int, price: float, worst: float, stops: bool) -> None:
-    """Liquidate symbol `k` when the bar reaches its liquidation price; with `stops` not before its stop had its turn."""
+    """Liquidate symbol `k` when the bar reaches its liquidation price; with `stops` not before its stop had its
+    turn.
+    """
     book = book_of(desk, k)
     level = liquidation_price(desk, k)
     if level <= 0.0:
@@ -237,7 +240,8 @@ def _check_liquidation(desk: Ref, ns: int, k: int, price: float, worst: float, s
 def on_open(desk: Ref, ns: int, price: int, volume: int) -> None:
     """The open of bars that begin at `ns`: price and volume are addresses of f8[M], NaN where a symbol has no bar.
 
-    Sells that fill free cash, and what was planned on their fills goes out and fills at the same open, as it would live.
+    Sells that fill free cash, and what was planned on their fills goes out and fills at the same open, as it would
+    live.
     """
     account = account_of(desk)
     account.now_ns = ns
@@ -320,7 +324,9 @@ def _limits(desk: Ref, ns: int, k: int, high: float, low: float, volume: float, 
 
 @far
 def on_inside(desk: Ref, ns: int, price: int, high: int, low: int, volume: int) -> None:
-    """The inside of bars that close at `ns`: addresses of f8[M] (price: the open). Liquidation and stops, targets, then entries."""
+    """The inside of bars that close at `ns`: addresses of f8[M] (price: the open). Liquidation and stops, targets, then
+    entries.
+    """
     account = account_of(desk)
     perp = policy_of(desk).perp != 0
     if account.n_orders == 0 and not perp:

@@ -31,10 +31,10 @@ def orders_room(symbols: int) -> int:
 class Desk:
     """One wallet's state: the arrays, and `ref`, the header record by which kernels reach them.
 
-    account ACCOUNT[1], books BOOK[M], orders ORDER[K] (working, the first account.n_orders in order of id), limits LIMITS[1],
-    markets MARKETS[M], policy POLICY[1], latches LATCH[CAUSES], tag_shares f8[T] (caps as shares of equity), rate
-    i8[orders_per_hour] and repeats i8[M, 2, repeat_orders] (times of the last orders), intents i8[64], and the logs fills FILL[n],
-    events EVENT[n], done ORDER[n] (ended orders).
+    account ACCOUNT[1], books BOOK[M], orders ORDER[K] (working, the first account.n_orders in order of id), limits
+    LIMITS[1], markets MARKETS[M], policy POLICY[1], latches LATCH[CAUSES], tag_shares f8[T] (caps as shares of equity),
+    rate i8[orders_per_hour] and repeats i8[M, 2, repeat_orders] (times of the last orders), intents i8[64], and the
+    logs fills FILL[n], events EVENT[n], done ORDER[n] (ended orders).
     """
 
     def __init__(self, **arrays: Array) -> None:
@@ -107,8 +107,8 @@ def make_desk(
 ) -> Desk:  # fmt: skip
     """A fresh desk with `cash` of allocation and no position.
 
-    symbols gives the order of books; tags maps a symbol to its tag; policy is a POLICY[1] record; log the first size of the
-    logs in records.
+    symbols gives the order of books; tags maps a symbol to its tag; policy is a POLICY[1] record; log the first size of
+    the logs in records.
     """
     count = len(symbols)
     names = sorted({tags[symbol] for symbol in symbols if symbol in tags})
@@ -148,10 +148,11 @@ def logs_are_full(desk: Ref) -> bool:
 
 @kernel
 def on_close(desk: Ref, ns: int, high: int, low: int, close: int, strange: int, risk_bar: bool) -> None:
-    """The close of bars that end at `ns`, addresses of f8[M], NaN where a symbol has none: marks, time-outs, trailing, ladder.
+    """The close of bars that end at `ns`, addresses of f8[M], NaN where a symbol has none: marks, time-outs, trailing,
+    ladder.
 
-    strange: address of u1[M], the symbols whose decision bar was unusual, or 0 when no decision bar ends here; risk_bar: the
-    ladder moves here.
+    strange: address of u1[M], the symbols whose decision bar was unusual, or 0 when no decision bar ends here;
+    risk_bar: the ladder moves here.
     """
     account = account_of(desk)
     account.now_ns = ns

@@ -1,7 +1,7 @@
 """How a wish becomes orders: exits first, entries on settled cash, market or post-only with chase, protection.
 
-Sells go first and the rest is planned on their fills, in every mode: `plan` runs at a decision and again after each fill
-while `account.planning` stands.
+Sells go first and the rest is planned on their fills, in every mode: `plan` runs at a decision and again after each
+fill while `account.planning` stands.
 """
 
 import numpy as np
@@ -38,7 +38,9 @@ SLICES = 64  # at most so many orders for one exit at a time; what is left follo
 
 @kernel
 def enter(desk: Ref, now: int, k: int, side: int, qty: float, chases: int, market: bool) -> bool:
-    """Send an entry of at most `qty`, fitted to the caps: at market (worst price: the collar) or post-only at our side."""
+    """Send an entry of at most `qty`, fitted to the caps: at market (worst price: the collar) or post-only at
+    our side.
+    """
     policy = policy_of(desk)
     if market or policy.post_only == 0:
         price = worst_price(desk, k, side)
@@ -113,7 +115,9 @@ def _lacking(desk: Ref, now: int, k: int) -> float:
 
 @far
 def plan(desk: Ref, now: int) -> None:
-    """Orders towards the targets: exits at once; entries on cash that is settled now, scaled pro rata when it's short."""
+    """Orders towards the targets: exits at once; entries on cash that is settled now, scaled pro rata when it's
+    short.
+    """
     account = account_of(desk)
     roll_day(account, now)
     _plan_exits(desk, now)
@@ -147,7 +151,8 @@ def act(desk: Ref, now: int, weights: int, states: int) -> None:
 
 @kernel
 def decide(desk: Ref, now: int, weights: int, states: int, status: int) -> None:
-    """Act on one decision: weights is the address of f8[M], good where states, the address of u1[M], is 0, status of the strategy's function.
+    """Act on one decision: weights is the address of f8[M], good where states, the address of u1[M], is 0, status of
+    the strategy's function.
 
     A strategy that raised (status > 0) or gave a weight that isn't a number skips the decision, is counted, and after
     so many in a row takes no new risk until a person has looked.
@@ -164,7 +169,16 @@ def decide(desk: Ref, now: int, weights: int, states: int, status: int) -> None:
         note(desk, now, EV_ERROR, R_STRATEGY, -1, -1, limits_of(desk).strategy_errors, account.error_run, bad, 0.0)
         if account.error_run >= limits_of(desk).strategy_errors:
             until = person_until(desk, now)
-            latch(desk, C_STRATEGY, NO_NEW_RISK, now, until, R_STRATEGY, limits_of(desk).strategy_errors, account.error_run)
+            latch(
+                desk,
+                C_STRATEGY,
+                NO_NEW_RISK,
+                now,
+                until,
+                R_STRATEGY,
+                limits_of(desk).strategy_errors,
+                account.error_run,
+            )
         return
     account.error_run = 0
     if account.level >= FLATTEN or quiet(desk, weights, states):
@@ -174,7 +188,9 @@ def decide(desk: Ref, now: int, weights: int, states: int, status: int) -> None:
 
 @far
 def protect(desk: Ref, now: int, k: int) -> None:
-    """One protection per position, sized to what is held: a stop (or the trailing one, whichever is nearer), a target."""
+    """One protection per position, sized to what is held: a stop (or the trailing one, whichever is nearer), a
+    target.
+    """
     policy = policy_of(desk)
     if not (policy.stop_loss > 0.0 or policy.take_profit > 0.0 or policy.trailing > 0.0):
         return
@@ -198,7 +214,9 @@ def protect(desk: Ref, now: int, k: int) -> None:
 
 @kernel
 def stop_level(desk: Ref, k: int) -> tuple[float, int]:
-    """Stop price of symbol `k`'s position and which rule sets it; 0 when none is declared. Rounded away from the price."""
+    """Stop price of symbol `k`'s position and which rule sets it; 0 when none is declared. Rounded away from
+    the price.
+    """
     policy = policy_of(desk)
     book = book_of(desk, k)
     tick = market_of(desk, k).tick
@@ -280,5 +298,3 @@ def tend(desk: Ref, now: int, high: int, low: int, close: int) -> None:
             book.purpose = TIME_EXIT
             account.decision += 1
             _plan_exits(desk, now)
-
-

@@ -1,7 +1,7 @@
 """The gate: every order, in every mode, passes here or does not exist.
 
-It approves or refuses, with rule, limit and observed value, and never alters an order: sizing fits a wish to the caps first.
-Two lists: what holds for every order, and what holds for new exposure only, so that an exit always gets out.
+It approves or refuses, with rule, limit and observed value, and never alters an order: sizing fits a wish to the caps
+first. Two lists: what holds for every order, and what holds for new exposure only, so that an exit always gets out.
 `send` is the only function of this code base that makes a working order; a test reads the sources to prove it.
 """
 
@@ -76,7 +76,6 @@ def _every_order(
     account = account_of(desk)
     book = book_of(desk, k)
     market = market_of(desk, k)
-    policy = policy_of(desk)
     if not (np.isfinite(qty) and qty > 0.0 and (side == 1 or side == -1)):
         return R_FINITE, 0.0, qty
     priced = kind == LIMIT or kind == POST_ONLY or kind == MARKET
@@ -107,7 +106,9 @@ def _every_order(
 
 @kernel
 def quote_cost(desk: Ref) -> float:
-    """Quote an entry needs for each quote of notional: all of it or its margin, and the dearest fee when it is taken in quote."""
+    """Quote an entry needs for each quote of notional: all of it or its margin, and the dearest fee when it is taken in
+    quote.
+    """
     policy = policy_of(desk)
     fee = max(policy.taker, policy.maker)
     if policy.perp != 0:
@@ -279,7 +280,7 @@ def intent_of(
     prime = np.uint64(1099511628211)
     for part in (decision, now, k, side + 2, purpose, kind, np.int64(qty * 1e8), np.int64(held * 1e8), slice_no):
         mixed = (mixed ^ np.uint64(part)) * prime
-    return np.int64(mixed >> np.uint64(1))
+    return int(mixed >> np.uint64(1))
 
 
 @far
@@ -348,7 +349,9 @@ def amend_bound(desk: Ref, now: int, place: int) -> None:
     k = order.symbol
     limit = worst_price(desk, k, order.side)
     count_working(desk, order, -1.0)
-    rule, bound, seen = _every_order(desk, k, order.side, order.kind, order.purpose, remaining(order), limit, 0.0, NO_INTENT)
+    rule, bound, seen = _every_order(
+        desk, k, order.side, order.kind, order.purpose, remaining(order), limit, 0.0, NO_INTENT
+    )
     count_working(desk, order, 1.0)
     if rule == APPROVED:
         order.limit = limit

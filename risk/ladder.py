@@ -1,7 +1,7 @@
 """The risk ladder ACTIVE ... HALTED. Software only tightens; the level is the maximum over one latch per cause.
 
-A latch ends by its timer, or, where controls.md says so, by a person: `until_ns` is then NEVER. In a backtest nobody is there,
-so the run states a policy (`resume_ns`) that stands for that person, and the report prints the idle time.
+A latch ends by its timer, or, where controls.md says so, by a person: `until_ns` is then NEVER. In a backtest nobody is
+there, so the run states a policy (`resume_ns`) that stands for that person, and the report prints the idle time.
 """
 
 from risk.ledger import DAY_NS, is_flat, roll_day, value
@@ -183,7 +183,9 @@ def after_fill(desk: Ref, now: int, k: int) -> None:
             until = now + limits.loss_streak_pause_ns
             latch(desk, C_STREAK, NO_NEW_RISK, now, until, R_STREAK, limits.loss_streak, account.losses)
     if account.turnover_day > limits.turnover_per_day:
-        latch(desk, C_TURNOVER, NO_NEW_RISK, now, next_day(now), R_TURNOVER, limits.turnover_per_day, account.turnover_day)
+        latch(
+            desk, C_TURNOVER, NO_NEW_RISK, now, next_day(now), R_TURNOVER, limits.turnover_per_day, account.turnover_day
+        )
     if account.fees_day > limits.fees_per_day:
         latch(desk, C_TURNOVER, NO_NEW_RISK, now, next_day(now), R_FEES, limits.fees_per_day, account.fees_day)
     value(desk)

@@ -1,8 +1,8 @@
 """Assets, positions, fees and net asset value of one wallet, moved by fills and funding and by nothing else.
 
 Spot: `cash` is settled quote; a buy's fee may be taken in the coin bought, so less is held than was ordered.
-Linear isolated perpetuals: `cash` is the free wallet, each position has its own `margin`; a reduction releases margin pro rata
-and settles its profit. Equity is cash + margins + unrealised profit at the last mark.
+Linear isolated perpetuals: `cash` is the free wallet, each position has its own `margin`; a reduction releases margin
+pro rata and settles its profit. Equity is cash + margins + unrealised profit at the last mark.
 """
 
 import numpy as np
@@ -31,7 +31,9 @@ def usable(qty: float, lot: float) -> float:
 
 @hot
 def is_dust(desk: Ref, k: int, price: float) -> bool:
-    """True when a venue would not take what symbol `k` holds: under a lot, or (spot) under the least notional at `price`."""
+    """True when a venue would not take what symbol `k` holds: under a lot, or (spot) under the least notional at
+    `price`.
+    """
     size = abs(book_of(desk, k).qty)
     market = market_of(desk, k)
     if size < market.lot * (1.0 - 1e-9):
@@ -47,7 +49,9 @@ def is_flat(desk: Ref, k: int) -> bool:
 
 @hot
 def roll_day(account: Ref, ns: int) -> None:
-    """Begin the UTC day of `ns`: the last mark before midnight becomes the day's mark, whenever the first event comes."""
+    """Begin the UTC day of `ns`: the last mark before midnight becomes the day's mark, whenever the first event
+    comes.
+    """
     if ns >= account.day_end_ns:
         account.day_end_ns = (ns // DAY_NS + 1) * DAY_NS
         account.day_mark = account.equity
@@ -205,12 +209,12 @@ def liquidation_price(desk: Ref, k: int) -> float:
 
 @kernel
 def deposit(desk: Ref, amount: float) -> None:
-    """Move `amount` of quote in (below 0: out) of the allocation: units change, the NAV per unit doesn't (control 12)."""
+    """Move `amount` of quote in (below 0: out) of the allocation: units change, the NAV per unit doesn't
+    (control 12).
+    """
     account = account_of(desk)
     nav = account.equity / account.units
     account.cash += amount
     account.equity += amount
     account.day_mark += amount
     account.units += amount / nav
-
-

@@ -14,7 +14,8 @@ HOUR_NS = 3600 * 10**9
 class Limits:
     """Limits of one wallet. Money in quote, shares as fractions of equity, times in nanoseconds.
 
-    The defaults are the backtest profile for an allocation of 1 (see `for_allocation`); `inf` means no limit and is said so.
+    The defaults are the backtest profile for an allocation of 1 (see `for_allocation`); `inf` means no limit and is
+    said so.
     """
 
     order_notional: float = np.inf
@@ -61,7 +62,14 @@ class Limits:
             raise limit_error("price_collar_bps", str(self.price_collar * 1e4), "give more than 0 and under 10000")
         if not 0.0 <= self.exit_reserve < 1.0:
             raise limit_error("exit_reserve", str(self.exit_reserve), "give a share from 0 to under 1")
-        for name in ("orders_per_minute", "orders_per_hour", "repeat_orders", "loss_streak", "strategy_errors", "rate_breaches"):
+        for name in (
+            "orders_per_minute",
+            "orders_per_hour",
+            "repeat_orders",
+            "loss_streak",
+            "strategy_errors",
+            "rate_breaches",
+        ):
             if getattr(self, name) < 1:
                 raise limit_error(name, str(getattr(self, name)), "give 1 or more")
 
@@ -79,7 +87,9 @@ def limit_error(name: str, shown: str, remedy: str) -> InputError:
 
 @dataclass(frozen=True)
 class MarketSpec:
-    """Filters of one market: price tick, quantity lot, least notional (quote), largest order, maintenance margin rate."""
+    """Filters of one market: price tick, quantity lot, least notional (quote), largest order, maintenance
+    margin rate.
+    """
 
     tick: float = np.nan
     lot: float = np.nan
@@ -89,7 +99,9 @@ class MarketSpec:
     assumed: bool = True
 
     def at_price(self, price: float) -> "MarketSpec":
-        """The same market with what wasn't stated assumed from a price: five digits of price, lots of about 0.1 quote."""
+        """The same market with what wasn't stated assumed from a price: five digits of price, lots of about 0.1
+        quote.
+        """
         tick = self.tick if np.isfinite(self.tick) else float(f"1e{int(np.floor(np.log10(price))) - 4}")
         lot = self.lot if np.isfinite(self.lot) else float(f"1e{int(np.floor(np.log10(0.1 / price)))}")
         return replace(self, tick=tick, lot=lot)

@@ -1,8 +1,9 @@
 """How kernels reach their records: by address, through one header record, so that a call costs a pointer and no more.
 
-Array arguments cost seven words each and a reference count; a desk of fourteen arrays made the loop a hundred times slower and
-took a minute and a half to compile (measured). Here a desk is one record of addresses and sizes; the Python object
-`risk.desk.Desk` owns the arrays and outlives every call. Vectors over symbols are handed over as the address of f8[M].
+Array arguments cost seven words each and a reference count; a desk of fourteen arrays made the loop a hundred times
+slower and took a minute and a half to compile (measured). Here a desk is one record of addresses and sizes; the Python
+object `risk.desk.Desk` owns the arrays and outlives every call. Vectors over symbols are handed over as the address of
+f8[M].
 """
 
 import inspect
@@ -28,7 +29,8 @@ HEADER = np.dtype([
     ("fills", "i8"), ("events", "i8"), ("done", "i8"),
     ("symbols", "i8"), ("places", "i8"), ("rate_places", "i8"), ("log_places", "i8"),
     # entry points of kernels that are compiled apart (see `far`)
-    ("latch", "i8"), ("cancel", "i8"), ("send", "i8"), ("after_fill", "i8"), ("protect", "i8"), ("plan", "i8"), ("act", "i8"),
+    ("latch", "i8"), ("cancel", "i8"), ("send", "i8"), ("after_fill", "i8"), ("protect", "i8"),
+    ("plan", "i8"), ("act", "i8"),
     ("tend", "i8"), ("on_open", "i8"), ("on_inside", "i8"),
 ])  # fmt: skip
 
@@ -85,7 +87,13 @@ put_f8 = _storer(types.float64, ir.DoubleType(), 8)
 put_i8 = _storer(types.int64, ir.IntType(64), 8)
 
 _account, _book, _order, _limits = _reader(ACCOUNT), _reader(BOOK), _reader(ORDER), _reader(LIMITS)
-_market, _policy, _latch, _fill, _event = _reader(MARKETS), _reader(POLICY), _reader(LATCH), _reader(FILL), _reader(EVENT)
+_market, _policy, _latch, _fill, _event = (
+    _reader(MARKETS),
+    _reader(POLICY),
+    _reader(LATCH),
+    _reader(FILL),
+    _reader(EVENT),
+)
 
 
 @kernel
@@ -175,17 +183,23 @@ _HEADER_TYPE = numba.from_dtype(HEADER)
 _KINDS = {int: types.int64, float: types.float64, bool: types.boolean, None: types.void}
 
 
+def _offset(field: str) -> int:
+    """Where a field lies in the header."""
+    assert HEADER.fields is not None
+    return int(HEADER.fields[field][1])
+
+
 def far(function: F) -> F:
     """A kernel compiled by itself and called through the header record, for what is large and not hot.
 
-    Numba compiles into each caller a copy of all it calls, and of all those call: without such borders the loop would be
-    optimised ten times over. First argument the desk, then numbers; kernels call it like any other.
+    Numba compiles into each caller a copy of all it calls, and of all those call: without such borders the loop would
+    be optimised ten times over. First argument the desk, then numbers; kernels call it like any other.
     """
     name = function.__name__
     hints = inspect.signature(function)
     wanted = [_KINDS[parameter.annotation] for parameter in list(hints.parameters.values())[1:]]
     returned = _KINDS[hints.return_annotation]
-    offset = int((HEADER.fields or {})[name][1])
+    offset = _offset(name)
     FAR[name] = (function, returned(_HEADER_TYPE, *wanted))
 
     def typed(desk: Any) -> Any:

@@ -1,4 +1,6 @@
-"""Control 23: know when to do nothing. A bar far outside the trailing spread of returns or volumes pauses new orders."""
+"""Control 23: know when to do nothing. A bar far outside the trailing spread of returns or volumes pauses new
+orders.
+"""
 
 import numpy as np
 
@@ -22,8 +24,8 @@ def learned(mean: float, var: float, x: float) -> tuple[float, float, float]:
 def watch(memory: Array, close: Array, volume: Array, return_z: float, volume_z: float, strange: Array) -> None:
     """Judge each decision bar against the bars before it, then learn it: strange[i, k] = 1 where it is unusual.
 
-    memory: NOVELTY[M], carried on from call to call, so that one bar at a time and a year at once give the same; close, volume:
-    f8[n, M], NaN where there is no bar; strange: u1[n, M]. z = (x - mean) / sd with the present bar left out.
+    memory: NOVELTY[M], carried on from call to call, so that one bar at a time and a year at once give the same; close,
+    volume: f8[n, M], NaN where there is no bar; strange: u1[n, M]. z = (x - mean) / sd with the present bar left out.
     """
     n, symbols = close.shape
     z2 = return_z * return_z

@@ -1,8 +1,8 @@
 """Order life cycle as a table. An illegal move raises; a terminal state is never left.
 
-PENDING (intent written) -> SENT (left for the venue) -> ACKED -> PARTIAL -> FILLED, or CANCELLED, REJECTED, EXPIRED. UNKNOWN is
-a state of its own: the request left and its outcome isn't known; it ends in what the venue reports, or in LOST.
-This file does not know whether the venue is simulated or real.
+PENDING (intent written) -> SENT (left for the venue) -> ACKED -> PARTIAL -> FILLED, or CANCELLED, REJECTED, EXPIRED.
+UNKNOWN is a state of its own: the request left and its outcome isn't known; it ends in what the venue reports, or in
+LOST. This file does not know whether the venue is simulated or real.
 """
 
 import numpy as np
@@ -37,7 +37,16 @@ def move(order: Ref, state: int) -> None:
 
 @kernel
 def note(
-    desk: Ref, ns: int, kind: int, rule: int, symbol: int, order: int, limit: float, observed: float, qty: float, price: float
+    desk: Ref,
+    ns: int,
+    kind: int,
+    rule: int,
+    symbol: int,
+    order: int,
+    limit: float,
+    observed: float,
+    qty: float,
+    price: float,
 ) -> None:
     """Append one record to the event log."""
     account = account_of(desk)

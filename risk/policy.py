@@ -9,8 +9,9 @@ from data.errors import InputError
 class Execution:
     """Execution of one run.
 
-    entry "market" or "post-only"; offset of a post-only price from the last close as a fraction; wait_ns before it is chased;
-    after so many chases `then` "market" or "cancel"; band and min_weight as shares of what a weight of 1 stands for.
+    entry "market" or "post-only"; offset of a post-only price from the last close as a fraction; wait_ns before it is
+    chased; after so many chases `then` "market" or "cancel"; band and min_weight as shares of what a weight of 1 stands
+    for.
     """
 
     entry: str = "market"
@@ -26,7 +27,11 @@ class Execution:
         if self.entry not in ("market", "post-only"):
             raise InputError("unknown entry", key="execution.entry", value=self.entry, remedy="'market' or 'post-only'")
         if self.then not in ("market", "cancel"):
-            raise InputError("unknown end of a chase", key="execution.then", value=self.then, remedy="'market' or 'cancel'")
+            raise InputError(
+                "unknown end of a chase", key="execution.then", value=self.then, remedy="'market' or 'cancel'"
+            )
         for name in ("offset", "wait_ns", "chases", "band", "min_weight"):
             if not getattr(self, name) >= 0:
-                raise InputError("out of range", key=f"execution.{name}", value=getattr(self, name), remedy="give 0 or more")
+                raise InputError(
+                    "out of range", key=f"execution.{name}", value=getattr(self, name), remedy="give 0 or more"
+                )

@@ -1,8 +1,8 @@
 """The records that the law works on: plain numpy structured arrays, the same in backtest, paper and live.
 
-Units: money in the run's quote currency, quantities in base units (signed: long > 0), prices in quote per base, times in
-nanoseconds since 1970 UTC, fees and slippage as fractions of notional. One `Desk` is all state of one wallet; a snapshot of
-its arrays is a snapshot of the bot.
+Units: money in the run's quote currency, quantities in base units (signed: long > 0), prices in quote per base, times
+in nanoseconds since 1970 UTC, fees and slippage as fractions of notional. One `Desk` is all state of one wallet; a
+snapshot of its arrays is a snapshot of the bot.
 """
 
 from typing import Any
@@ -16,9 +16,20 @@ Array = npt.NDArray[Any]
 MARKET, LIMIT, POST_ONLY, STOP, TAKE = range(5)
 KINDS = ("market", "limit", "post-only", "stop", "take-profit")
 ENTRY, EXIT, STOP_LOSS, TAKE_PROFIT, TRAILING, TIME_EXIT, FLATTEN_EXIT, LIQUIDATION, STALE_EXIT = range(9)
-PURPOSES = ("entry", "exit", "stop-loss", "take-profit", "trailing-stop", "time-exit", "flatten", "liquidation", "stale-exit")
+PURPOSES = (
+    "entry",
+    "exit",
+    "stop-loss",
+    "take-profit",
+    "trailing-stop",
+    "time-exit",
+    "flatten",
+    "liquidation",
+    "stale-exit",
+)
 
-# --- rules: the number is the control's number; three digits where one control has several limits ----------------------
+# --- rules: the number is the control's number; three digits where one control has several limits
+# ----------------------
 APPROVED = 0
 R_FINITE, R_FILTERS, R_COLLAR, R_SIZE, R_RATE, R_REPEAT, R_DUPLICATE = 1, 2, 3, 4, 5, 6, 7
 R_POSITION, R_GROSS, R_NET, R_LEVERAGE = 8, 801, 802, 803
@@ -42,10 +53,34 @@ ACTIVE, NO_NEW_RISK, REDUCE_ONLY, FLATTEN, HALTED = range(5)
 LEVELS = ("ACTIVE", "NO_NEW_RISK", "REDUCE_ONLY", "FLATTEN", "HALTED")
 
 # --- what the event log holds -----------------------------------------------------------------------------------------
-EV_REFUSED, EV_LADDER, EV_HOLD, EV_ERROR, EV_FUNDING, EV_LIQUIDATED, EV_EXPIRED, EV_CANCELLED, EV_REJECTED, EV_CLIPPED = range(1, 11)
-EVENTS = ("", "refused", "ladder", "hold", "strategy-error", "funding", "liquidated", "expired", "cancelled", "rejected", "clipped")
+(
+    EV_REFUSED,
+    EV_LADDER,
+    EV_HOLD,
+    EV_ERROR,
+    EV_FUNDING,
+    EV_LIQUIDATED,
+    EV_EXPIRED,
+    EV_CANCELLED,
+    EV_REJECTED,
+    EV_CLIPPED,
+) = range(1, 11)
+EVENTS = (
+    "",
+    "refused",
+    "ladder",
+    "hold",
+    "strategy-error",
+    "funding",
+    "liquidated",
+    "expired",
+    "cancelled",
+    "rejected",
+    "clipped",
+)
 
-# --- why a symbol's decision is HOLD: the low three bits of a signal state; the bits above are the signal's index ---------
+# --- why a symbol's decision is HOLD: the low three bits of a signal state; the bits above are the signal's index
+# ---------
 OK, WARMING, STALE, SUSPECT, ORIGIN, NOT_FINITE, NO_BAR = range(7)
 STATES = ("ok", "warming up", "stale", "suspect", "unpinned model", "not finite", "no bar")
 
@@ -111,7 +146,8 @@ LIMITS = np.dtype([
 # How a run trades: venue model, execution and sizing. One record, so that every mode hands the kernels the same thing.
 POLICY = np.dtype([
     ("perp", "i8"), ("leverage", "f8"), ("maker", "f8"), ("taker", "f8"), ("fee_in_asset", "i8"),
-    ("spread", "f8"), ("impact", "f8"), ("participation", "f8"), ("latency_ns", "i8"), ("grace_ns", "i8"), ("touch", "i8"),
+    ("spread", "f8"), ("impact", "f8"), ("participation", "f8"), ("latency_ns", "i8"),
+    ("grace_ns", "i8"), ("touch", "i8"),
     ("liquidation_fee", "f8"), ("resume_ns", "i8"),
     ("sizing", "i8"), ("stake", "f8"), ("band", "f8"), ("min_weight", "f8"), ("short", "i8"),
     ("post_only", "i8"), ("offset", "f8"), ("wait_ns", "i8"), ("chases", "i8"), ("then_market", "i8"),
@@ -126,7 +162,7 @@ LATCH = np.dtype([
 # One latch a cause. The account's level is their maximum.
 C_RATE, C_REPEAT, C_DAY, C_DRAWDOWN, C_STREAK, C_TURNOVER, C_STRATEGY, C_EQUITY, C_UNKNOWN, C_OPERATOR = range(10)
 CAUSES = 10
-NEVER = np.int64(2**62)  # a latch that only a person clears
+NEVER = 2**62  # a latch that only a person clears
 
 EVENT = np.dtype([
     ("ns", "i8"), ("kind", "i8"), ("rule", "i8"), ("symbol", "i8"), ("level", "i8"), ("was", "i8"), ("order", "i8"),

@@ -1,7 +1,7 @@
 """From target weights to quantities that fit: blocked symbols, caps pro rata, rebalance band, lot grid, settled cash.
 
-A weight is a share of equity, or of a fixed stake (quote), or of a fixed quantity, as the run's policy says. Trimming happens
-here, before the gate, so that a refusal is rare and worth an alarm (law 7).
+A weight is a share of equity, or of a fixed stake (quote), or of a fixed quantity, as the run's policy says. Trimming
+happens here, before the gate, so that a refusal is rare and worth an alarm (law 7).
 """
 
 import numpy as np
@@ -49,7 +49,9 @@ def held_weight(desk: Ref, k: int) -> float:
 
 @hot
 def suits(desk: Ref, k: int, weight: float, price: float, equity: float) -> bool:
-    """True when the holding of symbol `k` (not 0) is what `weight` asks for, as near as the band; NaN asks for nothing."""
+    """True when the holding of symbol `k` (not 0) is what `weight` asks for, as near as the band; NaN asks for
+    nothing.
+    """
     base = unit_at(desk, price, equity)
     if weight == 0.0:
         return is_dust(desk, k, price)
@@ -58,7 +60,9 @@ def suits(desk: Ref, k: int, weight: float, price: float, equity: float) -> bool
 
 @kernel
 def fit(desk: Ref, k: int, side: int, qty: float, price: float) -> float:
-    """The largest quantity up to `qty` that every cap of the gate allows at worst price `price`, on the lot grid; or 0."""
+    """The largest quantity up to `qty` that every cap of the gate allows at worst price `price`, on the lot
+    grid; or 0.
+    """
     account = account_of(desk)
     limits = limits_of(desk)
     market = market_of(desk, k)
@@ -107,7 +111,9 @@ def _stale(desk: Ref, now: int, k: int) -> bool:
 
 @hot
 def quiet(desk: Ref, weights: int, states: int) -> bool:
-    """True when this decision asks for nothing: every symbol holds what it should. The common case, so it stands first."""
+    """True when this decision asks for nothing: every symbol holds what it should. The common case, so it
+    stands first.
+    """
     if account_of(desk).n_orders > 0:
         return False
     policy = policy_of(desk)

@@ -1,8 +1,8 @@
 """The one way code is compiled here: cached on disk, exact floating point, never a stale kernel.
 
-Numba's own cache looks at the time stamp of the file a function stands in, so a caller would keep the old machine code of a
-callee in another file. The cache directory is therefore keyed by a hash over the source of every kernel floor, the numba
-version and the processor. `fastmath` and Intel's SVML stay off: one law gives one result on every machine.
+Numba's own cache looks at the time stamp of the file a function stands in, so a caller would keep the old machine code
+of a callee in another file. The cache directory is therefore keyed by a hash over the source of every kernel floor, the
+numba version and the processor. `fastmath` and Intel's SVML stay off: one law gives one result on every machine.
 """
 
 import hashlib
@@ -51,8 +51,8 @@ numba.config.CACHE_DIR = str(CACHE_DIR)
 def settle_types(dispatcher: Any, function: Callable[..., Any]) -> None:
     """Let calls between kernels take their argument types from the annotations: int64, float64, boolean, else as given.
 
-    Left alone numba compiles a function anew for every literal constant it is called with, and for 0 beside 0.0: seventeen
-    versions of one, and minutes of compiling in all (measured).
+    Left alone numba compiles a function anew for every literal constant it is called with, and for 0 beside 0.0:
+    seventeen versions of one, and minutes of compiling in all (measured).
     """
     wanted = {int: types.int64, float: types.float64, bool: types.boolean}
     hints = [parameter.annotation for parameter in inspect.signature(function).parameters.values()]
@@ -87,7 +87,12 @@ def inner(function: F) -> F:
 def hot(function: F) -> F:
     """An inner kernel that the compiler has to write into its callers, for the few that run at every bar."""
     dispatcher = numba.njit(
-        cache=True, error_model="numpy", fastmath=False, no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True
+        cache=True,
+        error_model="numpy",
+        fastmath=False,
+        no_cpython_wrapper=True,
+        no_cfunc_wrapper=True,
+        forceinline=True,
     )(function)
     settle_types(dispatcher, function)
     return cast(F, dispatcher)
