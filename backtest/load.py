@@ -53,7 +53,7 @@ def load_inputs(store: Store, spec: RunSpec) -> RunInputs:
     warm = max((signal.lookback_ns(spec.bar_ns) for signal in spec.strategy.signals.values()), default=0)
     since = None if spec.since_ns is None else spec.since_ns - warm
     series = [_bars(store, spec, symbol, spec.bar_ns, since, notes) for symbol in spec.symbols]
-    shares += [_bar_share(one) for one in series]
+    shares += [_bar_share(store, one) for one in series]
     grid = coarse_grid(series, spec.bar_ns)
     first = 0 if spec.since_ns is None else int(np.searchsorted(grid.open_ns, spec.since_ns))
     if first >= len(grid.open_ns):
@@ -61,7 +61,7 @@ def load_inputs(store: Store, spec: RunSpec) -> RunInputs:
     bars = grid.cut(first)
     if spec.inside_ns is not None:
         inside = [_bars(store, spec, symbol, spec.inside_ns, int(bars.open_ns[0]), notes) for symbol in spec.symbols]
-        shares += [_bar_share(one) for one in inside]
+        shares += [_bar_share(store, one) for one in inside]
         bars, refined = refine(bars, inside, spec.inside_ns)
         notes.append(
             f"{refined} of {len(grid.open_ns) - first} bars resolved by {format_duration(spec.inside_ns)} bars"
@@ -142,17 +142,16 @@ def _bars(store: Store, spec: RunSpec, symbol: str, interval_ns: int, since: int
         return borrowed
 
 
-def _bar_share(series: BarSeries) -> InputShare:
+def _bar_share(store: Store, series: BarSeries) -> InputShare:
+    where = {"symbol": [series.symbol], "interval_ns": [series.interval_ns], "source": [series.source]}
+    first, last = int(series.known_ns[0]), int(series.known_ns[-1])
+    column = store.table("bars", where, first, last + 1, columns=["quality"])["quality"]
+    counts = column.value_counts().to_pylist()
     return InputShare(
-        kind="bars",
-        name=f"{series.symbol} {format_duration(series.interval_ns)}",
-        source=series.source,
-        rows=len(series),
-        first_ns=int(series.open_ns[0]),
-        last_ns=int(series.close_ns[-1]),
-        sha256=series.sha256,
-        quality={"recorded": len(series)},
-    )
+        kind="bars", name=f"{series.symbol} {format_duration(series.interval_ns)}", source=series.source, rows=len(series),
+        first_ns=int(series.open_ns[0]), last_ns=int(series.close_ns[-1]), sha256=series.sha256,
+        quality={row["values"]: row["counts"] for row in counts},
+    )  # fmt: skip
 
 
 def _other_coins(spec: RunSpec) -> tuple[str, ...]:
