@@ -1,7 +1,7 @@
 """The kernels of this floor: compiled as `signals.jit` does it, but without reference counts.
 
-Numba counts references to array arguments at every call, by atomic instructions: 150 ns a bar where the arithmetic takes
-10 (measured). The kernels here make no array and keep none, so that there is nothing to count.
+Numba counts references to array arguments at every call, by atomic instructions: 150 ns a bar where the arithmetic
+takes 10 (measured). The kernels here make no array and keep none, so that there is nothing to count.
 """
 
 from collections.abc import Callable
