@@ -140,8 +140,8 @@ def _rate(desk: Ref, now: int) -> tuple[int, float, float]:
 
 
 @kernel
-def exposure(desk: Ref, k: int) -> tuple[float, float, float, float]:
-    """Worst-case notional with every working entry filled: (of symbol `k`, gross, net, of its tag)."""
+def exposure(desk: Ref, k: int, side: int) -> tuple[float, float, float, float]:
+    """Worst-case notional with working entries filled: (of symbol `k`, gross, net towards `side`, of its tag)."""
     position = 0.0
     gross = 0.0
     net = 0.0
@@ -151,7 +151,9 @@ def exposure(desk: Ref, k: int) -> tuple[float, float, float, float]:
         other = book_of(desk, j)
         total = abs(other.qty) * other.last + other.work_cost
         gross += total
-        net += other.qty * other.last + (other.work_cost if other.work_entry > 0.0 else -other.work_cost)
+        net += other.qty * other.last
+        if other.work_entry * side > 0.0:  # what works on the other side may never fill
+            net += side * other.work_cost
         if j == k:
             position = total
         if market_of(desk, j).tag == tag:
@@ -160,18 +162,17 @@ def exposure(desk: Ref, k: int) -> tuple[float, float, float, float]:
 
 
 @kernel
-def _caps(desk: Ref, k: int, side: int, qty: float, price: float) -> tuple[int, float, float]:
-    """Controls 8 and 9: position plus every working order, worst case, against the caps."""
+def _caps(desk: Ref, k: int, side: int, added: float) -> tuple[int, float, float]:
+    """Controls 8 and 9: position, every working order and `added` of notional, worst case, against the caps."""
     limits = limits_of(desk)
     equity = account_of(desk).equity
-    position, gross, net, tagged = exposure(desk, k)
-    added = qty * price
+    position, gross, net, tagged = exposure(desk, k, side)
     if position + added > limits.position_notional * (1.0 + SLACK):
         return R_POSITION, limits.position_notional, position + added
     if gross + added > limits.gross_notional * (1.0 + SLACK):
         return R_GROSS, limits.gross_notional, gross + added
-    if abs(net + side * added) > limits.net_notional * (1.0 + SLACK):
-        return R_NET, limits.net_notional, abs(net + side * added)
+    if side * net + added > limits.net_notional * (1.0 + SLACK):
+        return R_NET, limits.net_notional, side * net + added
     if not gross + added <= limits.gross_leverage * equity * (1.0 + SLACK):
         return R_LEVERAGE, limits.gross_leverage, (gross + added) / equity if equity > 0.0 else np.inf
     if not position + added <= limits.asset_share * equity * (1.0 + SLACK):
@@ -210,18 +211,19 @@ def _new_exposure(
         return R_COLLAR, limits.price_collar, np.nan
     if now - book.last_ns > limits.bar_age_ns:
         return R_BAR_AGE, float(limits.bar_age_ns), float(now - book.last_ns)
+    worth = qty * max(limit, book.last)  # a short may fill above its limit: what it is worth now is its worst
     away = abs(limit / book.last - 1.0)
     if away > limits.price_collar * (1.0 + 1e-6) + 1e-12:
         return R_COLLAR, limits.price_collar, away
-    if qty * limit > limits.order_notional * (1.0 + SLACK):
-        return R_SIZE, limits.order_notional, qty * limit
+    if worth > limits.order_notional * (1.0 + SLACK):
+        return R_SIZE, limits.order_notional, worth
     if qty > market_of(desk, k).max_quantity * (1.0 + SLACK):
         return R_SIZE, market_of(desk, k).max_quantity, qty
     if now < book.novel_until:
         return R_NOVELTY, 0.0, float(book.novel_until - now)
-    if account.turnover_day + qty * limit > limits.turnover_per_day * (1.0 + SLACK):
-        return R_TURNOVER, limits.turnover_per_day, account.turnover_day + qty * limit
-    fee = qty * limit * policy_of(desk).taker
+    if account.turnover_day + worth > limits.turnover_per_day * (1.0 + SLACK):
+        return R_TURNOVER, limits.turnover_per_day, account.turnover_day + worth
+    fee = worth * policy_of(desk).taker
     if account.fees_day + fee > limits.fees_per_day * (1.0 + SLACK):
         return R_FEES, limits.fees_per_day, account.fees_day + fee
     rule, bound, seen = _rate(desk, now)
@@ -229,7 +231,7 @@ def _new_exposure(
         return rule, bound, seen
     if now - i8_at(desk.repeats, _oldest_repeat(desk, k, side)) < limits.repeat_window_ns:
         return R_REPEAT, float(limits.repeat_orders), float(limits.repeat_orders + 1)
-    return _caps(desk, k, side, qty, limit)
+    return _caps(desk, k, side, worth)
 
 
 @kernel

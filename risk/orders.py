@@ -84,7 +84,7 @@ def count_working(desk: Ref, order: Ref, sign: float) -> None:
     rest = sign * remaining(order)
     if order.purpose == ENTRY:
         book.work_entry += order.side * rest
-        book.work_cost += rest * order.limit  # an entry always has a worst price
+        book.work_cost += rest * max(order.limit, order.ref)  # the most it may be worth
         if abs(book.work_entry) < 1e-12:
             book.work_entry = 0.0
         if abs(book.work_cost) < 1e-9:

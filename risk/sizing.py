@@ -67,7 +67,7 @@ def fit(desk: Ref, k: int, side: int, qty: float, price: float) -> float:
     limits = limits_of(desk)
     market = market_of(desk, k)
     policy = policy_of(desk)
-    position, gross, net, tagged = exposure(desk, k)
+    position, gross, net, tagged = exposure(desk, k, side)
     room = min(limits.order_notional, limits.position_notional - position, limits.gross_notional - gross)
     room = min(room, limits.net_notional - side * net, limits.gross_leverage * account.equity - gross)
     room = min(room, limits.asset_share * account.equity - position, limits.turnover_per_day - account.turnover_day)
@@ -78,7 +78,7 @@ def fit(desk: Ref, k: int, side: int, qty: float, price: float) -> float:
     room = min(room, (account.cash - account.reserved) / quote_cost(desk))
     if not room > 0.0:
         return 0.0
-    fitted = on_lots(min(qty, room / price, market.max_quantity), market.lot)
+    fitted = on_lots(min(qty, room / max(price, book_of(desk, k).last), market.max_quantity), market.lot)
     if fitted * price < market.min_notional:
         return 0.0
     return fitted
