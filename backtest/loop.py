@@ -323,26 +323,29 @@ def next_event(desk: Ref, tape: Ref) -> int:
 
 
 def plain_rows(
-    open_ns: Array, close_ns: Array, close: Array, decides: Array, decide_ns: Array, states: Array, strange: Array
-) -> Array:
+    open_ns: Array, close_ns: Array, close: Array, decides: Array, risk_bar: Array, decide_ns: Array, states: Array,
+    strange: Array,
+) -> Array:  # fmt: skip
     """u1[n]: rows that end a decision and risk bar with every price there, every signal known, nothing unusual."""
-    if len(decide_ns) == len(close_ns) and decide_ns.shape == close_ns.shape and (decide_ns == close_ns).all():
-        one = np.ones(len(close_ns), bool)
-        at = np.arange(len(close_ns))
+    plain: Array = (decides & risk_bar) != 0
+    _strike(plain, ~(close > 0.0), None)
+    if np.array_equal(decide_ns, close_ns):
+        _strike(plain, states, None)
     else:
         at = np.searchsorted(decide_ns, open_ns, side="right")
-        after = np.searchsorted(decide_ns, close_ns, side="right")
-        one = after - at == 1
-        one[one] = decide_ns[at[one]] == close_ns[one]
-        at = np.minimum(at, max(len(decide_ns) - 1, 0))
-    plain: Array = one & (decides != 0)
-    if len(decide_ns):
-        plain &= np.asarray(~states.any(axis=1))[at]
-    plain &= (close > 0.0).all(axis=1)
-    bars = np.cumsum(decides) - 1
-    if len(strange):
-        plain &= np.asarray(~strange.any(axis=1))[np.clip(bars, 0, len(strange) - 1)]
-    return np.asarray(plain, np.uint8)
+        plain &= np.searchsorted(decide_ns, close_ns, side="right") - at == 1
+        plain[plain] = decide_ns[at[plain]] == close_ns[plain]
+        known = np.ones(len(decide_ns) + 1, bool)
+        _strike(known, states, None)
+        plain &= known[at]
+    _strike(plain, strange, None if len(strange) == len(plain) else np.flatnonzero(decides))
+    return plain.view(np.uint8)
+
+
+def _strike(plain: Array, faults: Array, rows: Array | None) -> None:
+    """Clear the places, `rows[i]` or i, of the faults[i, k] that are set: far quicker than any() over short rows."""
+    struck = np.flatnonzero(faults) // faults.shape[1]
+    plain[struck if rows is None else rows[struck]] = False
 
 
 class Tape:
@@ -363,11 +366,11 @@ class Tape:
             "open_ns": open_ns, "close_ns": close_ns, **dict(zip(names, prices, strict=True)), "decides": decides,
             "risk_bar": risk_bar, "decide_ns": decide_ns, "rows": rows, "states": states, "funding_ns": funding[0],
             "funding_symbol": funding[1], "funding_rate": funding[2], "params": params,
-            "weights": np.full((d, symbols), np.nan), "equity": np.zeros(bars), "cash": np.zeros(bars),
+            "weights": np.empty((d, symbols)), "equity": np.zeros(bars), "cash": np.zeros(bars),
             "gross": np.zeros(bars), "net": np.zeros(bars), "level": np.zeros(bars, np.int64),
             "held": np.zeros((bars, symbols)), "scratch": np.zeros(symbols * (width + 1)),
             "holdings": np.zeros(symbols, np.int64), "strange": strange,
-            "plain": plain_rows(open_ns, close_ns, prices[3], decides & risk_bar, decide_ns, states, strange),
+            "plain": plain_rows(open_ns, close_ns, prices[3], decides, risk_bar, decide_ns, states, strange),
         }  # fmt: skip
         self._header = np.zeros(1, TAPE)
         for name, array in self.arrays.items():
