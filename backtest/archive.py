@@ -211,7 +211,7 @@ def _write_tables(result: Result, folder: Path) -> None:
     decisions: list[tuple[str, Array]] = [("decide_ns", result.decide_ns)]
     decisions += _columns(result.target, [f"{symbol} target" for symbol in result.symbols])
     if result.rows is not None:
-        names = [f"{symbol} {signal}" for symbol in result.symbols for signal in result.signal_names]
+        names = [f"{symbol} signal {signal}" for symbol in result.symbols for signal in result.signal_names]
         decisions += _columns(result.rows.reshape(len(result.decide_ns), -1), names)
     _write(folder / "decisions.parquet", decisions)
     for name in _LOGS:

@@ -13,8 +13,6 @@ WEIGHT_MOST = 20.0  # of equity: more is a slip of the pen, such as a quantity
 class Weights(Strategy):
     """Hold what a file says: a row's weight counts from its time on, until the symbol's next row."""
 
-    short = True
-
     def __init__(self, file: str | None = None, max_age: Span = None, **values: Any) -> None:
         if file is None:
             raise InputError(
@@ -23,7 +21,9 @@ class Weights(Strategy):
                 remedy="Give its path as the strategy: strategy = 'weights:targets.csv'",
             )
         target = Given(file, "weight", max_age=max_age, low=-WEIGHT_MOST, high=WEIGHT_MOST)
-        target.table()  # read it now: a fault in it is the user's to know before the run
+        # Read now: a fault in it is the user's to know before the run. Only a weight below 0 asks to sell short.
+        lowest = min((float(values.min()) for _, values in target.table().values() if len(values)), default=0.0)
+        setattr(self, "short", lowest < 0.0)  # noqa: B010  (declared for the class in all other strategies)
         self._target, self._file = target, file
         super().__init__(**values)
 

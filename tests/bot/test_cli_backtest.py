@@ -171,7 +171,7 @@ def test_a_strategy_that_fails_is_counted_and_its_run_is_saved(here: Path, facts
     assert done.exit_code == 1, done.stdout + done.stderr
     told: dict[str, Any] = json.loads(done.stdout)
     assert told["errors"] > 0
-    assert told["metrics"]["trades"]["closed"] == 0 if "trades" in told["metrics"] else True
+    assert told["metrics"]["trades"]["closed"] == 0
     assert "the strategy failed" in done.stderr
     assert runs_of(facts) == before + 1
 
@@ -185,6 +185,9 @@ def test_weights_from_a_file(here: Path) -> None:
     done = run("backtest", *chosen, "--json")
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout)["strategy"] == "Weights"
+    assert run("report").exit_code == 0
+    (here / "targets.csv").write_text("time,symbol,weight\n2024-01-02T00:00Z,BTC/USDT,-0.5\n", encoding="utf-8")
+    assert "perp" in run("backtest", *chosen).stderr
     (here / "targets.csv").write_text("time,symbol,weight\n2024-01-02T00:00Z,BTC/USDT,much\n", encoding="utf-8")
     bad = run("backtest", *chosen)
     assert bad.exit_code == 2
