@@ -9,7 +9,7 @@ import numpy as np
 from data.errors import InputError
 from signals import kernels_bars, kernels_metrics, kernels_posts, ops
 from signals.inputs import Array, Inputs, MetricTape
-from signals.own_run import own_bars
+from signals.own_bars import coarse_end, last_bars, own_bars, stretches
 from signals.program import Program, compile_signals, larger, own_runs, price_column
 from signals.signal import Signal
 
@@ -103,11 +103,15 @@ def _bars(
     program: Program, j: int, slab: Array, ticks: Array, inputs: Inputs, dense: bool, rows: Array, states: Array
 ) -> None:
     row, par = program.code[j], program.par[j]
-    is_close = row[ops.COLUMN] == ops.BAR_COLUMNS.index("close")
-    if dense and is_close and not row[ops.ON_NS] and not np.isfinite(par[ops.LOW :]).any():
-        if row[ops.OP] in (ops.EMA, ops.SMA, ops.CLOSE):
+    if row[ops.OP] in (ops.EMA, ops.SMA, ops.CLOSE):
+        is_close = row[ops.COLUMN] == ops.BAR_COLUMNS.index("close")
+        if dense and is_close and not row[ops.ON_NS] and not np.isfinite(par[ops.LOW :]).any():
             _dense(row, par, j, inputs.close, rows, states)
             return
+        columns = [_average(row, par, inputs, k) for k in range(len(inputs.symbols))]
+        values, codes = (np.column_stack(parts) for parts in zip(*columns, strict=True))
+        _note_all(values, codes, rows, states, j)
+        return
     for k in range(len(inputs.symbols)):
         end_ns, prices, at_bar = own_bars(inputs, k, int(row[ops.ON_NS]))
         kernels_bars.batch_bars(
@@ -122,12 +126,43 @@ def _dense(row: Array, par: Array, j: int, close: Array, rows: Array, states: Ar
     rows[:warm, :, j] = np.nan
     early = states[:warm]
     early[early == ops.OK] = ops.WARMING | (j << ops.STATE_BITS)
+    _run_dense(row, par, close, rows, j)
+
+
+def _run_dense(row: Array, par: Array, x: Array, rows: Array, j: int) -> None:
+    """An average of x, f8[n, M], into rows[:, :, j]; rows before it is ready are left as they are."""
     if row[ops.OP] == ops.EMA:
-        kernels_bars.dense_ema(close, par[0], warm, np.empty(close.shape[1]), rows, j)
+        kernels_bars.dense_ema(x, par[0], int(row[ops.NEED]) - 1, np.empty(x.shape[1]), rows, j)
     elif row[ops.OP] == ops.SMA:
-        kernels_bars.dense_mean(close, row[ops.WINDOW], rows, j)
+        kernels_bars.dense_mean(x, row[ops.WINDOW], rows, j)
     else:
-        rows[:, :, j] = close
+        rows[:, :, j] = x
+
+
+def _average(row: Array, par: Array, inputs: Inputs, k: int) -> tuple[Array, Array]:
+    """Values and states of an average of one symbol: over each stretch of its bars as if none were missing."""
+    length = int(row[ops.ON_NS])
+    end_ns, prices, _ = own_bars(inputs, k, length)
+    x = prices[:, row[ops.COLUMN]]
+    fine = np.isfinite(x)
+    found, counts = np.full(len(x) + 1, np.nan), np.zeros(len(x) + 1, np.int64)  # the last place: no bar yet
+    for begin, end in stretches(end_ns, int(row[ops.RESTART_NS])):
+        taken = begin + np.flatnonzero(fine[begin:end])
+        values = np.full((len(taken), 1, 1), np.nan)
+        _run_dense(row, par, np.ascontiguousarray(x[taken, None]), values, 0)
+        found[taken] = values[:, 0, 0]
+        counts[begin:end] = np.cumsum(fine[begin:end])
+    last = last_bars(inputs, k, length)
+    values = found[last]
+    codes = np.zeros(len(last), np.uint8)
+    codes[(values < par[ops.LOW]) | (values > par[ops.HIGH])] = ops.SUSPECT
+    missing = np.flatnonzero(np.isnan(values))
+    codes[missing] = ops.NOT_FINITE
+    if length:
+        codes[np.append(end_ns, 0)[last] < coarse_end(inputs.decide_ns, length)] = ops.STALE
+        missing = np.arange(len(last))
+    codes[missing[counts[last[missing]] < row[ops.NEED]]] = ops.WARMING
+    return np.where(codes == ops.OK, values, np.nan), codes
 
 
 def _note_all(values: Array, codes: Array, rows: Array, states: Array, j: int) -> None:

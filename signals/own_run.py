@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
-from data.times import floor_time
-from signals import kernels_bars, ops
+from signals import ops
 from signals.inputs import PRICES, Array, Inputs, MetricTape
 from signals.own import BarFact, Bars, MetricFact, OwnSignal, PostFact
+from signals.own_bars import closed_bars, coarse_end, last_bars, own_bars, stretches
 
 MARKET = "*"
 
@@ -106,7 +106,7 @@ class OwnRun:
         if self.max_age_ns:
             codes[(newest_ns >= 0) & (now_ns - newest_ns > self.max_age_ns)] = ops.STALE
         if self.length:
-            codes[(counts > 0) & (last_ns < floor_time(now_ns, self.length))] = ops.STALE
+            codes[(counts > 0) & (last_ns < coarse_end(now_ns, self.length))] = ops.STALE
         codes[counts < self.signal.lookback_bars] = ops.WARMING
         return np.where(codes == ops.OK, values, np.nan), codes
 
@@ -129,32 +129,19 @@ class OwnRun:
 
     def _over(self, k: int, inputs: Inputs) -> tuple[Array, Array]:
         """One symbol by the signal's own batch form."""
-        close_ns, prices, taken = own_bars(inputs, k, self.length)
+        close_ns, prices, _ = own_bars(inputs, k, self.length)
         bars = Bars(close_ns, *(np.ascontiguousarray(column) for column in prices.T))
         found, counts = self._stretches(k, bars)
-        last = np.searchsorted(taken, inputs.decide_bar, side="right") - 1
-        none = last < 0
-        chosen = np.maximum(last, 0)
-        if not len(bars):
-            found, counts, close_ns = np.full(1, np.nan), np.zeros(1, np.int64), np.zeros(1, np.int64)
-        values = np.where(none, np.nan, found[chosen])
-        return self._judged(
-            values,
-            np.where(none, 0, counts[chosen]),
-            np.where(none, 0, close_ns[chosen]),
-            np.int64(-1),
-            inputs.decide_ns,
-        )
+        last = last_bars(inputs, k, self.length)  # -1 for none, which finds what is appended here
+        values, known, ends = np.append(found, np.nan)[last], np.append(counts, 0)[last], np.append(close_ns, 0)[last]
+        return self._judged(values, known, ends, np.int64(-1), inputs.decide_ns)
 
     def _stretches(self, k: int, bars: Bars) -> tuple[Array, Array]:
         """Values after each bar, and how many bars the signal then knows; it starts anew after a long silence."""
         found, counts = np.empty(len(bars)), np.empty(len(bars), np.int64)
-        silent = np.diff(bars.close_ns) > self.restart_ns if self.restart_ns else np.zeros(max(len(bars) - 1, 0), bool)
-        starts = [0, *(np.flatnonzero(silent) + 1).tolist(), len(bars)]
-        for begin, end in zip(starts[:-1], starts[1:], strict=True):
-            if begin < end:
-                found[begin:end] = self.signal.over(self.symbols[k], bars.part(begin, end))
-                counts[begin:end] = np.arange(1, end - begin + 1)
+        for begin, end in stretches(bars.close_ns, self.restart_ns):
+            found[begin:end] = self.signal.over(self.symbols[k], bars.part(begin, end))
+            counts[begin:end] = np.arange(1, end - begin + 1)
         return found, counts
 
     def _replay(self, inputs: Inputs, values: Array, codes: Array) -> None:
@@ -178,47 +165,6 @@ class OwnRun:
         for k in range(len(self.symbols)):
             if np.isfinite(inputs.close[b, k]):
                 self.bar(k, int(inputs.close_ns[b]), *(float(getattr(inputs, name)[b, k]) for name in PRICES))
-
-
-def closed_bars(slab: Array, ticks: Array, at: int, length: int, bar: BarFact) -> list[BarFact]:
-    """Coarser bars that closed when a bar came: none, that which it ends, and before that one which was left open."""
-    if length == 0:
-        return [bar]
-    closed = []
-    if kernels_bars.bucket_due(ticks, at, length, bar.close_ns):
-        closed.append(_bucket(slab, ticks, at))
-    if kernels_bars.bucket_add(slab, ticks, at, length, *bar):
-        closed.append(_bucket(slab, ticks, at))
-    return closed
-
-
-def _bucket(slab: Array, ticks: Array, at: int) -> BarFact:
-    end_ns = int(ticks[at + ops.S_END])
-    ticks[at + ops.S_END] = 0
-    return BarFact(end_ns, *(float(x) for x in slab[at + ops.S_OPEN : at + ops.S_VOLUME + 1]))
-
-
-def own_bars(inputs: Inputs, k: int, length: int) -> tuple[Array, Array, Array]:
-    """Closed bars of one symbol that are there, put together to bars of `length` unless that is 0.
-
-    Gives their ends i8[n], prices f8[n, 5] and the run's bar with which each was closed, i8[n]. A coarser bar whose
-    last part is missing closes when the next bar comes: until then its symbol has no bar anyway.
-    """
-    kept = inputs.__dict__.setdefault("_own_bars", {})
-    if (k, length) in kept:
-        return cast(tuple[Array, Array, Array], kept[k, length])
-    if length == 0:
-        at_bar = np.flatnonzero(np.isfinite(inputs.close[:, k]))
-        prices = np.column_stack([getattr(inputs, name)[at_bar, k] for name in PRICES])
-        found = inputs.close_ns[at_bar], prices, at_bar
-    else:
-        end_ns, prices, at_bar = own_bars(inputs, k, 0)
-        slab = np.zeros(ops.BAR_HEAD)
-        ends, coarse, last = np.empty_like(end_ns), np.empty_like(prices), np.empty_like(at_bar)
-        count = kernels_bars.coarse_bars(slab, slab.view(np.int64), length, end_ns, prices, ends, coarse, last)
-        found = ends[:count], coarse[:count], at_bar[last[:count]]
-    kept[k, length] = found
-    return found
 
 
 def _facts_of(signal: OwnSignal, inputs: Inputs) -> list[tuple[int, int, int, Any]]:

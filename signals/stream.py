@@ -12,7 +12,8 @@ from data.errors import InputError
 from signals import kernels_bars, kernels_metrics, kernels_posts, ops
 from signals.inputs import Array
 from signals.own import BarFact, MetricFact, PostFact
-from signals.own_run import OwnRun, closed_bars, coin_name
+from signals.own_bars import closed_bars
+from signals.own_run import OwnRun, coin_name
 from signals.program import compile_signals, larger, own_runs, price_column
 from signals.signal import Signal
 

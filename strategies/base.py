@@ -107,7 +107,7 @@ class Strategy:
     trailing_stop: ClassVar[float | Param | None] = None
     time_exit: ClassVar[Span] = None
     stale_exit: ClassVar[Span] = None
-    short: ClassVar[bool] = False
+    short: bool = False
     decide_on: ClassVar[str] = "bar"
     every: ClassVar[str] = "60s"
 

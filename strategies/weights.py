@@ -23,7 +23,7 @@ class Weights(Strategy):
         target = Given(file, "weight", max_age=max_age, low=-WEIGHT_MOST, high=WEIGHT_MOST)
         # Read now: a fault in it is the user's to know before the run. Only a weight below 0 asks to sell short.
         lowest = min((float(values.min()) for _, values in target.table().values() if len(values)), default=0.0)
-        setattr(self, "short", lowest < 0.0)  # noqa: B010  (declared for the class in all other strategies)
+        self.short = lowest < 0.0
         self._target, self._file = target, file
         super().__init__(**values)
 

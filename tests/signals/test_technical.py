@@ -144,6 +144,7 @@ def test_a_silence_longer_than_the_lookback_starts_it_anew() -> None:
         getattr(inputs, name)[61] = np.nan
     inputs.__dict__.pop("_opened")
     inputs.__dict__.pop("_own_bars")
+    inputs.__dict__.pop("_last_bars")
     rows, _ = evaluate(bound, inputs)
     assert np.isnan(rows[62:72, 0, 0]).all()
     assert rows[72, 0, 0] == pytest.approx(bars.close[69:73].mean())

@@ -140,7 +140,9 @@ def test_weights_from_a_file(tmp_path: Path) -> None:
     assert list(load_strategy(f"weights:{tmp_path / 'targets.csv'}").signals) == ["target"]
     before = strategy.identity()
     (tmp_path / "targets.csv").write_text("time,symbol,weight\n1970-01-01T01:00Z,BTC/USDT,0.3\n")
-    assert load_strategy(str(tmp_path / "targets.csv")).identity() != before
+    changed = load_strategy(str(tmp_path / "targets.csv"))
+    assert changed.identity() != before
+    assert not changed.short  # no weight in it is below 0
 
 
 def test_weights_need_a_good_file(tmp_path: Path) -> None:
