@@ -90,4 +90,4 @@ def warn_when_cold() -> None:
     from bot.doctor import kernels_are_cold
 
     if kernels_are_cold():
-        note("compiling the trading kernels, once (about ten seconds)")
+        note("compiling the trading kernels, once: the next run starts at once")
