@@ -9,7 +9,7 @@ import numpy as np
 from risk.gate import amend_bound, amend_stop, quote_cost, send, worst_price
 from risk.ladder import latch, person_until
 from risk.ledger import is_flat, on_lots, roll_day, usable
-from risk.memory import Ref, account_of, book_of, f8_at, far, limits_of, market_of, order_of, policy_of, u1_at
+from risk.memory import Ref, account_of, book_of, f8_at, far, limits_of, market_of, order_of, policy_of, put_f8, u1_at
 from risk.orders import EXPIRED, cancel, close_order, is_protective, note, remaining
 from risk.records import (
     ACTIVE,
@@ -164,6 +164,8 @@ def decide(desk: Ref, now: int, weights: int, states: int, status: int) -> None:
             if u1_at(states, k) == 0 and np.isinf(f8_at(weights, k)):
                 bad = 2
     if bad != 0:
+        for k in range(desk.symbols):
+            put_f8(weights, k, np.nan)  # a skipped decision asked for nothing, also where it had got to a number
         account.errors += 1
         account.error_run += 1
         note(desk, now, EV_ERROR, R_STRATEGY, -1, -1, limits_of(desk).strategy_errors, account.error_run, bad, 0.0)
