@@ -1,0 +1,1 @@
+"""Measurements against other libraries: same work, equal results, one run."""
