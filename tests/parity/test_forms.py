@@ -1,0 +1,206 @@
+"""One law in every form: compiled, interpreted, inlined and driven event by event decide alike, to the bit."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backtest.hook import python_rule
+from backtest.load import RunInputs
+from backtest.loop import LOGS_FULL, act_on, before_decision, loop, next_event
+from backtest.run import execute, new_desk, prepare_run, settled
+from backtest.spec import RunSpec
+from backtest.sweep import inlined_loop
+from data.store import Store
+from risk.desk import Desk
+from risk.limits import Limits
+from signals.stream import Stream
+from strategies.base import Strategy
+from tests.backtest.oracles.sampled import Everything, inputs_of, sampled, shipped, spec_of
+from tests.contracts.worlds import told
+
+RECORDED = ("weights", "equity", "cash", "gross", "net", "level", "held", "rows")
+SECOND = 10**9
+HARSH = Limits(
+    daily_loss=0.01, daily_loss_flatten=0.02, drawdown=0.06, loss_streak=2, asset_share=0.3, orders_per_minute=6,
+    novelty_return_z=4.0, turnover_per_day=20_000.0,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A stretch of the sample."""
+    return sampled(tmp_path_factory.mktemp("parity"), hours=900)
+
+
+class Plain(Everything):
+    """The same without protection, so that calm rows are skimmed."""
+
+    stop_loss = None
+    trailing_stop = None
+
+
+class Faulty(Everything):
+    """Raises now and then."""
+
+    @staticmethod
+    def weigh(s: Any, p: Any) -> float:
+        """A division by zero where the price falls."""
+        return 0.3 / (0.0 if s.fast < s.slow * 0.995 else 1.0)
+
+
+class Broken(Everything):
+    """Never answers."""
+
+    @staticmethod
+    def weigh(s: Any, p: Any) -> float:
+        """A division by zero."""
+        return 1.0 / (0.0 * s.held)
+
+
+CASES: dict[str, tuple[Any, dict[str, Any]]] = {
+    "protected": (Everything, {}),
+    "skimmed": (Plain, {}),
+    "facts": (Plain, {"decide_on": "facts", "every_ns": 900 * SECOND}),
+    "delayed": (Plain, {"decision_delay_ns": 1800 * SECOND}),
+    "harsh": (Everything, {"limits": HARSH, "resume_after_ns": -2}),
+    "perpetual": (Everything, {"market": "perp", "leverage": 3.0}),
+    "faulty": (Faulty, {"limits": replace(spec_of(Plain()).limits, strategy_errors=10**6)}),
+}
+
+
+def outcome(desk: Desk, tape: Any) -> dict[str, Any]:
+    """All that a run leaves behind."""
+    return {name: tape[name].copy() for name in RECORDED} | {
+        "fills": desk.fills.copy(), "events": desk.events.copy(), "done": desk.done.copy(),
+        "working": desk.working.copy(),
+        "account": desk.arrays["account"].copy(), "books": desk.books.copy(),
+    }  # fmt: skip
+
+
+def same(one: dict[str, Any], other: dict[str, Any]) -> None:
+    """Equal bit for bit, field by field."""
+    for name, array in one.items():
+        for field in array.dtype.names or (None,):
+            ours, theirs = (part if field is None else part[field] for part in (array, other[name]))
+            assert np.array_equal(ours, theirs, equal_nan=True), (name, field, np.argwhere(ours != theirs)[:3])
+
+
+def in_one_go(spec: RunSpec, inputs: RunInputs, *, interpreted: bool = False) -> dict[str, Any]:
+    """The batch run, compiled or interpreted."""
+    prepared = prepare_run(spec, inputs, interpreted=interpreted)
+    assert prepared.compiled is not interpreted
+    desk = new_desk(spec)
+    execute(desk, prepared)
+    return outcome(desk, prepared.tape)
+
+
+def inlined(spec: RunSpec, inputs: RunInputs) -> dict[str, Any]:
+    """The batch run with the strategy written into the loop."""
+    prepared = prepare_run(spec, inputs)
+    walk = inlined_loop(spec.strategy)
+    desk = new_desk(spec)
+    prepared.tape.start(0)
+    while walk(desk.ref, prepared.tape.ref, len(prepared.tape["close_ns"])) == LOGS_FULL:
+        desk.grow_logs()
+    return outcome(desk, prepared.tape)
+
+
+def as_live(spec: RunSpec, inputs: RunInputs) -> dict[str, Any]:
+    """Signals from a stream that is told one fact at a time, decisions made in Python one at a time."""
+    seen = inputs.signals
+    stream = Stream(spec.strategy.signals, seen.symbols, seen.coins, seen.bar_ns, max_age_ns=spec.limits.signal_age_ns)
+    rows, states = (part[inputs.first :] for part in told(stream, seen))
+    tape = prepare_run(spec, inputs, interpreted=True).tape
+    np.testing.assert_array_equal(tape["rows"][:, :, :-1], rows[:, :, :-1])
+    np.testing.assert_array_equal(tape["states"], states)
+    rule = python_rule(spec.strategy)
+    desk = new_desk(spec)
+    tape.start(0)
+    while True:
+        event = next_event(desk.ref, tape.ref)
+        if event == LOGS_FULL:
+            desk.grow_logs()
+            continue
+        if event < 0:
+            return outcome(desk, tape)
+        j = int(tape.ref["decision"])
+        tape["rows"][j, :, :-1] = rows[j, :, :-1]
+        if before_decision(desk.ref, tape.ref):
+            status = rule(tape["rows"][j], states[j], tape["params"], tape["weights"][j])
+            act_on(desk.ref, tape.ref, status)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_compiled_interpreted_and_live_decide_alike(case: str, store: Store) -> None:
+    """Decision for decision, fill for fill, mark for mark."""
+    made, changed = CASES[case]
+    spec = spec_of(made(), **changed)
+    inputs = inputs_of(store, spec)
+    spec = settled(spec, inputs)
+    batch = in_one_go(spec, inputs)
+    assert len(batch["fills"]) > 8
+    assert (batch["account"]["errors"][0] > 0) == (case == "faulty")
+    same(batch, in_one_go(spec, inputs, interpreted=True))
+    same(batch, as_live(spec, inputs))
+
+
+@pytest.mark.parametrize("case", ["skimmed", "harsh"])
+def test_the_inlined_form_decides_alike(case: str, store: Store) -> None:
+    """What a sweep runs is what a backtest runs."""
+    made, changed = CASES[case]
+    spec = spec_of(made(), **changed)
+    inputs = inputs_of(store, spec)
+    spec = settled(spec, inputs)
+    same(in_one_go(spec, inputs), inlined(spec, inputs))
+
+
+def test_stopping_and_going_on_changes_nothing(store: Store) -> None:
+    """Rows in pieces of any size, and a desk copied in between, end in the same books."""
+    spec = spec_of(Everything())
+    inputs = inputs_of(store, spec)
+    spec = settled(spec, inputs)
+    whole = in_one_go(spec, inputs)
+    prepared = prepare_run(spec, inputs)
+    desk, tape = new_desk(spec), prepared.tape
+    tape.start(prepared.rule.address)
+    for stop in (1, 2, 90, 91, 500, len(tape["close_ns"])):
+        while loop(desk.ref, tape.ref, stop) == LOGS_FULL:
+            desk.grow_logs()
+        desk = desk.copy()
+    same(whole, outcome(desk, tape))
+
+
+@pytest.mark.parametrize("name", ["ema-cross", "mood-flow", "mood-rank"])
+def test_shipped_strategies_decide_alike(name: str, store: Store, tmp_path: Path) -> None:
+    """`weigh` and `allocate`, compiled and live."""
+    strategy: Strategy = shipped(name, tmp_path)
+    spec = spec_of(strategy)
+    inputs = inputs_of(store, spec)
+    spec = settled(spec, inputs)
+    same(in_one_go(spec, inputs), as_live(spec, inputs))
+
+
+def test_logs_grow_when_facts_bring_many_decisions_in_one_bar(store: Store) -> None:
+    """A strategy that always fails, asked four times a minute inside day-long rows: one error each, none lost."""
+    free = replace(spec_of(Broken()).limits, novelty_return_z=np.inf, novelty_volume_z=np.inf)
+    spec = spec_of(Broken(), symbols=["BTC/USDT"], limits=free)
+    inputs = inputs_of(store, spec)
+    bars = inputs.bars
+    n = len(bars.open_ns) // 24
+    rows: dict[str, Any] = {name: getattr(bars, name)[::24][:n].copy() for name in bars.__dataclass_fields__}
+    rows |= {"close_ns": rows["open_ns"] + 24 * 3600 * SECOND}
+    asked_ns = np.arange(rows["open_ns"][0] + 15 * SECOND, rows["close_ns"][-1], 15 * SECOND)
+    at = np.searchsorted(inputs.signals.close_ns, asked_ns, side="right") - 1
+    often = replace(inputs.signals, decide_ns=asked_ns, decide_bar=at, cutoff_ns=asked_ns)
+    late = np.zeros((len(asked_ns), 1), bool)
+    inputs = replace(inputs, bars=replace(bars, **rows), signals=often, first=0, late=late)
+    spec = settled(spec, inputs)
+    prepared = prepare_run(spec, inputs)
+    desk = new_desk(spec)
+    execute(desk, prepared)
+    asked = int((~prepared.tape["states"].any(axis=1)).sum())
+    assert asked > 50_000 and desk.account["errors"] == asked
+    assert (desk.events["kind"] == desk.events["kind"][0]).sum() == asked
