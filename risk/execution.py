@@ -131,7 +131,8 @@ def plan(desk: Ref, now: int) -> None:
     wanted = 0.0
     for k in range(desk.symbols):
         lacking = _lacking(desk, now, k)
-        wanted += abs(lacking) * worst_price(desk, k, 1 if lacking > 0.0 else -1)
+        most = worst_price(desk, k, 1 if lacking > 0.0 else -1)
+        wanted += abs(lacking) * (most if policy_of(desk).post_only == 0 else book_of(desk, k).last)
     if wanted > 0.0:
         # At worst prices, fees included, so that the last symbol isn't left with less than the first.
         scale = min(1.0, max(account.cash - account.reserved, 0.0) / (wanted * quote_cost(desk)))
