@@ -74,6 +74,9 @@ def _room(out: Array | None, shape: tuple[int, ...]) -> Array:
 def _opened(inputs: Inputs) -> tuple[Array, bool]:
     """States before any signal, and whether every bar is there and decided on; found once per inputs."""
     known = inputs.__dict__.get("_opened")
+    if known is None and _whole(inputs):
+        known = np.full(inputs.close.shape, np.uint8(ops.OK)), True
+        inputs.__dict__["_opened"] = known
     if known is None:
         bar, now = inputs.decide_bar, inputs.decide_ns
         n = len(inputs.close_ns)
@@ -97,6 +100,18 @@ def _opened(inputs: Inputs) -> tuple[Array, bool]:
         known = np.where(there, np.uint8(ops.OK), np.uint8(ops.NO_BAR)), dense
         inputs.__dict__["_opened"] = known
     return known[0], known[1]
+
+
+def _whole(inputs: Inputs) -> bool:
+    """Whether every bar is there and decided on at its close: so it is in most runs, and it is quick to see."""
+    n, closes = len(inputs.close_ns), inputs.close_ns
+    return (
+        0 < n == len(inputs.decide_ns)
+        and np.array_equal(inputs.decide_ns, closes)
+        and np.array_equal(inputs.decide_bar, np.arange(n))
+        and bool((closes[1:] >= closes[:-1]).all())
+        and bool(np.isfinite(inputs.close).all())
+    )
 
 
 def _bars(
