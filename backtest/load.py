@@ -50,9 +50,15 @@ def load_inputs(store: Store, spec: RunSpec) -> RunInputs:
     check_symbols(spec)
     shares: list[InputShare] = []
     notes: list[str] = []
-    warm = max((signal.lookback_ns(spec.bar_ns) for signal in spec.strategy.signals.values()), default=0)
+    on_bars = [signal for signal in spec.strategy.signals.values() if signal.kind in ("bar", "own")]
+    warm = max((signal.lookback_ns(spec.bar_ns) for signal in on_bars), default=0)
     since = None if spec.since_ns is None else spec.since_ns - warm
-    series = [_bars(store, spec, symbol, spec.bar_ns, since, notes) for symbol in spec.symbols]
+    try:
+        series = [_bars(store, spec, symbol, spec.bar_ns, since, notes) for symbol in spec.symbols]
+    except InputError:
+        for symbol in spec.symbols:  # say it of the span that was asked for, not of the one with its warm-up
+            _bars(store, spec, symbol, spec.bar_ns, spec.since_ns, notes)
+        raise
     shares += [_bar_share(store, one) for one in series]
     grid = coarse_grid(series, spec.bar_ns)
     first = 0 if spec.since_ns is None else int(np.searchsorted(grid.open_ns, spec.since_ns))
@@ -110,6 +116,11 @@ def check_symbols(spec: RunSpec) -> None:
             value=", ".join(quotes),
             remedy="keep the symbols of one quote currency",
         )
+    if not 0 <= spec.decision_delay_ns < spec.bar_ns:
+        raise InputError(
+            "a decision can't wait for a whole bar", key="run.decision_delay",
+            value=format_duration(spec.decision_delay_ns), remedy=f"give less than {format_duration(spec.bar_ns)}",
+        )  # fmt: skip
     if spec.strategy.short and not spec.perp:
         raise InputError(
             "the strategy sells short", key="run.market", value=spec.market, remedy="set run.market to 'perp'"
@@ -143,13 +154,17 @@ def _bars(store: Store, spec: RunSpec, symbol: str, interval_ns: int, since: int
 
 
 def _bar_share(store: Store, series: BarSeries) -> InputShare:
-    where = {"symbol": [series.symbol], "interval_ns": [series.interval_ns], "source": [series.source]}
+    where: dict[str, list[Any]] = {
+        "symbol": [series.symbol],
+        "interval_ns": [series.interval_ns],
+        "source": [series.source],
+    }
     first, last = int(series.known_ns[0]), int(series.known_ns[-1])
     column = store.table("bars", where, first, last + 1, columns=["quality"])["quality"]
     counts = column.value_counts().to_pylist()
     return InputShare(
-        kind="bars", name=f"{series.symbol} {format_duration(series.interval_ns)}", source=series.source, rows=len(series),
-        first_ns=int(series.open_ns[0]), last_ns=int(series.close_ns[-1]), sha256=series.sha256,
+        kind="bars", name=f"{series.symbol} {format_duration(series.interval_ns)}", source=series.source,
+        rows=len(series), first_ns=int(series.open_ns[0]), last_ns=int(series.close_ns[-1]), sha256=series.sha256,
         quality={row["values"]: row["counts"] for row in counts},
     )  # fmt: skip
 

@@ -25,6 +25,7 @@ from risk.novelty import fresh_memory, watch
 from risk.records import STATES, Array
 from signals import ops
 from signals.history import evaluate
+from signals.models import cutoff_warning, resolve
 
 LATE_FACTOR = 10
 CHUNK = 50_000  # bar rows between two reports of progress
@@ -255,9 +256,7 @@ def _orderlog(desk: Desk) -> Array:
 def _model(spec: RunSpec, since_ns: int) -> dict[str, Any] | None:
     if not any(fact[0] == "sentiment" for signal in spec.strategy.signals.values() for fact in signal.facts()):
         return None
-    from signals.models import cutoff_warning, resolve
-
-    card = resolve(f"{spec.model}@{spec.model_revision}" if "/" in spec.model else spec.model)
+    card = spec.model_card or resolve(spec.model)
     return {
         "id": spec.model,
         "revision": spec.model_revision,

@@ -9,6 +9,7 @@ from backtest.costs import FillModel
 from data.times import HOUR_NS
 from risk.limits import Limits, MarketSpec
 from risk.policy import Execution
+from signals.models import ModelCard
 from strategies.base import Strategy
 
 NEVER_RESUME, NEXT_DAY = -1, -2
@@ -46,6 +47,7 @@ class RunSpec:
     allow_revised: Sequence[str] = ()
     model: str = "vader"
     model_revision: str = ""
+    model_card: ModelCard | None = None
     bar_source: str | None = None
 
     @property

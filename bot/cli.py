@@ -19,6 +19,7 @@ from bot import (
     verbs_import,
     verbs_lists,
     verbs_machine,
+    verbs_probe,
     verbs_reports,
     verbs_runs,
     verbs_score,
@@ -110,8 +111,8 @@ def root(version: AskVersion = False, debug: AskDebug = False) -> None:
 
 
 TOPICS = (
-    verbs_machine, verbs_facts, verbs_fetch, verbs_import, verbs_score, verbs_runs, verbs_sweep, verbs_reports,
-    verbs_lists,
+    verbs_machine, verbs_facts, verbs_fetch, verbs_import, verbs_score, verbs_runs, verbs_sweep, verbs_probe,
+    verbs_reports, verbs_lists,
 )  # fmt: skip
 for topic in TOPICS:
     topic.register(app)

@@ -143,7 +143,8 @@ def judge(desk: Ref, now: int) -> None:
     if account.equity > account.high * account.units:
         account.high = account.equity / account.units
     # A latch that stands is left alone: the same loss, seen again, must not put off its end.
-    if latch_of(desk, C_DRAWDOWN).level == ACTIVE and account.equity <= account.high * account.units * (1.0 - limits.drawdown):
+    floor = account.high * account.units * (1.0 - limits.drawdown)
+    if latch_of(desk, C_DRAWDOWN).level == ACTIVE and account.equity <= floor:
         fallen = 1.0 - account.equity / account.units / account.high
         latch(desk, C_DRAWDOWN, FLATTEN, now, person_until(desk, now), R_DRAWDOWN, limits.drawdown, fallen)
     if account.equity > account.day_mark * (1.0 - limits.daily_loss):
@@ -151,7 +152,8 @@ def judge(desk: Ref, now: int) -> None:
     elif account.equity <= account.day_mark * (1.0 - limits.daily_loss_flatten):
         lost = 1.0 - account.equity / account.day_mark
         if latch_of(desk, C_DAY).level < FLATTEN:
-            latch(desk, C_DAY, FLATTEN, now, person_until(desk, now), R_DAY_LOSS_FLATTEN, limits.daily_loss_flatten, lost)
+            until = person_until(desk, now)
+            latch(desk, C_DAY, FLATTEN, now, until, R_DAY_LOSS_FLATTEN, limits.daily_loss_flatten, lost)
     elif latch_of(desk, C_DAY).level < REDUCE_ONLY:
         lost = 1.0 - account.equity / account.day_mark
         latch(desk, C_DAY, REDUCE_ONLY, now, person_until(desk, now), R_DAY_LOSS, limits.daily_loss, lost)

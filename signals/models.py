@@ -194,6 +194,21 @@ def resolve(name_or_id: str, labels: str | Sequence[str] | None = None, cutoff: 
     return card if until is None else replace(card, cutoff=until)
 
 
+def imported_card(name: str, revision: str, cutoff: date | None) -> ModelCard:
+    """The card of scores that were made elsewhere and imported under a name and revision of the user's."""
+    return ModelCard(
+        name=name,
+        kind="transformer",
+        hub_id=None,
+        revision=revision,
+        labels=(),
+        cutoff=cutoff,
+        licence="not stated",
+        max_length=0,
+        notes="scored elsewhere and imported; nothing is known of the model here but what its user said",
+    )
+
+
 def unpinned(name: str, hub_id: str, given: str | None = None) -> InputError:
     """The error for a hub model without a full commit hash."""
     return InputError(
