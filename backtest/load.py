@@ -51,14 +51,7 @@ def load_inputs(store: Store, spec: RunSpec) -> RunInputs:
     shares: list[InputShare] = []
     notes: list[str] = []
     on_bars = [signal for signal in spec.strategy.signals.values() if signal.kind in ("bar", "own")]
-    warm = max((signal.lookback_ns(spec.bar_ns) for signal in on_bars), default=0)
-    since = None if spec.since_ns is None else spec.since_ns - warm
-    try:
-        series = [_bars(store, spec, symbol, spec.bar_ns, since, notes) for symbol in spec.symbols]
-    except InputError:
-        for symbol in spec.symbols:  # say it of the span that was asked for, not of the one with its warm-up
-            _bars(store, spec, symbol, spec.bar_ns, spec.since_ns, notes)
-        raise
+    series = _all_bars(store, spec, notes)
     shares += [_bar_share(store, one) for one in series]
     grid = coarse_grid(series, spec.bar_ns)
     first = 0 if spec.since_ns is None else int(np.searchsorted(grid.open_ns, spec.since_ns))
@@ -102,6 +95,18 @@ def load_inputs(store: Store, spec: RunSpec) -> RunInputs:
         synthetic=any(share.source.startswith("synthetic") for share in shares),
         notes=notes,
     )
+
+
+def _all_bars(store: Store, spec: RunSpec, notes: list[str]) -> list[BarSeries]:
+    """Bars of every symbol, from as long before the span as the signals need to be warm."""
+    warm = max((signal.lookback_ns(spec.bar_ns) for signal in on_bars), default=0)
+    since = None if spec.since_ns is None else spec.since_ns - warm
+    try:
+        return [_bars(store, spec, symbol, spec.bar_ns, since, notes) for symbol in spec.symbols]
+    except InputError:
+        for symbol in spec.symbols:  # say it of the span that was asked for, not of the one with its warm-up
+            _bars(store, spec, symbol, spec.bar_ns, spec.since_ns, notes)
+        raise
 
 
 def check_symbols(spec: RunSpec) -> None:
