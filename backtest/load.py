@@ -50,7 +50,6 @@ def load_inputs(store: Store, spec: RunSpec) -> RunInputs:
     check_symbols(spec)
     shares: list[InputShare] = []
     notes: list[str] = []
-    on_bars = [signal for signal in spec.strategy.signals.values() if signal.kind in ("bar", "own")]
     series = _all_bars(store, spec, notes)
     shares += [_bar_share(store, one) for one in series]
     grid = coarse_grid(series, spec.bar_ns)
@@ -99,6 +98,7 @@ def load_inputs(store: Store, spec: RunSpec) -> RunInputs:
 
 def _all_bars(store: Store, spec: RunSpec, notes: list[str]) -> list[BarSeries]:
     """Bars of every symbol, from as long before the span as the signals need to be warm."""
+    on_bars = [signal for signal in spec.strategy.signals.values() if signal.kind in ("bar", "own")]
     warm = max((signal.lookback_ns(spec.bar_ns) for signal in on_bars), default=0)
     since = None if spec.since_ns is None else spec.since_ns - warm
     try:

@@ -43,8 +43,8 @@ def watch(memory: Array, close: Array, volume: Array, return_z: float, volume_z:
                     if prev > 0.0:
                         off, mean_now, var_now = learned(mean, var, price / prev - 1.0)
                         extra, v_mean_now, v_var_now = learned(v_mean, v_var, volume[i, k])
-                        if seen >= LEAST:
-                            unusual = (off * off > z2 * var) & (off != 0.0)  # no `and`: half the volumes would be guessed wrong
+                        if seen >= LEAST:  # `&`, not `and`: the processor would guess wrong at every other volume
+                            unusual = (off * off > z2 * var) & (off != 0.0)
                             unusual |= (extra > 0.0) & (extra * extra > v2 * v_var)
                         mean, var, v_mean, v_var = mean_now, var_now, v_mean_now, v_var_now
                         seen += 1
