@@ -86,8 +86,11 @@ def ensure_sample(store: "Store", config: "Config") -> None:
 
 
 def warn_when_cold() -> None:
-    """Say that the kernels are compiled now, when they are: it is the slow part of the first run."""
+    """Compile the kernels when they aren't yet, and say so: it is the slow part of the first run."""
     from bot.doctor import kernels_are_cold
 
     if kernels_are_cold():
+        from backtest.warm import warm_up
+
         note("compiling the trading kernels, once: the next run starts at once")
+        warm_up()

@@ -224,9 +224,12 @@ def far(function: F) -> F:
 
 
 @cache
+def entry_point(name: str) -> Any:
+    """One far kernel compiled, or loaded from disk."""
+    function, signature = FAR[name]
+    return numba.cfunc(signature, cache=True, error_model="numpy", fastmath=False)(function)
+
+
 def entry_points() -> dict[str, Any]:
-    """Every far kernel compiled, or loaded from disk, by name. Their addresses go into each desk's header."""
-    return {
-        name: numba.cfunc(signature, cache=True, error_model="numpy", fastmath=False)(function)
-        for name, (function, signature) in FAR.items()
-    }
+    """Every far kernel by name. Their addresses go into each desk's header."""
+    return {name: entry_point(name) for name in FAR}
