@@ -8,9 +8,9 @@ from numba import types
 
 from backtest.loop import TAPE, loop
 from risk.memory import FAR, HEADER, entry_point
+
 # The helper goes through the far kernels from the front while this process comes from the back;
 # what one has compiled the other finds on disk.
-# other finds on disk.
 HELPER = "import backtest.loop; from risk.memory import FAR, entry_point; [entry_point(name) for name in FAR]"
 
 
