@@ -148,6 +148,8 @@ def _at_open(desk: Ref, ns: int, place: int, price: float, volume: float) -> boo
     side = order.side
     number = account.n_fills
     if order.kind == MARKET:
+        if not book_of(desk, k).room > 0.0:
+            return False  # nobody traded in this bar: the order waits
         paid = slipped(desk, price, side, min(remaining(order), book_of(desk, k).room), volume)
         if (paid - order.limit) * side > 0.0:
             if order.purpose != ENTRY:

@@ -262,6 +262,9 @@ def _breach(desk: Ref, now: int, rule: int, bound: float, seen: float) -> None:
     """What a refusal does to the ladder: controls 5, 6 and 24."""
     account = account_of(desk)
     if rule == R_RATE:
+        if now - account.rate_breach_ns >= HOUR_NS:  # breaches add up within an hour, not over a life
+            account.rate_breaches = 0
+            account.rate_breach_ns = now
         account.rate_breaches += 1
         if account.rate_breaches >= limits_of(desk).rate_breaches:
             account.rate_breaches = 0
