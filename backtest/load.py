@@ -159,18 +159,10 @@ def _bars(store: Store, spec: RunSpec, symbol: str, interval_ns: int, since: int
 
 
 def _bar_share(store: Store, series: BarSeries) -> InputShare:
-    where: dict[str, list[Any]] = {
-        "symbol": [series.symbol],
-        "interval_ns": [series.interval_ns],
-        "source": [series.source],
-    }
-    first, last = int(series.known_ns[0]), int(series.known_ns[-1])
-    column = store.table("bars", where, first, last + 1, columns=["quality"])["quality"]
-    counts = column.value_counts().to_pylist()
     return InputShare(
         kind="bars", name=f"{series.symbol} {format_duration(series.interval_ns)}", source=series.source,
         rows=len(series), first_ns=int(series.open_ns[0]), last_ns=int(series.close_ns[-1]), sha256=series.sha256,
-        quality={row["values"]: row["counts"] for row in counts},
+        quality=store.bar_qualities(series),
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from data.errors import InputError
 from data.manifest import Manifest, Part, read_table
@@ -108,6 +109,22 @@ def read_bars(
         volume=cut["volume"],
         known_ns=cut["known_ns"],
     )
+
+
+def count_qualities(folder: Path, manifest: Manifest, series: BarSeries) -> dict[str, int]:
+    """Rows by point-in-time quality among those stored in the span of `series`, revisions included."""
+    counts: dict[str, int] = {}
+    first, last = int(series.open_ns[0]), int(series.open_ns[-1])
+    for part in manifest.parts:
+        if part.series != (series.source, series.symbol, str(series.interval_ns)):
+            continue
+        if part.event_max < first or part.event_min > last:
+            continue
+        rows = read_table(folder / part.file, ["event_ns", "quality"], span=("event_ns", first, last + 1))
+        inside = pc.and_(pc.greater_equal(rows["event_ns"], first), pc.less_equal(rows["event_ns"], last))
+        for row in rows.filter(inside)["quality"].value_counts().to_pylist():
+            counts[row["values"]] = counts.get(row["values"], 0) + row["counts"]
+    return counts
 
 
 def choose_source(folder: Path, manifest: Manifest, symbol: str, interval_ns: int, source: str | None) -> str:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data.append import Appended, write
-from data.bars import BarSeries, read_bars
+from data.bars import BarSeries, count_qualities, read_bars
 from data.errors import InputError
 from data.facts import IDENTITY, KINDS, SCHEMAS, columns, conform
 from data.forget import forget
@@ -141,6 +141,10 @@ class Store:
         return self._reading(
             "bars", lambda manifest: read_bars(folder, manifest, symbol, interval_ns, since_ns, until_ns, source)
         )
+
+    def bar_qualities(self, series: BarSeries) -> dict[str, int]:
+        """Rows by point-in-time quality in the span of bars read before."""
+        return self._reading("bars", lambda manifest: count_qualities(self.root / "bars", manifest, series))
 
     def sentiment(
         self,
