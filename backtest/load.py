@@ -19,6 +19,7 @@ from data.store import Store
 from data.times import format_duration, format_time
 from risk.records import Array
 from signals.inputs import Inputs, MetricTape, SentimentTape
+from signals.mood import post_weights
 
 FUNDING = "funding_rate"
 EIGHT_HOURS_NS = 8 * 3600 * 10**9
@@ -229,15 +230,12 @@ def _sentiment(store: Store, spec: RunSpec, coins: list[str], until_ns: int, sha
             remedy="run 'tidegate score' first, or choose a model that has scored",
         )  # fmt: skip
     shares.append(_share("sentiment", spec.model, rows, store.digest("sentiment", where, None, until_ns + 1)))
-    followers = np.nan_to_num(np.asarray(rows["followers"], float), nan=0.0)
-    # signals.mood.post_weight over all posts at once: 1 to 7 by the logarithm of the followers, capped at a million
-    weight = 1.0 + np.minimum(np.log10(1.0 + np.clip(followers, 0.0, 1e6)), 6.0)
     return SentimentTape(
         coin=_coin_index(rows["coin"], coins),
         event_ns=rows["event_ns"],
         known_ns=rows["known_ns"],
         score=rows["score"],
-        weight=weight,
+        weight=post_weights(rows["followers"]),
         author=_numbered(rows["author"]),
         source=_numbered(rows["source"]),
         revision=rows["revision"],

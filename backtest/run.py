@@ -6,7 +6,7 @@ from Python for what numba can't compile. They decide alike, to the bit.
 
 import dataclasses
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from risk.records import STATES, Array
 from signals import ops
 from signals.history import evaluate
 from signals.models import cutoff_warning, resolve
+from signals.signal import Signal
 
 LATE_FACTOR = 10
 CHUNK = 50_000  # bar rows between two reports of progress
@@ -48,11 +49,7 @@ class Prepared:
 def prepare_run(spec: RunSpec, inputs: RunInputs, *, interpreted: bool = False) -> Prepared:
     """Signal values of every decision and the tape of events; the strategy's own code compiled."""
     strategy = spec.strategy
-    rows, states = evaluate(strategy.signals, inputs.signals, max_age_ns=spec.limits.signal_age_ns)
-    rows, states = rows[inputs.first :], states[inputs.first :]
-    late = inputs.late[inputs.first :]
-    if late.any():
-        states[late & (states == ops.OK)] = ops.NO_BAR
+    rows, states = known_values(spec, inputs, strategy.signals)
     tape = tape_of(spec, inputs, rows, states, unusual(spec, inputs), strategy.param_record())
     if interpreted:
         return Prepared(tape=tape, rule=python_rule(strategy), compiled=False)
@@ -62,6 +59,16 @@ def prepare_run(spec: RunSpec, inputs: RunInputs, *, interpreted: bool = False) 
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         warnings.warn(f"{type(strategy).__name__} runs interpreted, slower: {reason}", CompileWarning, stacklevel=2)
         return Prepared(tape=tape, rule=python_rule(strategy), compiled=False)
+
+
+def known_values(spec: RunSpec, inputs: RunInputs, bound: Mapping[str, Signal]) -> tuple[Array, Array]:
+    """(values f8[d, M, S + 1], states u1[d, M]) of signals at the run's decisions; a bar that came late is no bar."""
+    rows, states = evaluate(bound, inputs.signals, max_age_ns=spec.limits.signal_age_ns)
+    rows, states = rows[inputs.first :], states[inputs.first :]
+    late = inputs.late[inputs.first :]
+    if late.any():
+        states[late & (states == ops.OK)] = ops.NO_BAR
+    return rows, states
 
 
 def tape_of(
@@ -206,13 +213,14 @@ def _samples(spec: RunSpec, tape: Tape, desk: Desk) -> list[str]:
 
 
 def _stress(spec: RunSpec, inputs: RunInputs, prepared: Prepared) -> dict[str, float]:
-    """Final return under doubled fees, with every order one bar later, and with scores ten times as late."""
+    """Final return under doubled fees, with every order one bar later, and with scores ten times as late.
+
+    Runs over the tape again: the result has its own copies of what the first run wrote there.
+    """
     twins = {
         "fees doubled": replace(spec, fills=doubled_fees(spec.fills)),
         "one bar later": replace(spec, decision_delay_ns=spec.decision_delay_ns + spec.bar_ns),
     }
-    weights = prepared.tape["weights"].copy()
-    kept = {name: prepared.tape[name].copy() for name in ("equity", "cash", "gross", "net", "level", "held")}
     found = {}
     for name, twin in twins.items():
         desk = new_desk(twin)
@@ -222,9 +230,6 @@ def _stress(spec: RunSpec, inputs: RunInputs, prepared: Prepared) -> dict[str, f
         slow = prepare_run(spec, later_scores(inputs, LATE_FACTOR))
         execute(new_desk(spec), slow)
         found["scores ten times as late"] = float(slow.tape["equity"][-1] / spec.cash - 1.0)
-    prepared.tape["weights"][:] = weights
-    for name, array in kept.items():
-        prepared.tape[name][:] = array
     return found
 
 

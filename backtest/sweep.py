@@ -17,12 +17,11 @@ from backtest import loop as loops
 from backtest.compile import ask, ask_all, clone, inlined_call
 from backtest.load import RunInputs
 from backtest.loop import LOGS_FULL, Tape
-from backtest.run import new_desk, settled, tape_of, unusual
+from backtest.run import known_values, new_desk, settled, tape_of, unusual
 from backtest.spec import RunSpec
 from data.errors import InputError
 from risk.records import Array
 from signals import ops
-from signals.history import evaluate
 from signals.jit import kernel
 from signals.signal import Signal
 from strategies.base import Strategy
@@ -92,11 +91,7 @@ class Columns:
     def of(self, signal: Signal) -> tuple[Array, Array, Array]:
         """(values f8[d, M], states u1[d, M], known bool[d]) of one signal."""
         if signal not in self._kept:
-            rows, states = evaluate({"it": signal}, self.inputs.signals, max_age_ns=self.spec.limits.signal_age_ns)
-            rows, states = rows[self.inputs.first :], states[self.inputs.first :]
-            late = self.inputs.late[self.inputs.first :]
-            if late.any():
-                states[late & (states == ops.OK)] = ops.NO_BAR
+            rows, states = known_values(self.spec, self.inputs, {"it": signal})
             values = np.ascontiguousarray(rows[:, :, 0])
             self._kept[signal] = (values, states.copy(), np.asarray(~states.any(axis=1)))
         return self._kept[signal]

@@ -28,17 +28,9 @@ def run_probe(
     """Prove that a strategy can't see its future: change the facts after a time, compare every decision before it."""
     from backtest.bias import probe
     from backtest.load import load_inputs
-    from bot.config_resolve import resolve_run, resolve_strategy
-    from bot.context import current_config, store_of
-    from bot.verbs_runs import ensure_sample, warn_when_cold
+    from bot.verbs_runs import open_run
 
-    chosen = current_config(config, settings, sample=sample)
-    strategy = resolve_strategy(chosen)
-    spec = resolve_run(chosen, strategy)
-    store = store_of(chosen, var)
-    if chosen.on_sample:
-        ensure_sample(store, chosen)
-    warn_when_cold()
+    _, spec, store = open_run(config, settings, sample=sample, var=var)
     report = probe(spec, load_inputs(store, spec), cuts=cuts, seed=seed)
     if as_json:
         emit({**dataclasses.asdict(report), "clean": report.clean})

@@ -1,6 +1,7 @@
 """Verbs that run a strategy over stored facts: `backtest`."""
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -35,16 +36,8 @@ def run_backtest(
 ) -> None:
     """Run a strategy over stored facts behind the risk gate; print the report and save the run."""
     from backtest.tries import market_hash, record_trial
-    from bot.config_resolve import resolve_run, resolve_strategy
-    from bot.context import current_config, store_of
 
-    chosen = current_config(config, settings, sample=sample)
-    strategy = resolve_strategy(chosen)
-    spec = resolve_run(chosen, strategy)
-    store = store_of(chosen, var)
-    if chosen.on_sample:
-        ensure_sample(store, chosen)
-    warn_when_cold()
+    chosen, spec, store = open_run(config, settings, sample=sample, var=var)
     result = execute(spec, store, chosen)
     result.trials = record_trial(var, market_hash(result.inputs), result.trial_key())
     saved = result.save(var)
@@ -52,6 +45,22 @@ def run_backtest(
     if result.errors:
         note(f"the strategy failed in {result.errors} decisions: they were skipped, and nothing was sold for it")
         raise typer.Exit(1)
+
+
+def open_run(
+    config: Path | None, settings: list[str] | None, *, sample: bool, var: Path
+) -> "tuple[Config, RunSpec, Store]":
+    """What every verb that runs a strategy begins with: configuration, run, store; the sample there, kernels warm."""
+    from bot.config_resolve import resolve_run, resolve_strategy
+    from bot.context import current_config, store_of
+
+    chosen = current_config(config, settings, sample=sample)
+    spec = resolve_run(chosen, resolve_strategy(chosen))
+    store = store_of(chosen, var)
+    if chosen.on_sample:
+        ensure_sample(store, chosen)
+    warn_when_cold()
+    return chosen, spec, store
 
 
 def execute(spec: "RunSpec", store: "Store", config: "Config") -> "Result":

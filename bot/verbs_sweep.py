@@ -54,24 +54,16 @@ def run_sweep(
     from backtest.load import load_inputs
     from backtest.sweep import sweep
     from backtest.tries import market_hash, record_trial
-    from bot.config_resolve import resolve_run, resolve_strategy
-    from bot.context import current_config, store_of
-    from bot.verbs_runs import ensure_sample, warn_when_cold
+    from bot.verbs_runs import open_run
 
     axes = dict(read_axis(text) for text in grid or [])
     if not axes:
         raise InputError("nothing to sweep", key="--grid", remedy="For example: --grid fast_window=10:60:10")
-    chosen = current_config(config, settings, sample=sample)
-    strategy = resolve_strategy(chosen)
-    spec = resolve_run(chosen, strategy)
-    store = store_of(chosen, var)
-    if chosen.on_sample:
-        ensure_sample(store, chosen)
-    warn_when_cold()
+    chosen, spec, store = open_run(config, settings, sample=sample, var=var)
     inputs = load_inputs(store, spec)
     with progress("sweep", "runs") as advance:
         rows = sweep(spec, inputs, axes, progress=advance)
-    tried = f"{strategy.identity()} {chosen.hash()} {sorted(axes.items())}"
+    tried = f"{spec.strategy.identity()} {chosen.hash()} {sorted(axes.items())}"
     trials = record_trial(var, market_hash(inputs.shares), tried, len(rows))
     worth = appraise(rows, inputs, trials)
     if as_json:

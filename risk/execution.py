@@ -126,7 +126,6 @@ def plan(desk: Ref, now: int) -> None:
         leaving += book_of(desk, k).work_exit
     account.planning = 1 if leaving > 0.0 else 0
     if account.level != ACTIVE:
-        account.held_back += 1
         return
     wanted = 0.0
     for k in range(desk.symbols):

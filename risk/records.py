@@ -110,8 +110,8 @@ ACCOUNT = np.dtype([
     ("losses", "i8"), ("level", "i8"), ("now_ns", "i8"), ("row", "i8"),
     ("n_orders", "i8"), ("n_fills", "i8"), ("n_events", "i8"), ("n_done", "i8"), ("next_id", "i8"), ("decision", "i8"),
     ("rate_head", "i8"), ("rate_breaches", "i8"), ("rate_breach_ns", "i8"), ("intent_head", "i8"),
-    ("errors", "i8"), ("error_run", "i8"), ("clipped", "i8"), ("held_back", "i8"), ("planning", "i8"), ("dirty", "i8"),
-    ("fees", "f8"), ("slippage", "f8"), ("funding", "f8"), ("realised", "f8"), ("fees_asset", "f8"),
+    ("errors", "i8"), ("error_run", "i8"), ("clipped", "i8"), ("planning", "i8"), ("dirty", "i8"),
+    ("fees", "f8"), ("slippage", "f8"), ("funding", "f8"), ("realised", "f8"),
 ])  # fmt: skip
 
 BOOK = np.dtype([

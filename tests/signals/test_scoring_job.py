@@ -214,15 +214,16 @@ def test_a_text_without_a_score_is_missing_never_zero_and_tried_again(store: Sto
     assert (again.already, again.failed) == (7, 2)
 
 
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Ctrl-C is heard, also where whoever runs the tests ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 def test_ctrl_c_keeps_what_is_scored(store: Store) -> None:
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it
-    try:
-        _interrupted(store)
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _interrupted(store: Store) -> None:
     store.append("posts", posts([f"bitcoin {number}" for number in range(9)], first=10))
     report = run(store, Echo(stop_after=4))
     assert report.interrupted
