@@ -65,7 +65,8 @@ class Post:
 class Sentiment:
     """What one pinned model made of one post for one coin; ``score`` lies in [-1, 1].
 
-    ``event_ns`` is the post's, ``known_ns`` is when the score was ready.
+    ``event_ns`` is the post's, ``known_ns`` is when the score was ready. ``cluster`` names the near-duplicates that the
+    post belongs to, 0 when nobody looked for them; ``flags`` are the bits of `FLAGS`.
     """
 
     source: str
@@ -85,6 +86,8 @@ class Sentiment:
     score: float
     followers: float
     author: str
+    cluster: int
+    flags: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +120,20 @@ IDENTITY: Mapping[str, tuple[str, ...]] = {
 VALUES: Mapping[str, tuple[str, ...]] = {
     "bars": ("open", "high", "low", "close", "volume"),
     "posts": ("text", "author", "followers", "url"),
-    "sentiment": ("p_bearish", "p_neutral", "p_bullish", "score", "followers", "author"),
+    "sentiment": ("p_bearish", "p_neutral", "p_bullish", "score", "followers", "author", "cluster", "flags"),
     "metrics": ("value",),
 }
 """Columns that hold what was observed; ``payload`` is their hash."""
+
+HIDDEN_MARKS, LOOK_ALIKES, SPAM_LIKE, PREFIXED, FOREIGN = 1, 2, 4, 8, 16
+FLAGS: Mapping[int, str] = {
+    HIDDEN_MARKS: "hidden marks",
+    LOOK_ALIKES: "look-alike letters",
+    SPAM_LIKE: "four or more cashtags",
+    PREFIXED: "a label or an instruction before the text",
+    FOREIGN: "not English",
+}
+"""What the text of a scored post showed beside its meaning, bit by bit."""
 
 DATED = frozenset({"bars", "metrics"})
 """Kinds whose event time is part of the identity. A post keeps its identity when it is re-dated."""
@@ -133,6 +146,8 @@ _TYPES: Mapping[str, pa.DataType] = {
     "known_ns": pa.int64(),
     "ingested_ns": pa.int64(),
     "revision": pa.int32(),
+    "cluster": pa.int64(),
+    "flags": pa.int32(),
     "payload": pa.int64(),
     **{name: pa.string() for name in ("source", "symbol", "key", "coin", "model", "model_revision", "name")},
     **{name: pa.string() for name in ("quality", "text", "author", "url")},

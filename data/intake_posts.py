@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any
 
 import numpy as np
 
 from data.errors import InputError
-from data.facts import fact_table
+from data.facts import FLAGS, fact_table
 from data.options import ImportOptions
 from data.quality import distinct
 from data.sheet import F8, Batch, Sheet
@@ -20,6 +21,8 @@ EARLY = "known before it happened"
 HIDDEN_DAYS = 5
 HIDDEN_SHARE = 0.9
 FUTURE = "dated after it was brought in"
+I8_LEAST, I8_MOST = -(2**63), 2**63 - 1
+_WHOLE = re.compile(r"-?\d{1,19}")
 
 
 def event_times(sheet: Sheet, options: ImportOptions) -> I8:
@@ -170,7 +173,8 @@ def posts_of(sheet: Sheet, options: ImportOptions, ingested_ns: int) -> Batch:
 def scores_of(sheet: Sheet, options: ImportOptions, ingested_ns: int) -> Batch:
     """Facts and bad rows of a file of scores that some model gave to posts.
 
-    A file with the three probabilities and no score gets the usual one, bullish less bearish.
+    A file with the three probabilities and no score gets the usual one, bullish less bearish. ``cluster`` and ``flags``
+    are 0 where the file says nothing of them.
 
     Raises
     ------
@@ -199,6 +203,8 @@ def scores_of(sheet: Sheet, options: ImportOptions, ingested_ns: int) -> Batch:
         if meaning != "followers":
             sheet.blame(~np.isnan(numbers[meaning]) & ~_within(numbers[meaning]), f"{meaning} outside 0 to 1")
     authors, sources = sheet.texts("author"), _sources(sheet, options)
+    cluster = _whole(sheet, "cluster", I8_LEAST, I8_MOST, "of 64 bits")
+    flags = _whole(sheet, "flags", 0, sum(FLAGS), f"from 0 to {sum(FLAGS)}")
     good = sheet.good()
     say_known(sheet, "the score of the post of", event_ns, known_ns, quality)
     facts = fact_table(
@@ -214,6 +220,8 @@ def scores_of(sheet: Sheet, options: ImportOptions, ingested_ns: int) -> Batch:
             **{meaning: values[good] for meaning, values in numbers.items()},
             "score": score[good],
             "author": _taken(authors, good),
+            "cluster": cluster[good],
+            "flags": flags[good],
         },
     )
     rejects = sheet.rejects(lambda row: f"{stated['model'][row]}|{stated['model_revision'][row]}")
@@ -226,6 +234,22 @@ def _scores(sheet: Sheet) -> F8:
         sheet.notes.append("score: p_bullish less p_bearish")
         return sheet.floats(bullish)[0] - sheet.floats(bearish)[0]
     return sheet.floats(sheet.need("score"))[0]
+
+
+def _whole(sheet: Sheet, meaning: str, least: int, most: int, told: str) -> I8:
+    """Whole numbers of a column that may be left out: 0 where nothing is said, rows with anything else blamed."""
+    numbers = np.zeros(sheet.rows, np.int64)
+    wrong = np.zeros(sheet.rows, dtype=bool)
+    for at, text in enumerate(sheet.texts(meaning)):
+        if not text:
+            continue
+        number = int(text) if _WHOLE.fullmatch(text) else None
+        if number is None or not least <= number <= most:
+            wrong[at] = True
+        else:
+            numbers[at] = number
+    sheet.blame(wrong, f"{meaning} is not a whole number {told}")
+    return numbers
 
 
 def _post_texts(sheet: Sheet, options: ImportOptions) -> list[str]:

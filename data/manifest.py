@@ -22,7 +22,9 @@ import pyarrow.parquet as pq
 
 from data.errors import InputError, WorkError
 
-FORMAT = 1
+FORMATS = {"sentiment": 2}
+"""By kind, 1 for all others; counts the changes of a kind's columns."""
+
 NAME = "manifest.json"
 PREVIOUS = "manifest.previous.json"
 ROW_GROUP = 131_072
@@ -93,8 +95,14 @@ def read_manifest(folder: Path) -> Manifest:
         return Manifest()
     try:
         loaded = json.loads(raw)
-        if loaded["format"] != FORMAT:
-            raise InputError("written by another version of Tidegate", where=path, key="format", value=loaded["format"])
+        if loaded["format"] != FORMATS.get(folder.name, 1):
+            raise InputError(
+                "written by another version of Tidegate",
+                where=path,
+                key="format",
+                value=loaded["format"],
+                remedy=f"Move {folder} away, and import, fetch or score again",
+            )
         return Manifest(
             sequence=int(loaded["sequence"]),
             parts=tuple(Part(**{**part, "series": tuple(part["series"])}) for part in loaded["parts"]),
@@ -166,7 +174,7 @@ def commit(folder: Path, manifest: Manifest) -> None:
     """
     target = folder / NAME
     fresh = folder / f"{NAME}.tmp"
-    body = {"format": FORMAT, **asdict(manifest)}
+    body = {"format": FORMATS.get(folder.name, 1), **asdict(manifest)}
     with fresh.open("w", encoding="utf-8") as sink:
         json.dump(body, sink)
         sink.flush()

@@ -37,6 +37,8 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "p_bearish": ("p_bearish",),
     "p_neutral": ("p_neutral",),
     "p_bullish": ("p_bullish",),
+    "cluster": ("cluster",),
+    "flags": ("flags",),
 }
 """Column names that are understood without ``--map``, compared without case."""
 

@@ -44,7 +44,7 @@ WINDOW_POSTS: Final = 100_000
 _IDENTITY: Final = ("source", "key", "revision", "known_ns")
 _FACT: Final = (
     *("source", "key", "coin", "event_ns", "known_ns", "quality"),
-    *("p_bearish", "p_neutral", "p_bullish", "score", "followers", "author"),
+    *("p_bearish", "p_neutral", "p_bullish", "score", "followers", "author", "cluster", "flags"),
 )
 _CONTENT: Final = (*_IDENTITY, "event_ns", "quality", "text", "author", "followers")
 
@@ -329,7 +329,7 @@ class _Job:
             fields[name] for name in ("source", "key", "event_ns", "author", "followers")
         )
         down, even, up = row
-        return source, key, coin, event, known, quality, down, even, up, up - down, followers, author
+        return source, key, coin, event, known, quality, down, even, up, up - down, followers, author, 0, 0
 
     def _tell(self) -> None:
         if self.progress is None:

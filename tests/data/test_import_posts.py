@@ -145,6 +145,18 @@ def test_scores(take: Take, store: Store) -> None:
     assert take([score()], **stated).unchanged == 1
 
 
+def test_clusters_and_flags_of_scores(take: Take, store: Store) -> None:
+    stated = {"kind": "scores", "model": "mine", "model_revision": "3", "lag": "2s", "source": "x"}
+    largest = str(2**63 - 1)  # as a float it would be another number
+    take([score(), score(id="2", cluster=largest, flags="3"), score(id="3", cluster="-5")], **stated)
+    frame = store.sentiment("mine", "3")
+    assert frame[["cluster", "flags"]].values.tolist() == [[0, 0], [2**63 - 1, 3], [-5, 0]]
+    bad = [score(id="4", flags="32"), score(id="5", cluster="c1"), score(id="6", cluster="9" * 19)]
+    report = take([*bad, score(id="7")], **stated)
+    reasons = {"flags is not a whole number from 0 to 31": 1, "cluster is not a whole number of 64 bits": 2}
+    assert report.quarantined == reasons
+
+
 def test_probabilities_without_a_score(take: Take, store: Store) -> None:
     row = {
         "id": "1",

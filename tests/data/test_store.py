@@ -169,14 +169,24 @@ def test_sentiment_by_model(store: Store) -> None:
         "score": [0.5, 0.25, 0.1],
         "followers": float("nan"),
         "author": "",
+        "cluster": [7, 7, -(2**62)],
+        "flags": 0,
     }
     table = fact_table("sentiment", rows)
     assert store.append("sentiment", table) == Appended(added=3)
     assert store.append("sentiment", table) == Appended(unchanged=3)
     assert store.sentiment("vader", "1")["coin"].tolist() == ["BTC", "ETH"]
     assert store.sentiment("vader", "1", coins=["ETH"])["score"].tolist() == [0.25]
-    assert store.sentiment("vader", "2")["key"].tolist() == ["b"]
+    assert store.sentiment("vader", "2")[["key", "cluster"]].values.tolist() == [["b", -(2**62)]]
     assert [row.name for row in store.catalog()] == ["vader@1", "vader@2"]
+
+
+def test_facts_of_another_version_are_named(store: Store, hourly: Build) -> None:
+    store.append("bars", hourly([1.0]))
+    path = store.root / "bars" / "manifest.json"
+    path.write_text(path.read_text().replace('"format": 1', '"format": 7'))
+    with pytest.raises(InputError, match="another version of Tidegate.*score again"):
+        store.manifest("bars")
 
 
 def test_query(store: Store, hourly: Build) -> None:

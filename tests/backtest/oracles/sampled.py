@@ -61,6 +61,7 @@ def sampled(folder: Path, hours: int = 1000) -> Store:
             "p_bearish": np.clip(-score, 0, 1), "p_neutral": 1 - np.abs(score),
             "p_bullish": np.clip(score, 0, 1), "score": score, "followers": posts["followers"].to_numpy(),
             "author": posts["author"].to_pylist(), "revision": posts["revision"].to_numpy(),
+            "cluster": 0, "flags": 0,
         },
     )  # fmt: skip
     for kind in ("bars", "metrics"):
