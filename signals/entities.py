@@ -21,7 +21,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from signals.coins import COINS, STABLE, Coin
 from signals.cues import MARKET, MARKET_ASIDE, NOT_COINS, STRONG_CUES, WEAK_CUES
@@ -55,6 +55,7 @@ _GAPS = re.compile(r"[^\w$@]+")
 _SYMBOLS = re.compile(r"[^\x00-\x7f\w]+")  # emoji, curly quotes, dashes: gone, most posts are plain ASCII
 _CASHTAGS = re.compile(r"(?<![\w$])\$([A-Za-z][A-Za-z0-9]{0,14})(?![A-Za-z0-9])")
 _CJK = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]")
+_WORDS = re.compile(rf"{_CJK.pattern}|(?:(?!{_CJK.pattern})[\w$@])+")  # what `_spaced` puts between its spaces
 _ASCII_GAPS = bytes(code if chr(code).isalnum() or chr(code) in "_$@" else 32 for code in range(128)) + bytes(128)
 
 
@@ -65,6 +66,14 @@ class Links:
     coins: tuple[str, ...]
     market: bool
     spam: bool
+
+
+class Mention(NamedTuple):
+    """Where a text names a coin: characters ``start`` to ``end`` (exclusive) of its normal form."""
+
+    start: int
+    end: int
+    ticker: str
 
 
 _Spans = Sequence[tuple[int, int]]
@@ -79,6 +88,7 @@ class _Pattern:
     length: int
 
 
+_Found = tuple[int, int, _Pattern]
 _links = lru_cache(maxsize=4096)(Links)
 
 
@@ -129,15 +139,40 @@ class Linker:
 
     def link_normal(self, text: str) -> Links:
         """What a text already in normal form (`signals.text.normalise`) is about."""
-        if "://" in text or "www." in text:
-            text = _without_links(text)
+        text = without_links(text)
         spam = text.count("$") >= CASHTAGS_SPAM and _is_spam(text)
         cased = _spaced(text)
-        patterns = self._patterns
-        hits = [(end, patterns[at]) for end, at in self._automaton.iter(cased.lower())]
+        hits = self._hits(cased)
         if not hits:
             return _links((), False, spam)
         return _judge(hits, cased, spam)
+
+    def mentions(self, text: str) -> tuple[Mention, ...]:
+        """Where a text in normal form names the coins it is about, in order and apart from each other.
+
+        Once a coin counts, its name or upper-case ticker needs no cue of its own elsewhere in the text.
+
+        >>> Linker().mentions("ADA token or $SOL?")
+        (Mention(start=0, end=3, ticker='ADA'), Mention(start=13, end=17, ticker='SOL'))
+        """
+        text = without_links(text)
+        cased = _spaced(text)
+        spans = _longest(self._hits(cased))
+        coins = set(_coins(spans, cased))
+        if not coins:
+            return ()
+        shouting = _is_shouting(cased, spans)
+        named = [
+            (start, end, found.ticker)
+            for start, end, found in spans
+            if found.ticker in coins and _may_name(found, cased, start, end, shouting)
+        ]
+        starts, ends = _places(text)
+        return tuple(Mention(starts[start + 1], ends[end], ticker) for start, end, ticker in named)
+
+    def _hits(self, cased: str) -> list[tuple[int, _Pattern]]:
+        patterns = self._patterns
+        return [(end, patterns[at]) for end, at in self._automaton.iter(cased.lower())]
 
     def _compile(self) -> Any:
         import ahocorasick
@@ -183,14 +218,17 @@ def _readings(coins: dict[str, Coin]) -> dict[str, tuple[int, str]]:
     return readings
 
 
-def _without_links(text: str) -> str:
-    """The text without web addresses; what is glued to the front of one is kept."""
+def without_links(text: str) -> str:
+    """The text with blanks in the place of web addresses; what is glued to the front of one is kept."""
+    if "://" not in text and "www." not in text:
+        return text
     words = text.split(" ")
     for at, word in enumerate(words):
         if "://" in word:
-            words[at] = word.partition("://")[0].removesuffix("https").removesuffix("http")
+            kept = word.partition("://")[0].removesuffix("https").removesuffix("http")
+            words[at] = kept.ljust(len(word))
         elif word.startswith("www."):
-            words[at] = ""
+            words[at] = " " * len(word)
     return " ".join(words)
 
 
@@ -203,7 +241,21 @@ def _spaced(text: str) -> str:
         return f" {' '.join(words)} "
     if _CJK.search(text):
         text = _CJK.sub(r" \g<0> ", text)  # no spaces between words there: every sign is a word of its own
-    return _GAPS.sub(" ", f" {text} ")
+    return _GAPS.sub(" ", f" {text} ").replace("İ", "I")  # the one letter that is two in lower case
+
+
+def _places(text: str) -> tuple[dict[int, int], dict[int, int]]:
+    """Where each word of `_spaced(text)` starts and ends there, and the same in the text itself."""
+    starts: dict[int, int] = {}
+    ends: dict[int, int] = {}
+    at = 1
+    for word in _WORDS.finditer(text):
+        start, end = word.span()
+        starts[at] = start
+        at += end - start
+        ends[at] = end
+        at += 1
+    return starts, ends
 
 
 def _is_spam(text: str) -> bool:
@@ -213,6 +265,14 @@ def _is_spam(text: str) -> bool:
 def _judge(hits: list[tuple[int, _Pattern]], cased: str, spam: bool) -> Links:
     """Links from what was found; `cased` is the spaced text that positions refer to."""
     spans = _longest(hits)
+    coins = _coins(spans, cased)
+    kinds = {found.kind for _, _, found in spans}
+    market = _MARKET in kinds or (_ASIDE in kinds and not coins)
+    return _links(coins, market, spam)
+
+
+def _coins(spans: Sequence[_Found], cased: str) -> tuple[str, ...]:
+    """The coins that count, in order of first mention."""
     cues = [(start, end) for start, end, found in spans if found.kind in _CUES and _counts_bare(found, cased, start)]
     unsure = any(found.kind in _UNSURE for _, _, found in spans)
     weak = [(start, end) for start, end, found in spans if found.kind == _WEAK] if unsure else []
@@ -220,34 +280,39 @@ def _judge(hits: list[tuple[int, _Pattern]], cased: str, spam: bool) -> Links:
     coins: dict[str, None] = {}
     quoted_at = -1  # where the ticker before ended: a stable coin right there is its quote
     for start, end, found in spans:
-        if not found.ticker:
+        if not found.ticker or not _may_name(found, cased, start, end, shouting):
             continue
         if found.kind in _UNSURE:
-            counts = not shouting and _is_cued(found, cased, start, end, cues, weak)
+            counts = _is_cued(found, start, end, cues, weak)
         elif found.kind in _CERTAIN:
-            counts = _counts_bare(found, cased, start)
+            counts = True
         else:
             inside = found.kind == _PROPER and start > 0
-            counts = cased[start + 1].isupper() and (inside or _beside(cues, start, end, CUE_CHARS))
+            counts = inside or _beside(cues, start, end, CUE_CHARS)
         if counts:
             if not (start == quoted_at and found.ticker in STABLE and cased[start + 1 : end].upper() == found.ticker):
                 coins[found.ticker] = None
             quoted_at = end
-    kinds = {found.kind for _, _, found in spans}
-    market = _MARKET in kinds or (_ASIDE in kinds and not coins)
-    return _links(tuple(coins), market, spam)
+    return tuple(coins)
 
 
-def _is_cued(found: _Pattern, cased: str, start: int, end: int, cues: _Spans, weak: _Spans) -> bool:
-    """Whether an ambiguous bare ticker is in upper case and beside a cue good enough for it."""
-    if not cased[start:end].isupper():
-        return False
+def _may_name(found: _Pattern, cased: str, start: int, end: int, shouting: bool) -> bool:
+    """Whether a reading is written as its coin is: an unsure ticker in capitals, an ambiguous name with one."""
+    if found.kind in _CERTAIN:
+        return _counts_bare(found, cased, start)
+    if found.kind in _UNSURE:
+        return not shouting and cased[start:end].isupper()
+    return cased[start + 1].isupper()
+
+
+def _is_cued(found: _Pattern, start: int, end: int, cues: _Spans, weak: _Spans) -> bool:
+    """Whether an ambiguous bare ticker stands beside a cue good enough for it."""
     if found.kind == _WORD:
         return _beside(cues, start, end, NEAR_CHARS)
     return _beside(cues, start, end, CUE_CHARS) or _beside(weak, start, end, NEAR_CHARS)
 
 
-def _longest(hits: list[tuple[int, _Pattern]]) -> list[tuple[int, int, _Pattern]]:
+def _longest(hits: list[tuple[int, _Pattern]]) -> list[_Found]:
     """Hits as (start, end, pattern), both ends on the space around them, without those inside a longer one."""
     spans = [(end - pattern.length + 1, end, pattern) for end, pattern in hits]
     if len(spans) == 1:
@@ -278,7 +343,7 @@ def _beside(cues: _Spans, start: int, end: int, chars: int) -> bool:
     return False
 
 
-def _is_shouting(cased: str, spans: Sequence[tuple[int, int, _Pattern]]) -> bool:
+def _is_shouting(cased: str, spans: Sequence[_Found]) -> bool:
     """Whether most words of a text are in upper case, those that may be tickers left out."""
     reached = 0
     rest = []
