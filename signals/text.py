@@ -2,8 +2,7 @@
 
 In this order: cut to `TEXT_CHARS_MAX`, lone surrogates and control characters out, HTML entities and tags out, NFKC,
 invisible characters (zero width, bidi, variation selectors, stray accents) out, look-alike letters to Latin, white
-space to single spaces. A word is mapped to Latin only when every foreign letter in it has a Latin twin, so that Russian
-and Greek words stay what they are while a Cyrillic "ВТС" becomes "BTC".
+space to single spaces. `tricks` says what of that a text did to hide something.
 """
 
 from __future__ import annotations
@@ -13,6 +12,9 @@ import html
 import re
 import unicodedata
 from typing import Final
+
+from data.facts import HIDDEN_MARKS, LOOK_ALIKES, PREFIXED
+from signals.lookalikes import has_look_alikes, in_latin
 
 TEXT_CHARS_MAX: Final = 65_536
 """Longer posts are cut here: a model reads 512 tokens, and a hostile ten-megabyte post costs no more than a book."""
@@ -29,14 +31,38 @@ _INVISIBLE = re.compile(
     "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e01ef]"
 )
 
-# Twins of Latin letters, by look. NFKC has already turned full-width, circled and mathematical letters into plain ones.
-_CYRILLIC = dict(zip("АВЕЅІЈКМНОРСТУХҮԌԚԜӀасеһіјӏорԛѕуүѵԝхԁѡ", "ABESIJKMHOPCTYXYGQWIacehijlopqsyyvwxdw", strict=True))
-_GREEK = dict(zip("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧαικνορτυχϲγ", "ABEZHIKMNOPTYXaikvoptuxcy", strict=True))
-_OTHER = dict(zip("İıɑɡɩƖℓᴀʙᴄᴅᴇɢʜᴊᴋʟᴍɴᴏᴘʀᴛᴜᴠᴡʏᴢօսոհ", "IiagiIlABCDEGHJKLMNOPRTUVWYZounh", strict=True))
-CONFUSABLES: Final = {**_CYRILLIC, **_GREEK, **_OTHER}
-_TO_LATIN = str.maketrans(CONFUSABLES)
-_FOREIGN_LETTER = re.compile("[\u0370-\u03ff\u0400-\u052f\u0531-\u0587" + "".join(_OTHER) + "]")
-_WORD = re.compile(r"[^\W\d_]+")
+_HIDING = re.compile(
+    "[A-Za-z0-9$@][\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]+[A-Za-z0-9]"
+    "|[\u202d\u202e]"  # from here on the reader sees the text in another order than a machine
+    "|(?<!\U0001f3f4)(?<![\U000e0020-\U000e007e])[\U000e0001-\U000e007f]"  # unseen letters; a flag has them too
+)
+_LABEL = r"(?:very |strong(?:ly)? |extremely )?(?:bullish|bearish|positive|negative|neutral)"
+_PREFIX = re.compile(
+    rf"\W{{0,8}}(?:(?:sentiment|label|rating|class|score|answer|verdict)\W{{1,4}})?{_LABEL}"
+    r"(?:\W{0,3}(?:[:|=>]|->)|[\])}])",
+    re.IGNORECASE,
+)
+_ORDERS = re.compile(
+    r"\b(?:ignore|ignoring|disregard|forget|override)\b.{0,24}"
+    r"\b(?:above|previous|prior|preceding|earlier|foregoing|instructions?|prompts?|headline|context)\b"
+    r"|\b(?:new|system|following) (?:instructions?|prompt)\b"
+    r"|\b(?:classif(?:y|ied)|label(?:led)?|rate|score|treat|tag|respond|answer|reply|output|return)\b"
+    rf".{{0,24}}\b(?:as|with|:)\W{{0,3}}{_LABEL}\b"
+    rf"|\b(?:label|classification|correct (?:label|answer|sentiment))\W{{0,2}}(?:is\b|:|=)\W{{0,3}}{_LABEL}\b",
+    re.IGNORECASE,
+)
+_ORDER_WORDS: Final = (
+    "ish",
+    "itive",
+    "ative",
+    "eutral",
+    "nore",
+    "nstruction",
+    "rompt",
+    "isregard",
+    "verride",
+    "forget",
+)
 
 
 def normalise(text: str) -> str:
@@ -67,23 +93,49 @@ def _round(text: str) -> str:
         if not unicodedata.is_normalized("NFKC", text):
             text = unicodedata.normalize("NFKC", text)
         text = _INVISIBLE.sub("", text)
-        if _FOREIGN_LETTER.search(text):
-            text = _WORD.sub(_latin, text)
+        text = in_latin(text)
     return _single_spaces(text)
-
-
-def _latin(match: re.Match[str]) -> str:
-    """The word in Latin letters when all its foreign letters have twins, else the word as it is."""
-    word = match[0]
-    if word.isascii():
-        return word
-    mapped = word.translate(_TO_LATIN)
-    foreign = any("\u0370" <= letter <= "\u0587" for letter in mapped)
-    return word if foreign else mapped
 
 
 def _single_spaces(text: str) -> str:
     return " ".join(text.split())
+
+
+def tricks(text: str, normal: str | None = None) -> int:
+    """What a raw text does to be read otherwise than it looks: bits of `data.facts.FLAGS`.
+
+    Parameters
+    ----------
+    text : as it came, before `normalise`.
+    normal : its normal form where the caller has it already.
+
+    Returns
+    -------
+    int
+        ``HIDDEN_MARKS``: invisible marks inside a word, overridden reading direction, unseen tag letters.
+        ``LOOK_ALIKES``: letters of another script posing as Latin ones.
+        ``PREFIXED``: a label before the text ("BULLISH:") or an instruction to whoever labels it ("ignore the above").
+
+    >>> tricks("BULLISH: Вitcoin falls") == PREFIXED | LOOK_ALIKES
+    True
+    """
+    text = text[:TEXT_CHARS_MAX]
+    normal = normalise(text) if normal is None else normal
+    found = PREFIXED if _is_prefixed(normal) else 0
+    if not text.isascii() or "&" in text:
+        seen = html.unescape(text) if "&" in text else text
+        if _HIDING.search(seen):
+            found |= HIDDEN_MARKS
+        if has_look_alikes(_INVISIBLE.sub("", unicodedata.normalize("NFKC", seen))):
+            found |= LOOK_ALIKES
+    return found
+
+
+def _is_prefixed(normal: str) -> bool:
+    lower = normal.lower()
+    if not any(word in lower for word in _ORDER_WORDS):
+        return False
+    return _PREFIX.match(normal) is not None or _ORDERS.search(normal) is not None
 
 
 def text_key(normal: str) -> bytes:
