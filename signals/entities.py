@@ -55,7 +55,7 @@ _GAPS = re.compile(r"[^\w$@]+")
 _SYMBOLS = re.compile(r"[^\x00-\x7f\w]+")  # emoji, curly quotes, dashes: gone, most posts are plain ASCII
 _CASHTAGS = re.compile(r"(?<![\w$])\$([A-Za-z][A-Za-z0-9]{0,14})(?![A-Za-z0-9])")
 _CJK = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]")
-_WORDS = re.compile(rf"{_CJK.pattern}|(?:(?!{_CJK.pattern})[\w$@])+")  # what `_spaced` puts between its spaces
+_WORDS = re.compile(rf"(?=\w){_CJK.pattern}|(?:(?!{_CJK.pattern})[\w$@])+")  # what `_spaced` puts between its spaces
 _ASCII_GAPS = bytes(code if chr(code).isalnum() or chr(code) in "_$@" else 32 for code in range(128)) + bytes(128)
 
 

@@ -19,7 +19,7 @@ NAMES = {
     "BCH": ["bitcoin cash", "$BCH", "Bitcoin-Cash"],
 }
 FILLERS = ["up", "the", "TOKEN", "ok.", "ж", "比", "🚀", "é", "don't", "50%", "naïve", "—", "...", "İж", "ß"]
-GLUE = [" ", ", ", "/", " (", "'s ", "-", " 🚀", "比"]
+GLUE = [" ", ", ", "/", " (", "'s ", "-", " 🚀", "比", "、", "。", "\u0301 "]
 
 pieces = st.lists(
     st.tuples(
