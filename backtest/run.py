@@ -258,7 +258,8 @@ def _orderlog(desk: Desk) -> Array:
     return log
 
 
-def _model(spec: RunSpec, since_ns: int) -> dict[str, Any] | None:
+def model_of(spec: RunSpec, since_ns: int) -> dict[str, Any] | None:
+    """What is to be said of the model whose scores the signals read; None when they read none."""
     if not any(fact[0] == "sentiment" for signal in spec.strategy.signals.values() for fact in signal.facts()):
         return None
     card = spec.model_card or resolve(spec.model)
@@ -308,7 +309,7 @@ def _result(
         events=desk.events.copy(),
         holds=_holds(spec, tape["states"]),
         inputs=inputs.shares,
-        model=_model(spec, int(seen.close_ns[first_bar])),
+        model=model_of(spec, int(seen.close_ns[first_bar])),
         initial_cash=spec.cash,
         resume_after=_resume_text(spec.resume_after_ns),
     )
