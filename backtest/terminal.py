@@ -6,6 +6,7 @@ Texts that came from outside (names, messages) are printed as they are, never as
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from rich.text import Text
 from backtest import words
 from backtest.figures import LEAST_DAYS, Metrics
 from backtest.metrics import measure
-from backtest.verdict import verdict
+from backtest.verdict import Line, verdict
 
 if TYPE_CHECKING:
     from backtest.result import Result
@@ -67,7 +68,7 @@ def report(result: Result, width: int = 100, metrics: Metrics | None = None, sav
         parts.append(
             Text(" SYNTHETIC MARKET: invented prices and posts; it says nothing about a real one. ", "black on yellow")
         )
-    parts += [_verdict(result, metrics), _blank()]
+    parts += [told_lines(verdict(result, metrics)), _blank()]
     left, right = _performance(result, metrics), _trading(result, metrics)
     if width >= WIDE:
         grid = Table.grid(padding=(0, 3, 0, 0), expand=False)
@@ -102,9 +103,10 @@ def _title(result: Result, metrics: Metrics, width: int) -> Text:
     return title
 
 
-def _verdict(result: Result, metrics: Metrics) -> Table:
+def told_lines(lines: Iterable[Line]) -> Table:
+    """Sentences, each behind the sign of its tone."""
     table = Table.grid(padding=(0, 1, 0, 0))
-    for line in verdict(result, metrics):
+    for line in lines:
         sign, style = _SIGNS[line.tone]
         table.add_row(Text(sign, style), Text(clean(line.text), style if line.tone in ("bad", "good") else ""))
     return table

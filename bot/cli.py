@@ -23,6 +23,7 @@ from bot import (
     verbs_reports,
     verbs_runs,
     verbs_score,
+    verbs_signal_report,
     verbs_sweep,
 )
 from bot.terminal import CALL, note, say, show_crash, show_error
@@ -112,7 +113,7 @@ def root(version: AskVersion = False, debug: AskDebug = False) -> None:
 
 TOPICS = (
     verbs_machine, verbs_facts, verbs_fetch, verbs_import, verbs_score, verbs_runs, verbs_sweep, verbs_probe,
-    verbs_reports, verbs_lists,
+    verbs_signal_report, verbs_reports, verbs_lists,
 )  # fmt: skip
 for topic in TOPICS:
     topic.register(app)

@@ -51,16 +51,24 @@ def open_run(
     config: Path | None, settings: list[str] | None, *, sample: bool, var: Path
 ) -> "tuple[Config, RunSpec, Store]":
     """What every verb that runs a strategy begins with: configuration, run, store; the sample there, kernels warm."""
-    from bot.config_resolve import resolve_run, resolve_strategy
-    from bot.context import current_config, store_of
+    from bot.context import current_config
 
     chosen = current_config(config, settings, sample=sample)
+    spec, store = open_facts(chosen, var)
+    warn_when_cold()
+    return chosen, spec, store
+
+
+def open_facts(chosen: "Config", var: Path) -> "tuple[RunSpec, Store]":
+    """The run a configuration describes and the store of its facts; the sample is there afterwards, if it is asked for."""
+    from bot.config_resolve import resolve_run, resolve_strategy
+    from bot.context import store_of
+
     spec = resolve_run(chosen, resolve_strategy(chosen))
     store = store_of(chosen, var)
     if chosen.on_sample:
         ensure_sample(store, chosen)
-    warn_when_cold()
-    return chosen, spec, store
+    return spec, store
 
 
 def execute(spec: "RunSpec", store: "Store", config: "Config") -> "Result":

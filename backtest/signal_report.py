@@ -1,0 +1,405 @@
+"""Whether a signal says anything of what comes after it: `tidegate signal-report` on one page, "no evidence" included.
+
+The signal is read at each bar's close as a run reads it, and compared with what could have been earned after it: from
+the open at which a run's order would fill, over each horizon. There is evidence for a symbol only where, at one horizon
+at least, all of this holds:
+
+- the bootstrap's interval of the rank correlation leaves out 0;
+- shuffled in time, the signal does as well so rarely that it is no accident among all tests of the report (Holm);
+- the interval of what is left when past returns are known leaves out 0 too, on the same side.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from backtest import signal_stats as stats
+from backtest.load import RunInputs
+from backtest.result import InputShare
+from backtest.run import known_values, model_of
+from backtest.signal_times import Coverage, Timeline, coverage, forward_returns, past_returns, quarters, usable_horizons
+from backtest.spec import RunSpec
+from risk.records import Array
+from signals.signal import Signal
+from strategies.base import Strategy
+
+LEVEL = 0.05  # chance of a false claim in a whole report; intervals hold 95 %
+DRAWS = 999  # of the bootstrap
+PLACEBOS = 2000  # at least
+PLACEBOS_A_TEST = 60  # so that the best p-value there can be survives the correction for the number of tests
+LEAST_ROWS = 200  # decisions with a value and a return: below it nothing is said
+LEAST_QUARTER = 100
+CURVE_POINTS = 400
+DAY_NS = 86_400 * 10**9
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One signal, symbol and horizon. Correlations are of ranks; low and high bound 95 % of the bootstrap.
+
+    price: the same for the past return over the horizon's length alone. beyond: the signal's when past returns are
+    known. step: with the return since the horizon before this one. placebo_low, placebo_high: 95 % of the placebos.
+    strength: the correlation in standard deviations of the placebos. chance: two-sided p-value against the placebos;
+    corrected: after Holm. fault: why it is no evidence, empty when it is.
+    """
+
+    signal: str
+    symbol: str
+    horizon_ns: int
+    rows: int
+    block_ns: int
+    ic: float
+    low: float
+    high: float
+    step: float
+    price: float
+    beyond: float
+    beyond_low: float
+    beyond_high: float
+    placebo_low: float
+    placebo_high: float
+    strength: float
+    chance: float
+    corrected: float = 1.0
+    fault: str = ""
+
+
+@dataclass(frozen=True)
+class Quarter:
+    """Rank correlation of one signal and symbol within a calendar quarter, at the signal's reference horizon."""
+
+    signal: str
+    symbol: str
+    quarter: str
+    rows: int
+    ic: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Curve:
+    """How the correlation adds up over time: it ends at the correlation, and is straight where the signal is steady."""
+
+    signal: str
+    symbol: str
+    ns: Array
+    total: Array
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is said of one signal in one symbol, and the horizon that says most."""
+
+    signal: str
+    symbol: str
+    evidence: bool
+    text: str
+    cell: Cell
+
+
+@dataclass(frozen=True)
+class SignalReport:
+    """All that a report says. Times in nanoseconds."""
+
+    symbols: tuple[str, ...]
+    declared: dict[str, str]  # signal name -> as one would type it
+    horizons_ns: tuple[int, ...]
+    reference_ns: dict[str, int]  # signal -> the horizon shown by quarter
+    bar_ns: int
+    step_ns: int  # between two decisions looked at
+    start_ns: int
+    end_ns: int
+    decisions: int
+    cells: tuple[Cell, ...]
+    quarters: tuple[Quarter, ...]
+    curves: tuple[Curve, ...]
+    coverage: tuple[Coverage, ...]
+    verdicts: tuple[Verdict, ...]
+    placebo_ns: dict[str, int]  # signal -> length of the shuffled blocks
+    placebos: int
+    draws: int
+    seed: int
+    shuffled: bool
+    synthetic: bool
+    model: dict[str, Any] | None
+    inputs: tuple[InputShare, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    def cells_of(self, signal: str, symbol: str) -> list[Cell]:
+        """A signal's cells in one symbol, by horizon."""
+        return [cell for cell in self.cells if (cell.signal, cell.symbol) == (signal, symbol)]
+
+    def found(self, signal: str) -> list[str]:
+        """Symbols with evidence for that signal."""
+        return [verdict.symbol for verdict in self.verdicts if verdict.signal == signal and verdict.evidence]
+
+
+class Watched(Strategy):
+    """Looks at signals and holds nothing: what the report is made of."""
+
+    def __init__(self, looked_at: Mapping[str, Signal]) -> None:
+        self._looked_at = dict(looked_at)
+        super().__init__()
+
+    def own_signals(self) -> dict[str, Signal]:
+        """The signals of the report."""
+        return self._looked_at
+
+    @staticmethod
+    def weigh(s: Any, p: Any) -> Any:
+        """Nothing, ever."""
+        return 0.0
+
+
+def watching(spec: RunSpec, looked_at: Mapping[str, Signal]) -> RunSpec:
+    """The run that reads those signals at its bars' closes. Nothing is traded, so no funding is asked for."""
+    return replace(spec, strategy=Watched(looked_at), decide_on="bar", inside_ns=None, market="spot")
+
+
+def examine(
+    spec: RunSpec,
+    inputs: RunInputs,
+    *,
+    horizons_ns: Sequence[int] | None = None,
+    seed: int = 1,
+    draws: int = DRAWS,
+    shuffled: bool = False,
+    progress: Progress | None = None,
+) -> SignalReport:
+    """The report on the signals of `spec` (see `watching`).
+
+    Parameters
+    ----------
+    horizons_ns : sequence of int, optional
+        Lengths of the forward returns, multiples of the bar; by default five that fit bar and span.
+    seed : int
+        Of bootstrap and placebo: equal seeds give equal reports.
+    draws : int
+        Of the bootstrap.
+    shuffled : bool
+        Whether the facts were shuffled before (see `backtest.signal_shuffle`): is only said in the report.
+
+    Raises
+    ------
+    InputError
+        A horizon is shorter than a bar or no multiple of it, or the span is too short for it.
+    """
+    line = Timeline.of(inputs)
+    span_ns = int(line.ns[-1] - line.ns[0])
+    horizons, notes = usable_horizons(horizons_ns, inputs.signals.bar_ns, span_ns)
+    ahead = {h: line.spread(forward_returns(spec, inputs, h)) for h in horizons}
+    controls = {h: line.spread(past_returns(inputs, h)) for h in {*horizons, spec.bar_ns, DAY_NS}}
+    tests = len(spec.strategy.signals) * len(spec.symbols) * len(horizons)
+    maker = _Maker(spec, inputs, line, ahead, controls, seed, draws, max(PLACEBOS, PLACEBOS_A_TEST * tests))
+    steps = len(spec.strategy.signals) * (len(horizons) + 1)
+    for place, name in enumerate(spec.strategy.signals):
+        maker.look_at(name, lambda done, at=place: progress and progress(at * (len(horizons) + 1) + done, steps))
+    cells = _judged(maker.cells)
+    if line.stride > 1:
+        notes.append(f"every {line.stride}th close is looked at, for the bars are many")
+    return SignalReport(
+        symbols=tuple(spec.symbols),
+        declared={name: repr(signal) for name, signal in spec.strategy.signals.items()},
+        horizons_ns=tuple(horizons),
+        reference_ns=maker.reference,
+        bar_ns=spec.bar_ns,
+        step_ns=line.step_ns,
+        start_ns=int(line.ns[0]),
+        end_ns=int(line.ns[-1]),
+        decisions=line.decisions,
+        cells=tuple(cells),
+        quarters=tuple(maker.quarters),
+        curves=tuple(maker.curves),
+        coverage=tuple(maker.coverage),
+        verdicts=tuple(_verdicts(cells, maker.coverage, tests)),
+        placebo_ns=maker.placebo_ns,
+        placebos=maker.placebos,
+        draws=draws,
+        seed=seed,
+        shuffled=shuffled,
+        synthetic=inputs.synthetic,
+        model=model_of(spec, int(line.ns[0])),
+        inputs=tuple(inputs.shares),
+        notes=(*notes, *inputs.notes),
+    )
+
+
+class _Maker:
+    """Works through the signals of a report one by one."""
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        inputs: RunInputs,
+        line: Timeline,
+        ahead: Mapping[int, Array],
+        controls: Mapping[int, Array],
+        seed: int,
+        draws: int,
+        placebos: int,
+    ) -> None:
+        self.spec, self.inputs, self.line = spec, inputs, line
+        self.ahead, self.controls = ahead, controls
+        self.seed, self.draws, self.placebos = seed, draws, placebos
+        self.cells: list[Cell] = []
+        self.quarters: list[Quarter] = []
+        self.curves: list[Curve] = []
+        self.coverage: list[Coverage] = []
+        self.reference: dict[str, int] = {}
+        self.placebo_ns: dict[str, int] = {}
+
+    def look_at(self, name: str, advance: Callable[[int], Any]) -> None:
+        """All of one signal: its cells, coverage, quarters and curves."""
+        rows, states = known_values(self.spec, self.inputs, {name: self.spec.strategy.signals[name]})
+        x = self.line.spread(np.where(states == 0, rows[:, :, 0], np.nan))
+        self.coverage += coverage(name, self.spec.symbols, states, self.line)
+        orders = self._orders(name, x)
+        made: dict[int, tuple[stats.Ranked, int]] = {}
+        found: list[Cell] = []
+        for place, h in enumerate(self.ahead):
+            before = list(self.ahead)[place - 1] if place else None
+            own = {h, self.spec.bar_ns, DAY_NS}
+            past = [self.controls[h], *(self.controls[length] for length in sorted(own - {h}))]
+            ranked = stats.Ranked.of(x, self.ahead[h], past)
+            block = stats.block_length(ranked, self.line.slots(h))
+            made[h] = ranked, block
+            found += self._cells(name, x, h, before, ranked, block, orders)
+            advance(place + 1)
+        self.cells += found
+        self.reference[name] = _reference(found)
+        self._by_quarter(name, *made[self.reference[name]])
+        advance(len(self.ahead) + 1)
+
+    def _orders(self, name: str, x: Array) -> stats.Orders:
+        longest, day = self.line.slots(max(self.ahead)), self.line.day_slots
+        remembered = max(stats.memory(x[:, k]) for k in range(x.shape[1]))
+        block = stats.placebo_block(len(x), longest, remembered, day)
+        self.placebo_ns[name] = block * self.line.step_ns
+        return stats.Orders.drawn(len(x), block, day, self.placebos, (self.seed, 2))
+
+    def _cells(
+        self, name: str, x: Array, h: int, before: int | None, ranked: stats.Ranked, block: int, orders: stats.Orders
+    ) -> list[Cell]:
+        y = self.ahead[h]
+        step = y if before is None else y - self.ahead[before]
+        seen = stats.correlations(ranked.features().sum(axis=0), ranked.u.shape[2])
+        drawn = stats.bootstrap(ranked, block, self.draws, (self.seed, 1, h // 10**9))
+        cells = []
+        for k, symbol in enumerate(self.spec.symbols):
+            few = ranked.counts[k] < LEAST_ROWS
+            ic, price, beyond = (math.nan,) * 3 if few else (float(value) for value in seen[k])
+            low, high = stats.interval(drawn[:, k, stats.EXPLAINS] if not few else np.empty(0), LEVEL)
+            beyond_low, beyond_high = stats.interval(drawn[:, k, stats.BEYOND] if not few else np.empty(0), LEVEL)
+            shams = stats.placebo(x[:, k], y[:, k], orders) if not few else np.empty(0)
+            sham_low, sham_high = stats.interval(shams, LEVEL)
+            spread = float(np.nanstd(shams)) if len(shams) else math.nan
+            cells.append(
+                Cell(
+                    signal=name,
+                    symbol=symbol,
+                    horizon_ns=h,
+                    rows=int(ranked.counts[k]),
+                    block_ns=block * self.line.step_ns,
+                    ic=ic,
+                    low=low,
+                    high=high,
+                    step=math.nan if few else stats.rank_ic(x[:, k], step[:, k]),
+                    price=price,
+                    beyond=beyond,
+                    beyond_low=beyond_low,
+                    beyond_high=beyond_high,
+                    placebo_low=sham_low,
+                    placebo_high=sham_high,
+                    strength=ic / spread if spread > 0.0 else math.nan,
+                    chance=stats.placebo_chance(ic, shams),
+                )  # fmt: skip
+            )
+        return cells
+
+    def _by_quarter(self, name: str, ranked: stats.Ranked, block: int) -> None:
+        """Quarters and curves at the reference horizon; ranks are those within the quarter."""
+        counts = np.maximum(ranked.counts, 1)
+        kept = np.unique(np.linspace(0, len(self.line.ns) - 1, CURVE_POINTS).astype(int))
+        total = np.cumsum(ranked.u[:, :, 0] * ranked.u[:, :, 1], axis=0) / counts
+        for k, symbol in enumerate(self.spec.symbols):
+            if ranked.counts[k] >= LEAST_ROWS:
+                self.curves.append(Curve(name, symbol, self.line.ns[kept], total[kept, k]))
+        for label, part in quarters(self.line.ns):
+            within = ranked.mask[part]
+            raw = np.where(within[:, :, None], ranked.u[part], np.nan)
+            inside = stats.Ranked.of(raw[:, :, 0], raw[:, :, 1])
+            seen = stats.correlations(inside.features().sum(axis=0), 2)
+            drawn = stats.bootstrap(inside, min(block, max(len(within) // 8, 1)), self.draws, (self.seed, 3))
+            for k, symbol in enumerate(self.spec.symbols):
+                rows = int(inside.counts[k])
+                if rows >= LEAST_QUARTER:
+                    bounds = stats.interval(drawn[:, k, stats.EXPLAINS], LEVEL)
+                    self.quarters.append(Quarter(name, symbol, label, rows, float(seen[k, 0]), *bounds))
+
+
+def _reference(cells: Sequence[Cell]) -> int:
+    """The horizon at which a signal stands out most from its placebos, on the mean over symbols."""
+    lengths = list(dict.fromkeys(cell.horizon_ns for cell in cells))
+    known = {h: [abs(cell.strength) for cell in cells if cell.horizon_ns == h] for h in lengths}
+    means = {h: np.nanmean(values) if np.isfinite(values).any() else -1.0 for h, values in known.items()}
+    return max(lengths, key=lambda h: float(means[h]))
+
+
+def _judged(cells: Sequence[Cell]) -> list[Cell]:
+    """The same cells with p-values corrected for their number, and what each lacks to be evidence."""
+    corrected = stats.holm([cell.chance for cell in cells])
+    return [
+        replace(cell, corrected=chance, fault=_fault(cell, chance))
+        for cell, chance in zip(cells, corrected, strict=True)
+    ]
+
+
+def _fault(cell: Cell, corrected: float) -> str:
+    """The first of the conditions that isn't met; empty when all are."""
+    if cell.rows < LEAST_ROWS or not math.isfinite(cell.ic):
+        return "few"
+    if not cell.low * cell.high > 0.0:
+        return "interval"
+    if not cell.chance < LEVEL:
+        return "placebo"
+    if not corrected < LEVEL:
+        return "tests"
+    if not (cell.beyond_low * cell.beyond_high > 0.0 and cell.beyond * cell.ic > 0.0):
+        return "price"
+    return ""
+
+
+def _verdicts(cells: Sequence[Cell], covered: Sequence[Coverage], tests: int) -> list[Verdict]:
+    """One for each signal and symbol, by the cell that says most: one with evidence if there is any."""
+    ready = {(one.signal, one.symbol): one.ready for one in covered}
+    groups: dict[tuple[str, str], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault((cell.signal, cell.symbol), []).append(cell)
+    found = []
+    for (signal, symbol), group in groups.items():
+        best = max(
+            group, key=lambda cell: (not cell.fault, abs(cell.strength) if cell.strength == cell.strength else -1.0)
+        )
+        found.append(Verdict(signal, symbol, not best.fault, _said(best, ready[signal, symbol], tests), best))
+    return found
+
+
+def _said(cell: Cell, ready: float, tests: int) -> str:
+    """The verdict in words."""
+    why = {
+        "few": "never ready" if not ready else f"{cell.rows:,} decisions, {LEAST_ROWS} are the least",
+        "interval": "the interval holds 0",
+        "placebo": "shuffled times do as well",
+        "tests": f"not after {tests} tests",
+        "price": "past returns explain it",
+    }
+    if cell.fault:
+        return f"no evidence: {why[cell.fault]}"
+    return "evidence: follow it" if cell.ic > 0.0 else "evidence: do the opposite"
