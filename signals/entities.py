@@ -18,13 +18,14 @@ from __future__ import annotations
 import hashlib
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from signals.coins import COINS, STABLE, Coin
 from signals.cues import MARKET, MARKET_ASIDE, NOT_COINS, STRONG_CUES, WEAK_CUES
+from signals.spacing import places, spaced, without_links
 from signals.text import normalise
 
 if TYPE_CHECKING:
@@ -43,20 +44,15 @@ _PATTERN_CHARS_MAX: Final = 64  # longer names are no cues for what stands after
 
 _RULES_VERSION: Final = "1"
 
-# What a pattern says when it is found.
+# What a pattern says when it is found; the first four count as they stand, a bare ticker under "upper" in upper case.
 _SURE, _CASHTAG, _HANDLE, _UPPER, _CUED, _WORD, _NAME, _PROPER, _STRONG, _WEAK, _MARKET, _ASIDE, _NONE = range(13)
 _TICKER_KIND: Final = {"any": _SURE, "upper": _UPPER, "cue": _CUED, "word": _WORD}
-_CERTAIN: Final = frozenset({_SURE, _CASHTAG, _HANDLE, _UPPER})
-_CUES: Final = frozenset({*_CERTAIN, _STRONG, _MARKET, _ASIDE})
+_CUES: Final = frozenset({_SURE, _CASHTAG, _HANDLE, _UPPER, _STRONG, _MARKET, _ASIDE})
 _UNSURE: Final = frozenset({_CUED, _WORD})
+_NEED_CUES: Final = frozenset({_CUED, _WORD, _NAME, _PROPER})
 _QUOTES: Final = ("usd", "usdt", "usdc", "busd", "perp", "btc")
 
-_GAPS = re.compile(r"[^\w$@]+")
-_SYMBOLS = re.compile(r"[^\x00-\x7f\w]+")  # emoji, curly quotes, dashes: gone, most posts are plain ASCII
 _CASHTAGS = re.compile(r"(?<![\w$])\$([A-Za-z][A-Za-z0-9]{0,14})(?![A-Za-z0-9])")
-_CJK = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]")
-_WORDS = re.compile(rf"(?=\w){_CJK.pattern}|(?:(?!{_CJK.pattern})[\w$@])+")  # what `_spaced` puts between its spaces
-_ASCII_GAPS = bytes(code if chr(code).isalnum() or chr(code) in "_$@" else 32 for code in range(128)) + bytes(128)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +72,7 @@ class Mention(NamedTuple):
     ticker: str
 
 
-_Spans = Sequence[tuple[int, int]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Pattern:
+class _Pattern(NamedTuple):
     """One way of writing: what it says, of which coin, and how long it is with a space on both sides."""
 
     kind: int
@@ -88,6 +80,7 @@ class _Pattern:
     length: int
 
 
+_Spans = Sequence[tuple[int, int]]
 _Found = tuple[int, int, _Pattern]
 _links = lru_cache(maxsize=4096)(Links)
 
@@ -108,7 +101,6 @@ class Linker:
 
     def __init__(self, coins: dict[str, Coin] | None = None) -> None:
         self.coins = dict(COINS if coins is None else coins)
-        self._patterns: list[_Pattern] = []
         self._automaton = self._compile()
 
     @classmethod
@@ -141,11 +133,13 @@ class Linker:
         """What a text already in normal form (`signals.text.normalise`) is about."""
         text = without_links(text)
         spam = text.count("$") >= CASHTAGS_SPAM and _is_spam(text)
-        cased = _spaced(text)
-        hits = self._hits(cased)
-        if not hits:
+        cased = spaced(text)
+        spans = self._spans(cased)
+        if not spans:
             return _links((), False, spam)
-        return _judge(hits, cased, spam)
+        kinds = {found.kind for _, _, found in spans}
+        coins = _coins(spans, kinds, cased)
+        return _links(coins, _MARKET in kinds or (_ASIDE in kinds and not coins), spam)
 
     def mentions(self, text: str) -> tuple[Mention, ...]:
         """Where a text in normal form names the coins it is about, in order and apart from each other.
@@ -156,23 +150,30 @@ class Linker:
         (Mention(start=0, end=3, ticker='ADA'), Mention(start=13, end=17, ticker='SOL'))
         """
         text = without_links(text)
-        cased = _spaced(text)
-        spans = _longest(self._hits(cased))
-        coins = set(_coins(spans, cased))
+        cased = spaced(text)
+        spans = self._spans(cased)
+        coins = _coins(spans, {found.kind for _, _, found in spans}, cased)
         if not coins:
             return ()
         shouting = _is_shouting(cased, spans)
-        named = [
-            (start, end, found.ticker)
+        starts, ends = places(text)
+        return tuple(
+            Mention(starts[start + 1], ends[end], found.ticker)
             for start, end, found in spans
             if found.ticker in coins and _may_name(found, cased, start, end, shouting)
-        ]
-        starts, ends = _places(text)
-        return tuple(Mention(starts[start + 1], ends[end], ticker) for start, end, ticker in named)
+        )
 
-    def _hits(self, cased: str) -> list[tuple[int, _Pattern]]:
-        patterns = self._patterns
-        return [(end, patterns[at]) for end, at in self._automaton.iter(cased.lower())]
+    def _spans(self, cased: str) -> list[_Found]:
+        """What is found, as (start, end, pattern), both ends on the space around it; the longest reading alone."""
+        found = [(end - pattern.length + 1, -end, pattern) for end, pattern in self._automaton.iter(cased.lower())]
+        found.sort()
+        spans = []
+        reached = -1
+        for start, minus_end, pattern in found:
+            if -minus_end > reached:
+                reached = -minus_end
+                spans.append((start, reached, pattern))
+        return spans
 
     def _compile(self) -> Any:
         import ahocorasick
@@ -180,8 +181,7 @@ class Linker:
         automaton = ahocorasick.Automaton()
         for written, (kind, ticker) in _readings(self.coins).items():
             padded = f" {written} "
-            automaton.add_word(padded, len(self._patterns))
-            self._patterns.append(_Pattern(kind, ticker, len(padded)))
+            automaton.add_word(padded, _Pattern(kind, ticker, len(padded)))
         automaton.make_automaton()
         return automaton
 
@@ -191,7 +191,7 @@ def _readings(coins: dict[str, Coin]) -> dict[str, tuple[int, str]]:
     readings: dict[str, tuple[int, str]] = {}
 
     def claim(written: str, kind: int, ticker: str) -> None:
-        readings.setdefault(_spaced(written).lower().strip(), (kind, ticker))
+        readings.setdefault(spaced(written).lower().strip(), (kind, ticker))
 
     for phrase in NOT_COINS:
         claim(phrase, _NONE, "")
@@ -218,88 +218,71 @@ def _readings(coins: dict[str, Coin]) -> dict[str, tuple[int, str]]:
     return readings
 
 
-def without_links(text: str) -> str:
-    """The text with blanks in the place of web addresses; what is glued to the front of one is kept."""
-    if "://" not in text and "www." not in text:
-        return text
-    words = text.split(" ")
-    for at, word in enumerate(words):
-        if "://" in word:
-            kept = word.partition("://")[0].removesuffix("https").removesuffix("http")
-            words[at] = kept.ljust(len(word))
-        elif word.startswith("www."):
-            words[at] = " " * len(word)
-    return " ".join(words)
-
-
-def _spaced(text: str) -> str:
-    """Words between single spaces, a space at either end; case and the marks $, @ and _ are kept."""
-    if not text.isascii():
-        text = _SYMBOLS.sub(" ", text)
-    if text.isascii():
-        words = text.encode("ascii").translate(_ASCII_GAPS).decode("ascii").split()  # twenty times faster than on str
-        return f" {' '.join(words)} "
-    if _CJK.search(text):
-        text = _CJK.sub(r" \g<0> ", text)  # no spaces between words there: every sign is a word of its own
-    return _GAPS.sub(" ", f" {text} ").replace("İ", "I")  # the one letter that is two in lower case
-
-
-def _places(text: str) -> tuple[dict[int, int], dict[int, int]]:
-    """Where each word of `_spaced(text)` starts and ends there, and the same in the text itself."""
-    starts: dict[int, int] = {}
-    ends: dict[int, int] = {}
-    at = 1
-    for word in _WORDS.finditer(text):
-        start, end = word.span()
-        starts[at] = start
-        at += end - start
-        ends[at] = end
-        at += 1
-    return starts, ends
-
-
 def _is_spam(text: str) -> bool:
     return len({tag.upper() for tag in _CASHTAGS.findall(text)}) >= CASHTAGS_SPAM
 
 
-def _judge(hits: list[tuple[int, _Pattern]], cased: str, spam: bool) -> Links:
-    """Links from what was found; `cased` is the spaced text that positions refer to."""
-    spans = _longest(hits)
-    coins = _coins(spans, cased)
-    kinds = {found.kind for _, _, found in spans}
-    market = _MARKET in kinds or (_ASIDE in kinds and not coins)
-    return _links(coins, market, spam)
+def _coins(spans: Sequence[_Found], kinds: Set[int], cased: str) -> tuple[str, ...]:
+    """The coins that count, in order of first mention; `cased` is the spaced text that positions refer to."""
+    if kinds.isdisjoint(_NEED_CUES):
+        named = [
+            (start, end, ticker)
+            for start, end, (kind, ticker, _) in spans
+            if kind <= _UPPER and (kind != _UPPER or cased[start:end].isupper())
+        ]
+    else:
+        named = _weighed(spans, cased)
+    tickers = [ticker for _, _, ticker in named]
+    if len(tickers) > 1 and not STABLE.isdisjoint(tickers):
+        tickers = _without_quotes(named, cased)
+    return tuple(dict.fromkeys(tickers))
 
 
-def _coins(spans: Sequence[_Found], cased: str) -> tuple[str, ...]:
-    """The coins that count, in order of first mention."""
-    cues = [(start, end) for start, end, found in spans if found.kind in _CUES and _counts_bare(found, cased, start)]
-    unsure = any(found.kind in _UNSURE for _, _, found in spans)
-    weak = [(start, end) for start, end, found in spans if found.kind == _WEAK] if unsure else []
-    shouting = unsure and _is_shouting(cased, spans)
-    coins: dict[str, None] = {}
-    quoted_at = -1  # where the ticker before ended: a stable coin right there is its quote
+def _weighed(spans: Sequence[_Found], cased: str) -> list[tuple[int, int, str]]:
+    """What names a coin where some readings need a cue."""
+    cues = [(start, end) for start, end, found in spans if found.kind in _CUES and _is_as_written(found, cased, start)]
+    weak = [(start, end) for start, end, found in spans if found.kind == _WEAK]
+    shouting = _is_shouting(cased, spans)
+    named = []
     for start, end, found in spans:
+        kind = found.kind
         if not found.ticker or not _may_name(found, cased, start, end, shouting):
             continue
-        if found.kind in _UNSURE:
+        if kind in _UNSURE:
             counts = _is_cued(found, start, end, cues, weak)
-        elif found.kind in _CERTAIN:
-            counts = True
         else:
-            inside = found.kind == _PROPER and start > 0
-            counts = inside or _beside(cues, start, end, CUE_CHARS)
+            counts = kind <= _UPPER or (kind == _PROPER and start > 0) or _beside(cues, start, end, CUE_CHARS)
         if counts:
-            if not (start == quoted_at and found.ticker in STABLE and cased[start + 1 : end].upper() == found.ticker):
-                coins[found.ticker] = None
-            quoted_at = end
-    return tuple(coins)
+            named.append((start, end, found.ticker))
+    return named
+
+
+def _without_quotes(named: Sequence[tuple[int, int, str]], cased: str) -> list[str]:
+    """Tickers without the stable coins that others are quoted in: ``SOL/USDT``, but not ``BTC/ETH/USDT``.
+
+    Names side by side make a run; the stable coin is a quote in a run of two, and when it comes again in a longer one.
+    """
+    kept: list[str] = []
+    run: list[tuple[str, bool]] = []
+    reached = -1
+    for start, end, ticker in [*named, (-1, -1, "")]:
+        if start != reached:
+            quotes = [word for word, quotes in run[1:] if quotes]
+            kept += [
+                word
+                for at, (word, quotes_it) in enumerate(run)
+                if not (at and quotes_it and (len(run) == 2 or quotes.count(word) > 1))
+            ]
+            run = []
+        run.append((ticker, ticker in STABLE and cased[start + 1 : end].upper() == ticker))
+        reached = end
+    return kept
 
 
 def _may_name(found: _Pattern, cased: str, start: int, end: int, shouting: bool) -> bool:
     """Whether a reading is written as its coin is: an unsure ticker in capitals, an ambiguous name with one."""
-    if found.kind in _CERTAIN:
-        return _counts_bare(found, cased, start)
+    if found.kind <= _UPPER:
+        return _is_as_written(found, cased, start)
     if found.kind in _UNSURE:
         return not shouting and cased[start:end].isupper()
     return cased[start + 1].isupper()
@@ -312,24 +295,9 @@ def _is_cued(found: _Pattern, start: int, end: int, cues: _Spans, weak: _Spans) 
     return _beside(cues, start, end, CUE_CHARS) or _beside(weak, start, end, NEAR_CHARS)
 
 
-def _longest(hits: list[tuple[int, _Pattern]]) -> list[_Found]:
-    """Hits as (start, end, pattern), both ends on the space around them, without those inside a longer one."""
-    spans = [(end - pattern.length + 1, end, pattern) for end, pattern in hits]
-    if len(spans) == 1:
-        return spans
-    spans.sort(key=lambda span: (span[0], -span[1]))
-    kept = []
-    reached = -1
-    for span in spans:
-        if span[1] > reached:
-            kept.append(span)
-            reached = span[1]
-    return kept
-
-
-def _counts_bare(pattern: _Pattern, cased: str, start: int) -> bool:
-    """Whether a certain pattern counts as written: a bare ticker under the rule ``upper`` has to be in upper case."""
-    return pattern.kind != _UPPER or cased[start : start + pattern.length].isupper()
+def _is_as_written(found: _Pattern, cased: str, start: int) -> bool:
+    """Whether a certain reading counts as written: a bare ticker under the rule ``upper`` has to be in upper case."""
+    return found.kind != _UPPER or cased[start : start + found.length].isupper()
 
 
 def _beside(cues: _Spans, start: int, end: int, chars: int) -> bool:

@@ -46,7 +46,8 @@ _TO_LATIN = str.maketrans(CONFUSABLES)
 _TO_LATIN_ROUGHLY = str.maketrans({**dict(zip(*_ROUGH, strict=True)), **CONFUSABLES})
 
 _SCRIPTS: Final = "\u0370-\u03ff\u0400-\u052f\u0531-\u0587\u13a0-\u13ff\u1400-\u167f\u2c80-\u2cff\ua4d0-\ua4ff"
-_FOREIGN = re.compile(f"[{_SCRIPTS}{''.join(sorted(CONFUSABLES))}]")
+_FOREIGN = re.compile(f"[{_SCRIPTS}{''.join(sorted(set(CONFUSABLES) - set(_PLAIN_LETTERS)))}]")  # none astral: fast
+_PLAIN_SIGNS = re.compile("[\U0001f150-\U0001f189]")
 _NATIVE = re.compile(f"[{_SCRIPTS}]")
 _POSING = re.compile(f"[{_SCRIPTS}{_PHONETIC}]")
 _LETTERS = re.compile(r"(?:[^\W\d_]|[\U0001f150-\U0001f189])+")
@@ -60,12 +61,16 @@ def in_latin(text: str) -> str:
     >>> in_latin("Вitcoin and ВТС, рост")
     'Bitcoin and BTC, рост'
     """
-    if "₿" in text or "฿" in text:
-        text = _COIN_SIGNS.sub("B", text)
-    if not _FOREIGN.search(text):
+    if not may_pose(text):
         return text
+    text = _COIN_SIGNS.sub("B", text)
     native = _is_native(text)
     return _LETTERS.sub(lambda match: _read(match[0], native), text)
+
+
+def may_pose(text: str) -> bool:
+    """Whether a text has any letter that `in_latin` may change."""
+    return bool(_FOREIGN.search(text) or _PLAIN_SIGNS.search(text) or "₿" in text or "฿" in text)
 
 
 def has_look_alikes(text: str) -> bool:

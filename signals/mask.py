@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from signals.entities import Mention, without_links
+from signals.entities import Mention
+from signals.spacing import without_links
 
 MARKET_COIN: Final = "*"
 """Asks for the market as a whole: every coin is the target."""

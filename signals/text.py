@@ -11,10 +11,11 @@ import hashlib
 import html
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Final
 
 from data.facts import HIDDEN_MARKS, LOOK_ALIKES, PREFIXED
-from signals.lookalikes import has_look_alikes, in_latin
+from signals.lookalikes import has_look_alikes, in_latin, may_pose
 
 TEXT_CHARS_MAX: Final = 65_536
 """Longer posts are cut here: a model reads 512 tokens, and a hostile ten-megabyte post costs no more than a book."""
@@ -22,10 +23,11 @@ TEXT_CHARS_MAX: Final = 65_536
 ROUNDS_MAX: Final = 8
 """An entity may hide a tag, and an entity another entity; nesting deeper than this is left as it is."""
 
-_PLAIN = re.compile(r"[\x20-\x25\x27-\x3b\x3d-\x7e]*")  # printable ASCII but & and <
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
 _TAG = re.compile(r"<!--.*?-->|</?[A-Za-z][^<>]*>", re.DOTALL)
 _UNREAD = re.compile(r"<(script|style)\b.*?(?:</\1\s*>|$)", re.DOTALL | re.IGNORECASE)
+_ODD = re.compile(r"[^\x00-\x7f]+")
+_CACHED_CHARS: Final = 32
 _INVISIBLE = re.compile(
     "[\u00ad\u0300-\u036f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f"
     "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e01ef]"
@@ -73,7 +75,7 @@ def normalise(text: str) -> str:
     """
     if len(text) > TEXT_CHARS_MAX:
         text = text[:TEXT_CHARS_MAX]
-    if _PLAIN.fullmatch(text):
+    if "<" not in text and "&" not in text and _is_plain(text):
         return _single_spaces(text)
     for _ in range(ROUNDS_MAX):
         before, text = text, _round(text)
@@ -95,6 +97,24 @@ def _round(text: str) -> str:
         text = _INVISIBLE.sub("", text)
         text = in_latin(text)
     return _single_spaces(text)
+
+
+def _is_plain(text: str) -> bool:
+    """Whether nothing but white space can change in a text without ``<`` and ``&``: the quick way for most posts."""
+    if text.isascii():
+        return text.isprintable() or not _CONTROL.search(text)
+    if _CONTROL.search(text):
+        return False
+    odd = "".join(_ODD.findall(text))
+    return _is_plain_cached(odd) if len(odd) <= _CACHED_CHARS else _is_plain_odd(odd)
+
+
+def _is_plain_odd(odd: str) -> bool:
+    """The same for what is not ASCII in a text; all marks that could join an ASCII letter count as invisible."""
+    return unicodedata.is_normalized("NFKC", odd) and not _INVISIBLE.search(odd) and not may_pose(odd)
+
+
+_is_plain_cached = lru_cache(maxsize=16_384)(_is_plain_odd)
 
 
 def _single_spaces(text: str) -> str:

@@ -1,13 +1,15 @@
 """Mentions map back to the text exactly, and masking hides a coin and nothing else."""
 
 import re
+import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from signals.entities import Linker, Mention, without_links
+from signals.entities import Linker, Mention
 from signals.mask import masked
+from signals.spacing import without_links
 from signals.text import normalise
 
 LINKER = Linker()
@@ -34,7 +36,8 @@ def sentence(parts: list[tuple[str, str]]) -> str:
 
 
 def bare(text: str) -> str:
-    """Lower case, the words between single spaces, as a reader would look for a name."""
+    """Lower case without accents, the words between single spaces, as a reader would look for a name."""
+    text = "".join(letter for letter in unicodedata.normalize("NFD", text) if not unicodedata.combining(letter))
     return f" {' '.join(re.findall(r'[a-z0-9_$@]+', text.lower()))} "
 
 
