@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from backtest.result import ORDERLOG, InputShare, Result, plain
+from backtest.result import ORDERLOG, Discount, InputShare, Result, plain
 from data.errors import InputError, WorkError
 from risk.records import EVENT, FILL
 
 Array = npt.NDArray[Any]
 
-FORMAT = 1
+FORMAT = 2
 _ACCOUNT = ("equity", "cash", "gross", "net")
 _BY_SYMBOL = ("open", "high", "low", "close", "held")
 _LOGS = {"fills": FILL, "orders": ORDERLOG, "events": EVENT}
@@ -90,7 +90,10 @@ def load_run(var: Path, run: str) -> Result:
         fields = {name: told[name] for name in _TEXTS}
         inputs = [InputShare(**share) for share in told["inputs"]]
         holds = {(symbol, state, signal): int(count) for symbol, state, signal, count in told["holds"]}
-        result = Result(**fields, inputs=inputs, holds=holds, **_read_tables(folder, told))
+        discounted = [Discount(**one) for one in told["discounted"]]
+        result = Result(
+            **fields, inputs=inputs, holds=holds, discounted=discounted, **_read_tables(folder, told)
+        )  # fmt: skip
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, OSError, ArithmeticError) as error:
@@ -154,6 +157,7 @@ def _names(runs: Path) -> list[str]:
 def _texts(result: Result, content: str) -> dict[str, Any]:
     told = {name: getattr(result, name) for name in sorted(_TEXTS)}
     told["inputs"] = [dataclasses.asdict(share) for share in result.inputs]
+    told["discounted"] = [dataclasses.asdict(one) for one in result.discounted]
     told["holds"] = [[*reason, int(count)] for reason, count in result.holds.items()]
     lengths = {"bars": len(result.close_ns), "decisions": len(result.decide_ns)}
     lengths |= {name: len(getattr(result, name)) for name in _LOGS}

@@ -18,7 +18,8 @@ from data.errors import InputError
 from data.store import Store
 from data.times import format_duration, format_time
 from risk.records import Array
-from signals.inputs import Inputs, MetricTape, SentimentTape
+from signals.guard import SMALL, SMALL_FOLLOWERS
+from signals.inputs import Inputs, MetricTape, SentimentTape, ids_of
 from signals.mood import post_weights
 
 FUNDING = "funding_rate"
@@ -215,13 +216,16 @@ def _share(kind: str, name: str, rows: Mapping[str, Any], digest: str) -> InputS
 
 def _columns(store: Store, kind: str, where: Mapping[str, Any], until_ns: int, names: Sequence[str]) -> dict[str, Any]:
     table = store.table(kind, where, None, until_ns + 1, columns=list(names))
-    numbers = {"event_ns", "known_ns", "revision", "value", "score", "followers"}
+    numbers = {"event_ns", "known_ns", "revision", "value", "score", "followers", "cluster", "flags"}
     return {name: table[name].to_numpy() if name in numbers else table[name].to_pylist() for name in names}
 
 
 def _sentiment(store: Store, spec: RunSpec, coins: list[str], until_ns: int, shares: list[InputShare]) -> SentimentTape:
     where = {"model": [spec.model], "model_revision": [spec.model_revision], "coin": [*coins, "*"]}
-    names = ("source", "coin", "event_ns", "known_ns", "revision", "quality", "score", "followers", "author")
+    names = (
+        *("source", "coin", "event_ns", "known_ns", "revision", "quality", "score"),
+        *("followers", "author", "cluster", "flags"),
+    )
     rows = _columns(store, "sentiment", where, until_ns, names)
     if not len(rows["known_ns"]):
         raise InputError(
@@ -235,16 +239,25 @@ def _sentiment(store: Store, spec: RunSpec, coins: list[str], until_ns: int, sha
         event_ns=rows["event_ns"],
         known_ns=rows["known_ns"],
         score=rows["score"],
-        weight=post_weights(rows["followers"]),
-        author=_numbered(rows["author"]),
-        source=_numbered(rows["source"]),
+        weight=post_weights(rows["followers"], _source_weights(spec, rows["source"])),
+        author=ids_of(rows["author"]),
+        source=ids_of(rows["source"]),
         revision=rows["revision"],
+        cluster=rows["cluster"],
+        flags=rows["flags"] | np.where(rows["followers"] >= SMALL_FOLLOWERS, 0, SMALL),
     )
 
 
-def _numbered(column: Sequence[Any]) -> Array:
-    places: dict[Any, int] = {}
-    return np.fromiter((places.setdefault(value, len(places)) for value in column), np.int64, len(column))
+def _source_weights(spec: RunSpec, sources: Sequence[str]) -> Array:
+    """What a post's source weighs, f8[f]: 1 where the run says nothing of it."""
+    there = set(sources)
+    strange = sorted(set(spec.source_weights) - there)
+    if strange:
+        raise InputError(
+            "no post of this source has a score", key="sources.weights", value=", ".join(strange),
+            remedy=f"the scored posts come from {', '.join(sorted(there))}",
+        )  # fmt: skip
+    return np.fromiter((spec.source_weights.get(source, 1.0) for source in sources), float, len(sources))
 
 
 def _metric(

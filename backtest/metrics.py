@@ -110,6 +110,7 @@ def metrics_json(result: Result, metrics: Metrics | None = None) -> dict[str, An
         "errors": result.errors,
         "error_samples": result.error_samples,
         "holds": [[*reason, count] for reason, count in result.holds.items()],
+        "discounted": [dataclasses.asdict(one) for one in result.discounted],
         "inputs": [dataclasses.asdict(share) for share in result.inputs],
         "facts_sha256": result.facts_hash(),
         "settings": result.settings,

@@ -47,6 +47,25 @@ class InputShare:
     quality: dict[str, int] = field(default_factory=dict)  # rows by recorded, vendor_pit, assumed_lag, revised
 
 
+@dataclass(frozen=True)
+class Discount:
+    """Posts about a coin that didn't count, or not in full, from `since_ns` to `until_ns`.
+
+    rule: 21, 22, or 0 for near-duplicates, whose `observed` is what they counted for in all and which have no limit.
+    posts: how many; taken_back: how many had counted until a flood was found out.
+    """
+
+    coin: str
+    rule: int
+    why: str
+    since_ns: int
+    until_ns: int
+    posts: int
+    taken_back: int = 0
+    limit: float = 0.0
+    observed: float = 0.0
+
+
 @dataclass(eq=False)
 class Result:
     """One finished run. Arrays are at the closes of the decision bar (`n`) or at the decisions (`d`)."""
@@ -88,6 +107,7 @@ class Result:
     errors: int = 0
     error_samples: list[str] = field(default_factory=list)
     resume_after: str = "never"
+    discounted: list[Discount] = field(default_factory=list)  # posts that didn't count, or not in full, and why
     elapsed: float = 0.0  # seconds
     id: str = ""
 

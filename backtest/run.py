@@ -14,6 +14,7 @@ import numpy as np
 
 from backtest.compile import compile_pointer
 from backtest.costs import doubled_fees, policy_record
+from backtest.crowd import discounted, guard_limits, mark_floods
 from backtest.grid import Grid
 from backtest.hook import drive, python_rule
 from backtest.load import RunInputs, later_scores
@@ -63,7 +64,8 @@ def prepare_run(spec: RunSpec, inputs: RunInputs, *, interpreted: bool = False) 
 
 def known_values(spec: RunSpec, inputs: RunInputs, bound: Mapping[str, Signal]) -> tuple[Array, Array]:
     """(values f8[d, M, S + 1], states u1[d, M]) of signals at the run's decisions; a bar that came late is no bar."""
-    rows, states = evaluate(bound, inputs.signals, max_age_ns=spec.limits.signal_age_ns)
+    guard = guard_limits(spec.limits)
+    rows, states = evaluate(bound, inputs.signals, max_age_ns=spec.limits.signal_age_ns, guard=guard)
     rows, states = rows[inputs.first :], states[inputs.first :]
     late = inputs.late[inputs.first :]
     if late.any():
@@ -107,12 +109,15 @@ def risk_bars(bars: Grid, risk_ns: int) -> Array:
 
 
 def unusual(spec: RunSpec, inputs: RunInputs) -> Array:
-    """u1[b, M]: decision bars of the run that control 23 calls unusual, warmed up on the bars before it."""
+    """u1[b, M]: decision bars of the run that control 23 calls unusual, warmed up on the bars before it, and in which
+    control 21 saw a flood.
+    """
     seen = inputs.signals
     strange = np.zeros(seen.close.shape, np.uint8)
     z, v = spec.limits.novelty_return_z, spec.limits.novelty_volume_z
     if np.isfinite(z) or np.isfinite(v):
         watch(fresh_memory(len(spec.symbols)), seen.close, seen.volume, float(z), float(v), strange)
+    mark_floods(spec, inputs, strange)
     flags: Array = np.ascontiguousarray(strange[len(strange) - int(inputs.bars.decides.sum()) :])
     return flags
 
@@ -312,6 +317,7 @@ def _result(
         model=model_of(spec, int(seen.close_ns[first_bar])),
         initial_cash=spec.cash,
         resume_after=_resume_text(spec.resume_after_ns),
+        discounted=discounted(spec, inputs),
     )
 
 
@@ -337,6 +343,7 @@ def _effective(spec: RunSpec) -> dict[str, Any]:
         "decide_on": spec.decide_on,
         "every_ns": spec.every_ns,
         "allow_revised": list(spec.allow_revised),
+        "source_weights": dict(spec.source_weights),
         "strategy": {"protection": spec.strategy.protection, "short": spec.strategy.short},
     }
 

@@ -49,6 +49,7 @@ class RunSpec:
     model_revision: str = ""
     model_card: ModelCard | None = None
     bar_source: str | None = None
+    source_weights: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def perp(self) -> bool:

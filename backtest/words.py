@@ -9,7 +9,7 @@ from risk import records as rec
 
 NONE = "–"
 _SHARES = {rec.R_ASSET_SHARE, rec.R_TAG_SHARE, rec.R_COLLAR, rec.R_DAY_LOSS, rec.R_DAY_LOSS_FLATTEN, rec.R_DRAWDOWN}
-_SPANS = {rec.R_BAR_AGE, rec.R_NOVELTY, rec.R_SIGNAL}
+_SPANS = {rec.R_BAR_AGE, rec.R_NOVELTY, rec.R_SIGNAL, rec.R_FLOOD}
 _COUNTS = {rec.R_RATE, rec.R_REPEAT, rec.R_STREAK}
 _MONEY = {rec.R_POSITION, rec.R_GROSS, rec.R_NET, rec.R_SIZE, rec.R_FUNDS, rec.R_TURNOVER, rec.R_FEES}
 

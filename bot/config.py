@@ -14,7 +14,7 @@ from typing import Any, cast
 from pydantic import Field, TypeAdapter, ValidationError
 
 from bot.config_faults import Places, find_faults, nearest
-from bot.config_sections import Aliases, Execution, Fill, Limits, Market, Run, Section
+from bot.config_sections import Aliases, Execution, Fill, Limits, Market, Run, Section, Sources
 from bot.config_types import read_names
 from data.errors import InputError, raise_all
 
@@ -29,6 +29,7 @@ class Config(Section):
     run: Run = Run()
     params: dict[str, float] = Field(default_factory=dict, description="the strategy's parameters")
     tags: dict[str, str] = Field(default_factory=dict, description="a tag for each coin, for limits.tag_share")
+    sources: Sources = Sources()
     aliases: Aliases = Aliases()
     fill: Fill = Fill()
     execution: Execution = Execution()
@@ -77,7 +78,8 @@ class Config(Section):
 
 
 MODELS: Mapping[str, type[Section]] = {
-    "run": Run, "aliases": Aliases, "fill": Fill, "execution": Execution, "market": Market, "limits": Limits,
+    "run": Run, "sources": Sources, "aliases": Aliases, "fill": Fill, "execution": Execution, "market": Market,
+    "limits": Limits,
 }  # fmt: skip
 SECTIONS = {name: field for name, field in Config.model_fields.items() if not field.exclude}
 

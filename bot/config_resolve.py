@@ -29,6 +29,7 @@ RENAMED_LIMITS = {
     "bar_age": "bar_age_ns",
     "signal_age": "signal_age_ns",
     "novelty_pause": "novelty_pause_ns",
+    "flood_pause": "flood_pause_ns",
 }
 FILL_FIELDS: Mapping[str, tuple[str, float | None]] = {
     "maker_bps": ("maker", BPS),
@@ -214,4 +215,5 @@ def resolve_run(config: Config, strategy: "Strategy") -> "RunSpec":
         model_revision=model.pinned,
         model_card=model,
         bar_source=None if config.on_sample else run.source,
+        source_weights=config.sources.weights,
     )

@@ -30,6 +30,7 @@ MakerBps = Annotated[float, Field(ge=-10, le=1_000, allow_inf_nan=False)]
 CollarBps = Annotated[float, Field(gt=0, le=5_000, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=0, le=1_000, allow_inf_nan=False)]
 
 
 def key(meaning: str, example: Any, default: Any = None) -> Any:
@@ -202,6 +203,11 @@ class Limits(Section):
     novelty_return_z: Positive | None = key("a bar's return beyond so many deviations: no new orders (23)", 8)
     novelty_volume_z: Positive | None = key("a bar's volume beyond so many deviations: no new orders (23)", 12)
     novelty_pause: Span | None = key("how long novelty pauses a symbol (23)", "6h")
+    flood_posts: Count | None = key("posts about a coin in an hour from which on they may be a flood (21)", 15)
+    flood_z: Positive | None = key("posts an hour beyond so many deviations are a burst (21)", 6)
+    flood_share: Share | None = key("share of them that repeat, disguise or share an origin: a flood (21)", "50%")
+    flood_pause: Span | None = key("how long a flood freezes a coin's sentiment and new risk in it (21)", "6h")
+    mood_jump: Positive | None = key("change of mood within an hour or two that needs two sources (22)", 0.5)
     turnover_per_day: MoneyOrShare | None = key("traded notional of a day (24)", "400%")
     fees_per_day: MoneyOrShare | None = key("fees of a day (24)", "1%")
     strategy_errors: Count | None = key("failed decisions in a row before no new risk is taken", 5)
@@ -213,6 +219,16 @@ class Limits(Section):
                 "daily_loss_flatten is nearer than daily_loss", "The second level has to lie at or beyond the first"
             )
         return self
+
+
+class Sources(Section):
+    """How much a post counts by where it was written."""
+
+    weights: dict[str, Weight] = Field(
+        default_factory=dict,
+        description="by source; 1 where nothing is said, 0 leaves a source out",
+        examples=[{"reddit": 0.5}],
+    )
 
 
 class Aliases(Section):

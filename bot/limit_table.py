@@ -15,7 +15,9 @@ from data.times import format_duration
 MONEY = frozenset(
     {"order_notional", "position_notional", "gross_notional", "net_notional", "turnover_per_day", "fees_per_day"}
 )
-SHARES = frozenset({"exit_reserve", "gross_leverage", "asset_share", "daily_loss", "daily_loss_flatten", "drawdown"})
+SHARES = frozenset(
+    {"exit_reserve", "gross_leverage", "asset_share", "daily_loss", "daily_loss_flatten", "drawdown", "flood_share"}
+)
 NO_LIMIT = "no limit"
 
 

@@ -6,7 +6,7 @@ from pydantic.fields import FieldInfo
 
 from bot.config_faults import toml_text
 from bot.config_resolve import FILL_FIELDS, RENAMED_LIMITS
-from bot.config_sections import Aliases, Execution, Fill, Limits, Market, Run, Section
+from bot.config_sections import Aliases, Execution, Fill, Limits, Market, Run, Section, Sources
 from bot.config_types import write_share
 from bot.limit_table import NO_LIMIT, limit_text
 from data.times import format_duration
@@ -61,7 +61,13 @@ class MyStrategy(Strategy):
 
 def config_text() -> str:
     """The commented configuration; it reads back as the defaults and `STARTS_WITH`."""
-    parts = [HEADER, _section("run", Run, {}), PARAMS, _section("aliases", Aliases, {})]
+    parts = [
+        HEADER,
+        _section("run", Run, {}),
+        PARAMS,
+        _section("sources", Sources, {}),
+        _section("aliases", Aliases, {}),
+    ]
     parts += [_section("fill", Fill, fill_defaults()), _section("execution", Execution, {})]
     parts += [_section("limits", Limits, limit_defaults()), _section('market."BTC/USDT"', Market, {}, commented=True)]
     return "\n".join(part.strip("\n") + "\n" for part in parts)

@@ -30,6 +30,7 @@ from risk.records import (
     R_FEES,
     R_FILTERS,
     R_FINITE,
+    R_FLOOD,
     R_FUNDS,
     R_GROSS,
     R_LADDER,
@@ -220,7 +221,7 @@ def _new_exposure(
     if qty > market_of(desk, k).max_quantity * (1.0 + SLACK):
         return R_SIZE, market_of(desk, k).max_quantity, qty
     if now < book.novel_until:
-        return R_NOVELTY, 0.0, float(book.novel_until - now)
+        return R_FLOOD if book.novel_rule == R_FLOOD else R_NOVELTY, 0.0, float(book.novel_until - now)
     if account.turnover_day + worth > limits.turnover_per_day * (1.0 + SLACK):
         return R_TURNOVER, limits.turnover_per_day, account.turnover_day + worth
     fee = worth * policy_of(desk).taker

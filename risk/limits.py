@@ -42,6 +42,11 @@ class Limits:
     novelty_return_z: float = 12.0
     novelty_volume_z: float = 40.0
     novelty_pause_ns: int = HOUR_NS
+    flood_posts: int = 15
+    flood_z: float = 6.0
+    flood_share: float = 0.5
+    flood_pause_ns: int = 6 * HOUR_NS
+    mood_jump: float = 0.5
     turnover_per_day: float = np.inf
     fees_per_day: float = np.inf
     strategy_errors: int = 3
@@ -60,6 +65,8 @@ class Limits:
             raise limit_error("daily_loss_flatten", str(self.daily_loss_flatten), "it can't be under daily_loss")
         if not 0.0 < self.price_collar < 1.0:
             raise limit_error("price_collar_bps", str(self.price_collar * 1e4), "give more than 0 and under 10000")
+        if not self.flood_share > 0.0:
+            raise limit_error("flood_share", str(self.flood_share), "give more than 0: at 0 every post is a flood")
         if not 0.0 <= self.exit_reserve < 1.0:
             raise limit_error("exit_reserve", str(self.exit_reserve), "give a share from 0 to under 1")
         for name in (
@@ -69,6 +76,7 @@ class Limits:
             "loss_streak",
             "strategy_errors",
             "rate_breaches",
+            "flood_posts",
         ):
             if getattr(self, name) < 1:
                 raise limit_error(name, str(getattr(self, name)), "give 1 or more")

@@ -1,15 +1,17 @@
 """Control 23: know when to do nothing. A bar far outside the trailing spread of returns or volumes pauses new
-orders.
+orders; so does a flood of posts about the coin (control 21), which `signals.guard` finds out.
 """
 
 import numpy as np
 
 from risk.memory import Ref, book_of, limits_of, u1_at
-from risk.records import NOVELTY, Array
-from signals.jit import hot, kernel
+from risk.orders import cancel, note
+from risk.records import EV_FROZEN, NOVELTY, R_FLOOD, R_NOVELTY, Array
+from signals.jit import hot, inner, kernel
 
 MEMORY = 1.0 / 500.0  # weight of one bar in the trailing mean and variance
 LEAST = 100  # bars seen before anything can be called unusual
+UNUSUAL, FLOODED = 1, 2  # bits of what is told of a decision bar
 BLOCK = 512  # bars of one symbol looked at before the next one's: what fits the processor's cache
 
 
@@ -60,8 +62,31 @@ def watch(memory: Array, close: Array, volume: Array, return_z: float, volume_z:
 def heed(desk: Ref, now: int, strange: int) -> None:
     """Pause new orders in every symbol whose decision bar was unusual: strange is the address of u1[M]."""
     for k in range(desk.symbols):
-        if u1_at(strange, k) != 0:
-            book_of(desk, k).novel_until = now + limits_of(desk).novelty_pause_ns
+        told = u1_at(strange, k)
+        if told & UNUSUAL != 0:
+            pause(desk, k, now + limits_of(desk).novelty_pause_ns, R_NOVELTY)
+        if told & FLOODED != 0:
+            freeze(desk, k, now)
+
+
+@hot
+def pause(desk: Ref, k: int, until: int, rule: int) -> None:
+    """No new orders of symbol `k` until then; never shorter than what holds already."""
+    book = book_of(desk, k)
+    if until > book.novel_until:
+        book.novel_until = until
+        book.novel_rule = rule
+
+
+@inner
+def freeze(desk: Ref, k: int, now: int) -> None:
+    """No new risk in symbol `k` while its posts aren't to be trusted: entries that wait at the venue are cancelled."""
+    limits = limits_of(desk)
+    book = book_of(desk, k)
+    if not (book.novel_rule == R_FLOOD and now < book.novel_until):
+        note(desk, now, EV_FROZEN, R_FLOOD, k, -1, 0.0, float(limits.flood_pause_ns), book.qty, book.last)
+    pause(desk, k, now + limits.flood_pause_ns, R_FLOOD)
+    cancel(desk, k, True, False, False, now)
 
 
 def fresh_memory(symbols: int) -> Array:

@@ -36,6 +36,7 @@ R_POSITION, R_GROSS, R_NET, R_LEVERAGE = 8, 801, 802, 803
 R_ASSET_SHARE, R_TAG_SHARE = 9, 901
 R_DAY_LOSS, R_DAY_LOSS_FLATTEN, R_DRAWDOWN, R_STREAK, R_FUNDS, R_BAR_AGE = 11, 1101, 12, 13, 14, 15
 R_EQUITY, R_UNKNOWN, R_SIGNAL, R_NOVELTY, R_TURNOVER, R_FEES, R_REDUCE, R_KILL = 16, 18, 20, 23, 24, 2401, 27, 28
+R_FLOOD, R_TWO_SOURCES = 21, 22
 R_LADDER, R_STRATEGY = 90, 46
 RULES = {
     R_FINITE: "finite numbers", R_FILTERS: "venue filters", R_COLLAR: "price collar", R_SIZE: "order size",
@@ -44,6 +45,7 @@ RULES = {
     R_TAG_SHARE: "tag share", R_DAY_LOSS: "daily loss", R_DAY_LOSS_FLATTEN: "daily loss, second level",
     R_DRAWDOWN: "drawdown", R_STREAK: "loss streak", R_FUNDS: "reserved funds", R_BAR_AGE: "market-data age",
     R_EQUITY: "equity sanity", R_UNKNOWN: "unknown orders", R_SIGNAL: "signal age and origin", R_NOVELTY: "novelty",
+    R_FLOOD: "flood and manipulation", R_TWO_SOURCES: "two sources",
     R_TURNOVER: "turnover per day", R_FEES: "fees per day", R_REDUCE: "reduce-only", R_KILL: "kill latch",
     R_LADDER: "risk ladder", R_STRATEGY: "strategy errors",
 }  # fmt: skip
@@ -64,7 +66,8 @@ LEVELS = ("ACTIVE", "NO_NEW_RISK", "REDUCE_ONLY", "FLATTEN", "HALTED")
     EV_CANCELLED,
     EV_REJECTED,
     EV_CLIPPED,
-) = range(1, 11)
+    EV_FROZEN,
+) = range(1, 12)
 EVENTS = (
     "",
     "refused",
@@ -77,6 +80,7 @@ EVENTS = (
     "cancelled",
     "rejected",
     "clipped",
+    "frozen",
 )
 
 # --- why a symbol's decision is HOLD: the low three bits of a signal state; the bits above are the signal's index
@@ -121,7 +125,7 @@ BOOK = np.dtype([
     ("work_entry", "f8"), ("work_exit", "f8"), ("work_cost", "f8"), ("room", "f8"),
     ("trade_pnl", "f8"), ("entry_ns", "i8"), ("extreme", "f8"), ("inside", "i8"), ("blocked", "f8"),
     ("protected", "i8"), ("unsure_ns", "i8"),
-    ("novel_until", "i8"),
+    ("novel_until", "i8"), ("novel_rule", "i8"),  # no new risk until then, and by which rule
 ])  # fmt: skip
 
 NOVELTY = np.dtype([
@@ -140,6 +144,7 @@ LIMITS = np.dtype([
     ("asset_share", "f8"), ("daily_loss", "f8"), ("daily_loss_flatten", "f8"), ("drawdown", "f8"),
     ("loss_streak", "i8"), ("loss_streak_pause_ns", "i8"), ("price_collar", "f8"), ("bar_age_ns", "i8"),
     ("novelty_return_z", "f8"), ("novelty_volume_z", "f8"), ("novelty_pause_ns", "i8"),
+    ("flood_pause_ns", "i8"),
     ("turnover_per_day", "f8"), ("fees_per_day", "f8"), ("strategy_errors", "i8"),
 ])  # fmt: skip
 

@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from signals.metric import Change, Level, Staleness, ZScore
-from signals.mood import Attention, Disagreement, Mood, MoodChange, post_weight
+from signals.mood import Attention, Disagreement, Mood, MoodAge, MoodChange, MoodNovelty, post_weight
 from signals.price import ATR, EMA, RSI, SMA, Close, Donchian, Momentum, Volatility
 from signals.signal import Signal
 
@@ -45,7 +45,9 @@ __all__ = [
     "MetricTape",
     "Momentum",
     "Mood",
+    "MoodAge",
     "MoodChange",
+    "MoodNovelty",
     "OwnSignal",
     "SentimentTape",
     "Signal",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,9 +14,17 @@ from signals.own_bars import coarse_end, last_bars, own_bars, stretches
 from signals.program import Program, compile_signals, larger, own_runs, price_column
 from signals.signal import Signal
 
+if TYPE_CHECKING:
+    from signals.guard import GuardLimits, Verdicts
+
 
 def evaluate(
-    bound: Mapping[str, Signal], inputs: Inputs, *, max_age_ns: int = 0, out: Array | None = None
+    bound: Mapping[str, Signal],
+    inputs: Inputs,
+    *,
+    max_age_ns: int = 0,
+    guard: GuardLimits | None = None,
+    out: Array | None = None,
 ) -> tuple[Array, Array]:
     """Values of all signals at every decision.
 
@@ -26,6 +35,8 @@ def evaluate(
     inputs : Inputs
     max_age_ns : int
         Age limit of fact-driven signals, beside their own; 0 = none.
+    guard : GuardLimits, optional
+        Limits of controls 21 and 22; left out, posts are only counted by their near-duplicates.
     out : f8[d, M, S + 1], optional
         Room for the values, to be used again and again.
 
@@ -51,13 +62,19 @@ def evaluate(
         return rows, states
     slab, ticks = program.state(len(inputs.symbols))
     runs = own_runs(bound, inputs.symbols, inputs.coins, inputs.bar_ns, max_age_ns)
+    judged = None
+    if any(fact[0] == "sentiment" for signal in bound.values() for fact in signal.facts()):
+        from signals.guard import OFF, verdicts  # kernels that a run on prices never compiles
+
+        judged = verdicts(inputs, guard or OFF)
     for j, signal in enumerate(bound.values()):
         if j in runs:
-            _note_all(*runs[j].history(inputs), rows, states, j)
+            _note_all(*runs[j].history(inputs, judged), rows, states, j)
         elif signal.kind == "bar":
             _bars(program, j, slab, ticks, inputs, dense, rows, states)
         elif signal.kind == "sentiment":
-            _posts(program, j, slab, ticks, inputs, rows, states)
+            assert judged is not None, "a signal moved by posts names them among its facts"
+            _posts(program, j, slab, ticks, inputs, judged, rows, states)
         else:
             _metrics(program, j, slab, ticks, inputs, rows, states)
     return rows, states
@@ -187,11 +204,14 @@ def _note_all(values: Array, codes: Array, rows: Array, states: Array, j: int) -
     states[first] = codes[first] | np.uint8(j << ops.STATE_BITS)
 
 
-def _posts(program: Program, j: int, slab: Array, ticks: Array, inputs: Inputs, rows: Array, states: Array) -> None:
+def _posts(
+    program: Program, j: int, slab: Array, ticks: Array, inputs: Inputs, judged: Verdicts, rows: Array, states: Array
+) -> None:
     tape = inputs.sentiment
     kernels_posts.batch_posts(
         program.code, program.par, slab, ticks, j,
         tape.coin, tape.event_ns, tape.known_ns, tape.score, tape.weight, tape.revision, tape.trusted,
+        judged.share, judged.until_ns, judged.back,
         inputs.decide_ns, inputs.cutoff_ns, rows, states,
     )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,11 +37,15 @@ class SentimentTape:
     weight : f8[f]
         How much the post counts; see `signals.mood.post_weight`.
     author, source : i8[f]
-        Numbers that stand for who and where.
+        Numbers that stand for who and where (see `ids_of`); author 0 for nobody knows who.
     revision : i8[f]
         Only revision 0 of a score is counted.
     trusted : u1[f], optional
         0 for a score of a model or revision that isn't pinned: it is ignored, and says why a signal has no value.
+    cluster : i8[f], optional
+        Number of the near-duplicates that the post belongs to, 0 when nobody looked for them.
+    flags : i8[f], optional
+        Bits of `data.facts.FLAGS`, and `signals.guard.SMALL` for an author whom few or nobody knows.
     """
 
     coin: Array
@@ -52,11 +57,16 @@ class SentimentTape:
     source: Array
     revision: Array
     trusted: Any = None
+    cluster: Any = None
+    flags: Any = None
 
     def __post_init__(self) -> None:
         trusted = np.ones(len(self.coin), np.uint8) if self.trusted is None else self.trusted
         object.__setattr__(self, "trusted", _plain(trusted, "u1"))
-        for name in ("coin", "event_ns", "known_ns", "author", "source", "revision"):
+        for name in ("cluster", "flags"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, np.zeros(len(self.coin), np.int64))
+        for name in ("coin", "event_ns", "known_ns", "author", "source", "revision", "cluster", "flags"):
             object.__setattr__(self, name, _plain(getattr(self, name), "i8"))
         for name in ("score", "weight"):
             object.__setattr__(self, name, _plain(getattr(self, name), "f8"))
@@ -70,6 +80,15 @@ class SentimentTape:
 
     def __len__(self) -> int:
         return len(self.coin)
+
+
+def ids_of(names: Sequence[str]) -> Array:
+    """Numbers that stand for names, i8[n]: the same in every run, whatever others there are; 0 for an empty name."""
+    known = {"": 0}
+    for name in set(names) - {""}:
+        digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        known[name] = int.from_bytes(digest, "little", signed=True) or 1
+    return np.fromiter((known[name] for name in names), np.int64, len(names))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Signals moved by posts in kernels: each post fades from the time it was written, and counts from when it was known.
 
-Layout as in `signals.kernels_bars`.
+Layout as in `signals.kernels_bars`. What a post is worth was judged before: `signals.kernels_guard`.
 """
 
 import math
@@ -16,20 +16,27 @@ from signals.ops import (
     COLUMN,
     DISAGREEMENT,
     MAX_AGE_NS,
+    MOOD_AGE,
     MOOD_CHANGE,
+    MOOD_WIDTH,
+    NOVELTY,
     OK,
     OP,
     ORIGIN,
     OWN_COIN,
     SCOPE,
     STALE,
+    SUSPECT,
     WARMING,
     WINDOW,
 )
 
+HOUR = 3600 * 10**9
+
 # Slots of a mood: weight, weighted sum, time both are stated for, newest event, newest event of an unpinned model,
-# ready, then weighted squares (disagreement) or weight and sum by the other half-life (change).
-M_WEIGHT, M_SUM, M_TIME, M_NEWEST, M_UNPINNED, M_READY, M_OTHER, M_OTHER_SUM = range(8)
+# ready, until when it is suspect, then weighted squares (disagreement), the weight of what is new (novelty), or weight
+# and sum by the other half-life (change).
+M_WEIGHT, M_SUM, M_TIME, M_NEWEST, M_UNPINNED, M_READY, M_UNTIL, M_OTHER, M_OTHER_SUM = range(9)
 # Slots of attention, in the same places where they mean the same: newest bucket + 1, bucket of the first post known;
 # counts.
 A_HEAD, A_FIRST = 0, 1
@@ -53,20 +60,55 @@ def faded(elapsed_ns: int, half_life_ns: float) -> float:
 
 
 @inner
-def learn_mood(
-    code: Ints, par: Floats, slab: Floats, ticks: Ints, j: int, at: int, event_ns: int, score: float, weight: float
-) -> None:
-    """One post into the accumulators; one that comes late counts for what is left of it."""
-    op = code[j, OP]
+def advance(slab: Floats, ticks: Ints, at: int, event_ns: int) -> int:
+    """State a mood for the newest event it knows; how far this one lies ahead of what was the newest."""
     if slab[at + M_WEIGHT] == 0.0:
         ticks[at + M_TIME] = event_ns
-    ahead = event_ns - ticks[at + M_TIME]
-    old, new = faded(ahead, par[j, 0]), faded(-ahead, par[j, 0])
+    ahead: int = event_ns - ticks[at + M_TIME]
     ticks[at + M_TIME] = max(event_ns, ticks[at + M_TIME])
+    return ahead
+
+
+@inner
+def keep_past(ticks: Ints, at: int, width: int, now_ns: int) -> None:
+    """Remember slots as they were when this hour and the one before it began, behind the slots themselves.
+
+    Layout: `width` slots, their copies of this hour, those of the hour before, and the number of this hour.
+    """
+    hour = now_ns // HOUR
+    newer, older, when = at + width, at + 2 * width, at + 3 * width
+    if hour <= ticks[when]:
+        return
+    follows = hour == ticks[when] + 1
+    for i in range(width):
+        ticks[older + i] = ticks[newer + i] if follows else ticks[at + i]
+        ticks[newer + i] = ticks[at + i]
+    ticks[when] = hour
+
+
+@inner
+def take_back(ticks: Ints, at: int, width: int) -> None:
+    """Back to what was remembered of the hour before this one: one to two hours ago."""
+    for i in range(width):
+        ticks[at + i] = ticks[at + 2 * width + i]
+        ticks[at + width + i] = ticks[at + 2 * width + i]
+
+
+@inner
+def learn_mood(
+    code: Ints, par: Floats, slab: Floats, ticks: Ints, j: int, at: int, event_ns: int, score: float, weight: float,
+    is_new: bool,
+) -> None:  # fmt: skip
+    """One post into the accumulators; one that comes late counts for what is left of it."""
+    op = code[j, OP]
+    ahead = advance(slab, ticks, at, event_ns)
+    old, new = faded(ahead, par[j, 0]), faded(-ahead, par[j, 0])
     slab[at + M_WEIGHT] = slab[at + M_WEIGHT] * old + weight * new
     slab[at + M_SUM] = slab[at + M_SUM] * old + weight * new * score
     if op == DISAGREEMENT:
         slab[at + M_OTHER] = slab[at + M_OTHER] * old + weight * new * score * score
+    elif op == NOVELTY:
+        slab[at + M_OTHER] = slab[at + M_OTHER] * old + (weight * new if is_new else 0.0)
     elif op == MOOD_CHANGE:
         slow_old, slow_new = faded(ahead, par[j, 1]), faded(-ahead, par[j, 1])
         slab[at + M_OTHER] = slab[at + M_OTHER] * slow_old + weight * slow_new
@@ -77,9 +119,13 @@ def learn_mood(
 
 @inner
 def mood_value(code: Ints, par: Floats, slab: Floats, ticks: Ints, j: int, at: int, now_ns: int) -> float:
-    """Mood, its change or its disagreement at a time; reading changes nothing."""
+    """Mood, its change, disagreement, novelty or age at a time; reading changes nothing."""
     op = code[j, OP]
     weight, total = slab[at + M_WEIGHT], slab[at + M_SUM]
+    if op == MOOD_AGE:
+        return float((now_ns - ticks[at + M_NEWEST]) / HOUR)
+    if op == NOVELTY:
+        return float(slab[at + M_OTHER] / weight)
     if op == DISAGREEMENT:
         mean = total / weight
         return math.sqrt(max(slab[at + M_OTHER] / weight - mean * mean, 0.0))
@@ -114,6 +160,18 @@ def learn_attention(code: Ints, slab: Floats, ticks: Ints, j: int, at: int, even
 
 
 @inner
+def forget_attention(code: Ints, slab: Floats, ticks: Ints, j: int, at: int, known_ns: int) -> None:
+    """Count nobody in the buckets of the last two hours: they were a flood. In longer ones few of it were counted."""
+    length = code[j, COLUMN]
+    if ticks[at + M_READY] == 0 or length > 2 * HOUR:
+        return
+    size = code[j, WINDOW] + 1 + ATTENTION_SPARE
+    head = ticks[at + A_HEAD]
+    for b in range(max((known_ns - 2 * HOUR) // length, head - size + 1), head + 1):
+        slab[at + ATTENTION_RING + b % size] = 0.0
+
+
+@inner
 def attention_value(code: Ints, slab: Floats, ticks: Ints, j: int, at: int, now_ns: int) -> float:
     """Standard score of the running bucket's count against the buckets before it; NaN until those were seen."""
     window = code[j, WINDOW]
@@ -139,17 +197,33 @@ def attention_value(code: Ints, slab: Floats, ticks: Ints, j: int, at: int, now_
 def learn_post(
     code: Ints, par: Floats, slab: Floats, ticks: Ints, j: int, at: int,
     event_ns: int, known_ns: int, score: float, weight: float, revision: int, trusted: int,
+    share: float, until_ns: int, back: int,
 ) -> None:  # fmt: skip
-    """One scored post into signal `j`. Only a post's first score counts, of a pinned model."""
+    """One scored post into signal `j`. Only a post's first score counts, of a pinned model.
+
+    share, until_ns, back: what `signals.kernels_guard.judge_post` made of it.
+    """
     if revision != 0 or not finite(score) or not weight > 0.0:
         return
     if trusted == 0:
         ticks[at + M_UNPINNED] = max(ticks[at + M_UNPINNED], event_ns)
         return
-    if code[j, OP] == ATTENTION:
+    op = code[j, OP]
+    if op != ATTENTION:
+        keep_past(ticks, at, MOOD_WIDTH, known_ns)
+    if back != 0:
+        if op == ATTENTION:
+            forget_attention(code, slab, ticks, j, at, known_ns)
+        else:
+            take_back(ticks, at, MOOD_WIDTH)
+    ticks[at + M_UNTIL] = until_ns
+    if not share > 0.0:
+        return
+    if op == ATTENTION:
         learn_attention(code, slab, ticks, j, at, event_ns, known_ns)
     else:
-        learn_mood(code, par, slab, ticks, j, at, event_ns, score, weight)
+        counted = weight if op == NOVELTY else weight * share
+        learn_mood(code, par, slab, ticks, j, at, event_ns, score, counted, share == 1.0)
     ticks[at + M_NEWEST] = max(ticks[at + M_NEWEST], event_ns)
 
 
@@ -168,6 +242,8 @@ def read_post(code: Ints, par: Floats, slab: Floats, ticks: Ints, j: int, at: in
         value = mood_value(code, par, slab, ticks, j, at, now_ns)
     if state == OK and 0 < code[j, MAX_AGE_NS] < now_ns - ticks[at + M_NEWEST]:
         state = STALE
+    if state != WARMING and now_ns < ticks[at + M_UNTIL]:
+        state = SUSPECT
     if state != OK and ticks[at + M_UNPINNED] > ticks[at + M_NEWEST]:
         state = ORIGIN
     state = verdict(par, j, value, state)
@@ -178,6 +254,7 @@ def read_post(code: Ints, par: Floats, slab: Floats, ticks: Ints, j: int, at: in
 def batch_posts(
     code: Ints, par: Floats, slab: Floats, ticks: Ints, j: int,
     coin: Ints, event_ns: Ints, known_ns: Ints, score: Floats, weight: Floats, revision: Ints, trusted: Bytes,
+    share: Floats, until_ns: Ints, back: Ints,
     decide_ns: Ints, cutoff_ns: Ints, rows: Floats, states: Bytes,
 ) -> None:  # fmt: skip
     """Any signal moved by posts over history."""
@@ -192,6 +269,7 @@ def batch_posts(
                 learn_post(
                     code, par, slab, ticks, j, k * width + at,
                     event_ns[f], known_ns[f], score[f], weight[f], revision[f], trusted[f],
+                    share[f], until_ns[f], back[f],
                 )  # fmt: skip
             f += 1
         for k in range(m):

@@ -1,8 +1,14 @@
-"""What the crowd says: scored posts that fade with time, how many there are, and how far they disagree.
+"""What the crowd says: scored posts that fade with time, how many there are, how far they disagree, what is new.
 
 A post counts from when its score was known and fades from when it was written, so that one that comes late counts for
-what is left of it. Only the first score of a post counts: a later revision of it is hindsight. Memory is a few sums per
-symbol, however many posts there are.
+what is left of it. It weighs its source's weight times the capped logarithm of its author's followers, over its place
+among its near-duplicates (`signals.guard`, which also says when posts don't count at all: then these signals are
+suspect, and a strategy holds). Only the first score of a post counts, with the followers known then: a later revision,
+with the attention it had drawn by then, is hindsight. Memory is a few sums per symbol, however many posts there are.
+
+Sources fade together: where one falls silent, its part of the mood gives way to the others' as its posts fade, by at
+most 2 * (1 - 2 ** (-t / half_life)) within a time t, and never at once. How old the newest post is says `MoodAge`; no
+signal outlives its `max_age`.
 """
 
 from __future__ import annotations
@@ -11,8 +17,9 @@ import math
 from typing import TYPE_CHECKING
 
 from data.errors import InputError
+from data.times import HOUR_NS
 from signals import ops
-from signals.signal import Recipe, Setting, Signal, Span, amount_of, count_of, span_ns
+from signals.signal import NEVER, Recipe, Setting, Signal, Span, amount_of, count_of, span_ns
 
 if TYPE_CHECKING:
     from signals.inputs import Array
@@ -221,13 +228,79 @@ class Disagreement(Mood):
         return Recipe(ops.DISAGREEMENT, slots=ops.MOOD_SLOTS, params=(self.half_life_ns, 1.0, 0.0, self.min_weight))
 
 
+class MoodNovelty(Mood):
+    """Share of the posts' weight, fading as in `Mood`, that says something new: 1 when none repeats another, near 0
+    when a few texts are passed around.
+
+    New is the first of its near-duplicates about the coin; it stays so for the text's next post when the text wasn't
+    seen for a day. Without clusters (scores imported without them) everything is new.
+
+    Parameters
+    ----------
+    half_life, min_weight, coin, max_age, seen
+        As for `Mood`; here near-duplicates weigh in full.
+
+    Examples
+    --------
+    >>> from signals import evaluate
+    >>> from signals.inputs import SentimentTape, of_closes
+    >>> posts = SentimentTape(coin=[0] * 4, event_ns=[0] * 4, known_ns=[1, 2, 3, 4], score=[1.0] * 4, weight=[2.0] * 4,
+    ...                       author=[1, 2, 3, 4], source=[0] * 4, revision=[0] * 4, cluster=[7, 8, 8, 8])
+    >>> evaluate({"fresh": MoodNovelty("1h")}, of_closes([1.0, 1.0], sentiment=posts))[0][:, 0, 0]
+    array([0.5, 0.5])
+    """
+
+    def __init__(
+        self,
+        half_life: Span = "6h",
+        *,
+        min_weight: Setting = 3.0,
+        coin: str | None = None,
+        max_age: Span = None,
+        seen: Setting = None,
+    ) -> None:
+        self._declare(half_life=half_life, min_weight=min_weight, coin=coin, max_age=max_age, seen=seen)
+
+    def recipe(self, bar_ns: int) -> Recipe:
+        return Recipe(ops.NOVELTY, slots=ops.MOOD_SLOTS, params=(self.half_life_ns, 1.0, 0.0, self.min_weight))
+
+
+class MoodAge(_Posts):
+    """Hours since the newest post that counted was written: a mood that nobody renews is no mood.
+
+    Parameters
+    ----------
+    coin, seen
+        As for `Mood`.
+
+    Examples
+    --------
+    >>> from signals import evaluate
+    >>> from signals.inputs import SentimentTape, of_closes
+    >>> half = 1_800_000_000_000
+    >>> posts = SentimentTape(coin=[0], event_ns=[half], known_ns=[half], score=[1.0], weight=[1.0],
+    ...                       author=[0], source=[0], revision=[0])
+    >>> evaluate({"age": MoodAge()}, of_closes([1.0, 1.0], sentiment=posts))[0][:, 0, 0]
+    array([0.5, 1.5])
+    """
+
+    def __init__(self, *, coin: str | None = None, seen: Setting = None) -> None:
+        self._declare(coin=coin, max_age=NEVER, seen=seen)
+
+    def settle(self) -> None:
+        self._settle_coin()
+
+    def recipe(self, bar_ns: int) -> Recipe:
+        return Recipe(ops.MOOD_AGE, slots=ops.MOOD_SLOTS, params=(HOUR_NS, 1.0, 0.0, 0.0))
+
+
 class Attention(_Posts):
     """How many posts there are against what is usual: a standard score over buckets of time.
 
     The posts written in the running bucket (from, to] are compared with the mean and the standard deviation of those in
     each of the buckets of the window before it, without the running one. The deviation is taken to be at least one
-    post, so that a single post after a silence isn't a sensation. Ready when the whole window lies after the first post
-    known.
+    post, so that a single post after a silence isn't a sensation. A post is one whoever wrote it: what is felt is kept
+    apart from how much is felt. Ready when the whole window lies after the first post known.
 
     Parameters
     ----------

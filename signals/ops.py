@@ -8,7 +8,7 @@ SIGNALS_MAX = 31  # five bits of a byte are left for the index
 
 # --- operations -------------------------------------------------------------------------------------------------------
 CLOSE, EMA, SMA, RSI, MOMENTUM, VOLATILITY, ZSCORE, ATR, DONCHIAN = range(9)  # from ATR on, of highs and lows too
-MOOD, MOOD_CHANGE, DISAGREEMENT, ATTENTION = range(16, 20)
+MOOD, MOOD_CHANGE, DISAGREEMENT, ATTENTION, NOVELTY, MOOD_AGE = range(16, 22)
 LEVEL, CHANGE, METRIC_ZSCORE, STALENESS = range(32, 36)
 OWN = 64  # stepped by Python: indicators of `ta`, and a user's own
 
@@ -36,8 +36,9 @@ S_COUNT, S_VALUE, S_LAST, S_END, S_OPEN, S_HIGH, S_LOW, S_CLOSE, S_VOLUME = rang
 BAR_HEAD = 9
 
 # --- state of signals moved by posts and by metrics -------------------------------------------------------------------
-MOOD_SLOTS = 8
-ATTENTION_RING = 6  # slots before the ring of counts
+MOOD_WIDTH = 9  # slots of a mood; they are there three times, and the hour of the last copy
+MOOD_SLOTS = 3 * MOOD_WIDTH + 1
+ATTENTION_RING = 7  # slots before the ring of counts
 ATTENTION_SPARE = 4  # buckets beside the window, for decisions that lag behind the newest post
 METRIC_SLOTS = 7
 

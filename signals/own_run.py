@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from signals import ops
 from signals.inputs import PRICES, Array, Inputs, MetricTape
 from signals.own import BarFact, Bars, MetricFact, OwnSignal, PostFact
 from signals.own_bars import closed_bars, coarse_end, last_bars, own_bars, stretches
+
+if TYPE_CHECKING:
+    from signals.guard import Verdicts
 
 MARKET = "*"
 
@@ -46,6 +49,9 @@ class OwnRun:
         self.counts = np.zeros(len(symbols), np.int64)  # own bars since the last start
         self.last_ns = np.zeros(len(symbols), np.int64)  # end of the last own bar
         self.newest_ns = np.full(len(symbols), -1)  # newest event among posts and metrics
+        self.suspect_ns = np.zeros(
+            (2, len(symbols)), np.int64
+        )  # until when posts are suspect: the coin's, the market's
 
     # --- one fact at a time -------------------------------------------------------------------------------------------
     def bar(self, k: int, close_ns: int, *prices: float) -> None:
@@ -63,9 +69,13 @@ class OwnRun:
         self.counts[k] += 1
         self.signal.step(self.memories[k], fact)
 
-    def post(self, coin: int, fact: PostFact) -> None:
-        """One scored post about a coin, by its index, or about the market (-1)."""
-        if "post" in self.signal.feeds:
+    def post(self, coin: int, fact: PostFact, until_ns: int) -> None:
+        """One scored post about a coin, by its index, or about the market (-1), after which posts are suspect until."""
+        if "post" not in self.signal.feeds:
+            return
+        if coin < len(self.symbols):
+            self.suspect_ns[int(coin < 0), max(coin, 0) if coin >= 0 else slice(None)] = until_ns
+        if fact.weight > 0.0:
             self._tell(coin, fact)
 
     def metric(self, coin: int, fact: MetricFact) -> None:
@@ -82,11 +92,13 @@ class OwnRun:
     def read(self, now_ns: int) -> tuple[Array, Array]:
         """Values f8[M] and states u1[M]."""
         values = np.array([float(self.signal.value(memory, now_ns)) for memory in self.memories])
-        return self._judged(values, self.counts, self.last_ns, self.newest_ns, np.int64(now_ns))
+        values, codes = self._judged(values, self.counts, self.last_ns, self.newest_ns, np.int64(now_ns))
+        suspect = (self.suspect_ns > now_ns).any(axis=0) & (codes != ops.WARMING)
+        return np.where(suspect, np.nan, values), np.where(suspect, np.uint8(ops.SUSPECT), codes)
 
     def snapshot(self) -> dict[str, Any]:
         """Copy of all it remembers."""
-        kept = ("memories", "counts", "last_ns", "newest_ns", "slab")
+        kept = ("memories", "counts", "last_ns", "newest_ns", "suspect_ns", "slab")
         return {name: copy.deepcopy(getattr(self, name)) for name in kept}
 
     def restore(self, snapshot: dict[str, Any]) -> None:
@@ -111,8 +123,8 @@ class OwnRun:
         return np.where(codes == ops.OK, values, np.nan), codes
 
     # --- history ------------------------------------------------------------------------------------------------------
-    def history(self, inputs: Inputs) -> tuple[Array, Array]:
-        """Values f8[d, M] and states u1[d, M] at every decision."""
+    def history(self, inputs: Inputs, judged: Verdicts | None = None) -> tuple[Array, Array]:
+        """Values f8[d, M] and states u1[d, M] at every decision; `judged` is what became of the posts."""
         shape = (len(inputs.decide_ns), len(self.symbols))
         values, codes = np.empty(shape), np.empty(shape, np.uint8)
         if self.signal.feeds == ():
@@ -124,7 +136,7 @@ class OwnRun:
             for k in range(len(self.symbols)):
                 values[:, k], codes[:, k] = self._over(k, inputs)
             return values, codes
-        self._replay(inputs, values, codes)
+        self._replay(inputs, judged, values, codes)
         return values, codes
 
     def _over(self, k: int, inputs: Inputs) -> tuple[Array, Array]:
@@ -144,9 +156,9 @@ class OwnRun:
             counts[begin:end] = np.arange(1, end - begin + 1)
         return found, counts
 
-    def _replay(self, inputs: Inputs, values: Array, codes: Array) -> None:
+    def _replay(self, inputs: Inputs, judged: Verdicts | None, values: Array, codes: Array) -> None:
         """Told one fact at a time, as it would be live; bars before metrics before posts known at the same time."""
-        facts = _facts_of(self.signal, inputs)
+        facts = _facts_of(self.signal, inputs, judged)
         b, f = -1, 0
         for i, (decide_bar, cutoff_ns) in enumerate(zip(inputs.decide_bar, inputs.cutoff_ns, strict=True)):
             while True:
@@ -155,7 +167,11 @@ class OwnRun:
                     b += 1
                     self._bars_at(b, inputs)
                 elif fact_is_due:
-                    (self.post if isinstance(facts[f][3], PostFact) else self.metric)(facts[f][2], facts[f][3])
+                    _, _, coin, fact, until_ns = facts[f]
+                    if isinstance(fact, PostFact):
+                        self.post(coin, fact, until_ns)
+                    else:
+                        self.metric(coin, fact)
                     f += 1
                 else:
                     break
@@ -167,21 +183,24 @@ class OwnRun:
                 self.bar(k, int(inputs.close_ns[b]), *(float(getattr(inputs, name)[b, k]) for name in PRICES))
 
 
-def _facts_of(signal: OwnSignal, inputs: Inputs) -> list[tuple[int, int, int, Any]]:
-    """(known_ns, order of its kind, coin, fact) of all that the signal is told, in the order in which it is."""
-    facts: list[tuple[int, int, int, Any]] = []
+def _facts_of(
+    signal: OwnSignal, inputs: Inputs, judged: Verdicts | None
+) -> list[tuple[int, int, int, PostFact | MetricFact, int]]:
+    """(known_ns, order of its kind, coin, fact, posts suspect until) of all that it is told, in that order."""
+    facts: list[tuple[int, int, int, PostFact | MetricFact, int]] = []
     if "metric" in signal.feeds:
         for name in sorted(signal.metrics):
             metric = inputs.metrics.get(name) or MetricTape.empty()
             for f in range(len(metric)):
                 facts.append(
-                    (int(metric.known_ns[f]), 1, int(metric.coin[f]), metric_fact(name, inputs.coins, metric, f))
+                    (int(metric.known_ns[f]), 1, int(metric.coin[f]), metric_fact(name, inputs.coins, metric, f), 0)
                 )
-    if "post" in signal.feeds:
+    if "post" in signal.feeds and judged is not None:
         tape = inputs.sentiment
         for f in range(len(tape)):
             if tape.revision[f] == 0 and tape.trusted[f]:
-                facts.append((int(tape.known_ns[f]), 2, int(tape.coin[f]), post_fact(inputs.coins, tape, f)))
+                told = post_fact(inputs.coins, tape, f, float(judged.share[f]))
+                facts.append((int(tape.known_ns[f]), 2, int(tape.coin[f]), told, int(judged.until_ns[f])))
     return sorted(facts, key=lambda fact: fact[:2])
 
 
@@ -202,14 +221,14 @@ def metric_fact(name: str, coins: tuple[str, ...], tape: Any, f: int) -> MetricF
     )
 
 
-def post_fact(coins: tuple[str, ...], tape: Any, f: int) -> PostFact:
-    """Row `f` of a sentiment tape."""
+def post_fact(coins: tuple[str, ...], tape: Any, f: int, share: float) -> PostFact:
+    """Row `f` of a sentiment tape, with the share of its weight that counts."""
     return PostFact(
         coin_name(coins, int(tape.coin[f])),
         int(tape.event_ns[f]),
         int(tape.known_ns[f]),
         float(tape.score[f]),
-        float(tape.weight[f]),
+        float(tape.weight[f]) * share,
         int(tape.author[f]),
         int(tape.source[f]),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from signals.own_bars import closed_bars
 from signals.own_run import OwnRun, coin_name
 from signals.program import compile_signals, larger, own_runs, price_column
 from signals.signal import Signal
+
+if TYPE_CHECKING:
+    from signals.guard import Guard, GuardLimits
 
 
 class Stream:
@@ -31,6 +34,8 @@ class Stream:
         Length of the run's bars.
     max_age_ns : int
         Age limit of fact-driven signals, beside their own; 0 = none.
+    guard : GuardLimits, optional
+        Limits of controls 21 and 22; left out, posts are only counted by their near-duplicates.
 
     Examples
     --------
@@ -51,12 +56,13 @@ class Stream:
         bar_ns: int,
         *,
         max_age_ns: int = 0,
+        guard: GuardLimits | None = None,
     ) -> None:
         self.coins = tuple(coins)
         self.bar_ns = bar_ns
         self._symbols = len(symbols)
         self._program = compile_signals(bound, bar_ns, self.coins, max_age_ns=max_age_ns)
-        self._identity = repr((dict(bound), tuple(symbols), self.coins, bar_ns, max_age_ns))
+        self._identity = repr((dict(bound), tuple(symbols), self.coins, bar_ns, max_age_ns, guard))
         self._slab, self._ticks = self._program.state(len(symbols))
         self._last_ns = np.full(len(symbols), -1)
         self._by_kind: dict[str, list[int]] = {kind: [] for kind in ("bar", "sentiment", "metric", "own")}
@@ -67,6 +73,11 @@ class Stream:
         self._metrics = {j: declared[j].facts()[0][1] for j in self._by_kind["metric"]}
         self._rings = {j: self._program.ring(len(symbols)) for j in self._metrics}
         self._own: dict[int, OwnRun] = own_runs(bound, tuple(symbols), self.coins, bar_ns, max_age_ns)
+        self._guard: Guard | None = None
+        if any(fact[0] == "sentiment" for signal in declared for fact in signal.facts()):
+            from signals.guard import OFF, Guard  # kernels that a run on prices never compiles
+
+            self._guard = Guard(guard or OFF, len(self.coins))
 
     def on_bar(
         self, symbol: int, close_ns: int, open: float, high: float, low: float, close: float, volume: float
@@ -99,19 +110,36 @@ class Stream:
         source: int = 0,
         revision: int = 0,
         trusted: bool = True,
+        cluster: int = 0,
+        flags: int = 0,
     ) -> None:
         """A scored post about a coin, by its index, or about the market (-1); columns as in `SentimentTape`."""
+        if self._guard is None:
+            return
+        share, until_ns, back, _, _ = self._guard.judge(
+            coin,
+            event_ns,
+            known_ns,
+            float(score),
+            float(weight),
+            author,
+            source,
+            cluster,
+            flags,
+            revision,
+            int(trusted),
+        )
         program = self._program
         for j in self._by_kind["sentiment"]:
             for k in range(*kernels_posts.targets(program.code[j, ops.SCOPE], coin, self._symbols)):
                 kernels_posts.learn_post(
                     program.code, program.par, self._slab, self._ticks, j, program.slot(j, k),
-                    event_ns, known_ns, float(score), float(weight), revision, int(trusted),
+                    event_ns, known_ns, float(score), float(weight), revision, int(trusted), share, until_ns, back,
                 )  # fmt: skip
         if self._own and revision == 0 and trusted:
-            fact = PostFact(coin_name(self.coins, coin), event_ns, known_ns, score, weight, author, source)
+            fact = PostFact(coin_name(self.coins, coin), event_ns, known_ns, score, weight * share, author, source)
             for run in self._own.values():
-                run.post(coin, fact)
+                run.post(coin, fact, until_ns)
 
     def on_metric(self, name: str, coin: int, event_ns: int, known_ns: int, value: float, revision: int = 0) -> None:
         """An observation of a metric about a coin, by its index, or about the market (-1)."""
@@ -175,6 +203,7 @@ class Stream:
             "last_ns": self._last_ns.copy(),
             "rings": {j: ring.copy() for j, ring in self._rings.items()},
             "own": {j: run.snapshot() for j, run in self._own.items()},
+            "guard": None if self._guard is None else self._guard.snapshot(),
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
@@ -197,3 +226,5 @@ class Stream:
         self._rings = {j: np.array(ring) for j, ring in snapshot["rings"].items()}
         for j, run in self._own.items():
             run.restore(copy.deepcopy(snapshot["own"][j]))
+        if self._guard is not None:
+            self._guard.restore(snapshot["guard"])

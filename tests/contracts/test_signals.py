@@ -25,7 +25,9 @@ from signals import (
     Level,
     Momentum,
     Mood,
+    MoodAge,
     MoodChange,
+    MoodNovelty,
     OwnSignal,
     Signal,
     Staleness,
@@ -35,7 +37,9 @@ from signals import (
     ZScore,
     evaluate,
 )
-from signals.ops import NO_BAR, OK, STATE_BITS
+from signals.guard import OFF, GuardLimits, verdicts
+from signals.kernels_guard import DUPLICATES, JUMP, TRICKS
+from signals.ops import NO_BAR, OK, STATE_BITS, SUSPECT
 from signals.own import BarFact, MetricFact
 from tests.contracts.worlds import HOUR_NS, START_NS, Shape, garbled, shapes, told, world
 
@@ -109,6 +113,8 @@ def every(file: Path) -> dict[str, Signal]:
         "turn": MoodChange("1h", against="9h"),
         "split": Disagreement("5h", min_weight=2.0),
         "attention": Attention("6h", every="1h"),
+        "fresh": MoodNovelty("3h"),
+        "mood_age": MoodAge(),
         "level": Level("flow"),
         "market_level": Level("gauge", coin="*", max_age="9h"),
         "change": Change("gauge", "6h", relative=True),
@@ -121,6 +127,9 @@ def every(file: Path) -> dict[str, Signal]:
         "own_bars": Range(on="3h"),
     }
 
+
+# Worlds are small: with these a crowd of four is judged, and some are found out.
+WATCHFUL = GuardLimits(posts=3, z=1.0, share=0.4, pause_ns=2 * HOUR_NS, jump=0.15)
 
 MORE = {
     "weekly": EMA(1, on="1w"),
@@ -144,12 +153,12 @@ def test_every_signal_is_in_the_contract(targets_file: Path) -> None:
 
 
 @settings(max_examples=50)
-@given(shape=shapes)
-def test_batch_is_stream_bit_for_bit(targets_file: Path, shape: Shape) -> None:
+@given(shape=shapes, guard=st.sampled_from([OFF, WATCHFUL]))
+def test_batch_is_stream_bit_for_bit(targets_file: Path, shape: Shape, guard: GuardLimits) -> None:
     inputs = world(shape)
     for bound in (every(targets_file), MORE):
-        rows, states = evaluate(bound, inputs)
-        live_rows, live_states = told(Stream(bound, inputs.symbols, inputs.coins, inputs.bar_ns), inputs)
+        rows, states = evaluate(bound, inputs, guard=guard)
+        live_rows, live_states = told(Stream(bound, inputs.symbols, inputs.coins, inputs.bar_ns, guard=guard), inputs)
         for j, name in enumerate(bound):
             np.testing.assert_array_equal(rows[:, :, j], live_rows[:, :, j], err_msg=name)
         np.testing.assert_array_equal(states, live_states)
@@ -163,8 +172,8 @@ def test_nothing_later_changes_anything_earlier(targets_file: Path, shape: Shape
     other = garbled(inputs, cut_ns, seed)
     before = inputs.cutoff_ns <= cut_ns
     for bound in (every(targets_file), MORE):
-        rows, states = evaluate(bound, inputs)
-        other_rows, other_states = evaluate(bound, other)
+        rows, states = evaluate(bound, inputs, guard=WATCHFUL)
+        other_rows, other_states = evaluate(bound, other, guard=WATCHFUL)
         np.testing.assert_array_equal(rows[before], other_rows[before])
         np.testing.assert_array_equal(states[before], other_states[before])
 
@@ -178,12 +187,13 @@ def test_a_snapshot_goes_on_as_if_nothing_happened(targets_file: Path, shape: Sh
     def restarted(i: int, stream: Stream) -> Stream:
         if i % 7 != 3:
             return stream
-        fresh = Stream(bound, inputs.symbols, inputs.coins, inputs.bar_ns)
+        fresh = Stream(bound, inputs.symbols, inputs.coins, inputs.bar_ns, guard=WATCHFUL)
         fresh.restore(stream.snapshot())
         return fresh
 
-    rows, states = told(Stream(bound, inputs.symbols, inputs.coins, inputs.bar_ns), inputs, restarted)
-    expected, expected_states = evaluate(bound, inputs)
+    begun = Stream(bound, inputs.symbols, inputs.coins, inputs.bar_ns, guard=WATCHFUL)
+    rows, states = told(begun, inputs, restarted)
+    expected, expected_states = evaluate(bound, inputs, guard=WATCHFUL)
     np.testing.assert_array_equal(rows, expected)
     np.testing.assert_array_equal(states, expected_states)
 
@@ -219,10 +229,20 @@ def test_reading_changes_nothing(targets_file: Path) -> None:
     np.testing.assert_array_equal(rows, evaluate(bound, inputs)[0])
 
 
+def test_the_worlds_are_wild_enough_for_the_guard(targets_file: Path) -> None:
+    inputs = world(Shape(seed=8, bars=70, symbols=3, facts=200))
+    _, states = evaluate({"mood": Mood("3h")}, inputs)
+    _, watched = evaluate({"mood": Mood("3h")}, inputs, guard=WATCHFUL)
+    assert not (states == SUSPECT).any()
+    assert 0.1 < (watched == SUSPECT).mean() < 0.9
+    why = set(verdicts(inputs, WATCHFUL).why.tolist())
+    assert {DUPLICATES, TRICKS, JUMP} <= why
+
+
 def test_states_and_values_agree(targets_file: Path) -> None:
     inputs = world(Shape(seed=8, bars=70, symbols=3, missing=0.1, facts=200))
     for bound in (every(targets_file), MORE):
-        rows, states = evaluate(bound, inputs)
+        rows, states = evaluate(bound, inputs, guard=WATCHFUL)
         assert not rows[:, :, -1].any()  # the weight held is the loop's to write
         finite = np.isfinite(rows[:, :, :-1])
         np.testing.assert_array_equal(finite.all(axis=2), states == OK)

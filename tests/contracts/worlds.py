@@ -108,6 +108,8 @@ def _posts(rng: np.random.Generator, shape: Shape) -> SentimentTape:
         source=rng.integers(0, 3, size),
         revision=(rng.random(size) < 0.1).astype(np.int64),
         trusted=(rng.random(size) > 0.05).astype(np.uint8),
+        cluster=rng.integers(0, 25, size),
+        flags=rng.choice([0, 0, 0, 1, 8, 32], size),
     )
 
 
@@ -158,7 +160,8 @@ def tell(stream: Stream, inputs: Inputs, fact: tuple[int, int, str, int]) -> Non
         post.source,
         post.revision,
     )
-    stream.on_sentiment(*(column[f].item() for column in columns), trusted=bool(post.trusted[f]))
+    more = {"trusted": bool(post.trusted[f]), "cluster": int(post.cluster[f]), "flags": int(post.flags[f])}
+    stream.on_sentiment(*(column[f].item() for column in columns), **more)
 
 
 def told(stream: Stream, inputs: Inputs, between: Any = None) -> tuple[Any, Any]:

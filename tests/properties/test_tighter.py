@@ -78,7 +78,7 @@ def test_that_pair_of_limits_names_every_gate_limit() -> None:
     elsewhere = {
         "exit_reserve", "rate_breaches", "repeat_window_ns", "tag_share", "daily_loss", "daily_loss_flatten",
         "drawdown", "loss_streak", "loss_streak_pause_ns", "signal_age_ns", "novelty_return_z", "novelty_volume_z",
-        "novelty_pause_ns",
+        "novelty_pause_ns", "flood_posts", "flood_z", "flood_share", "flood_pause_ns", "mood_jump",
         "strategy_errors",
     }  # fmt: skip
     assert {entry.name for entry in fields(Limits)} == elsewhere | {*SHARES, *MONEY, *COUNTS, *TIMES}

@@ -1,0 +1,397 @@
+"""Controls 21 and 22 in kernels: is this post one voice of a crowd, or one of many masks of a few?
+
+Every post is judged at its arrival, in order of `known_ns`, by what had arrived by then; state is of a fixed size
+however many posts there are. One post a call: history is a loop over the same step.
+
+State of a coin lies from slot `at` on in `slab` and in `ticks`, the same memory read as int64. Two tables are shared by
+all coins: authors (name, first seen, last seen) and near-duplicates (cluster and coin, count, last seen). A table that
+is full forgets whom it saw longest ago.
+"""
+
+import math
+
+from signals.bare import inner, kernel
+from signals.kernels import Floats, Ints, finite
+from signals.kernels_posts import M_SUM, M_TIME, M_WEIGHT, advance, faded, keep_past, take_back
+
+MINUTE = 60 * 10**9
+HOUR, DAY = 60 * MINUTE, 24 * 60 * MINUTE
+WINDOW = HOUR  # what is judged together
+BUCKET = 5 * MINUTE
+BUCKETS = WINDOW // BUCKET
+RING = 128  # the newest posts of the window whose shares are taken
+SOURCES = 8
+CLUSTER_GAP = DAY  # a text counts as a repetition until it wasn't seen for so long
+STRANGER = DAY  # an author is a stranger for so long after the first post
+AUTHOR_GAP = 30 * DAY  # and again after so long a silence
+WARM = DAY  # a coin's usual volume is known from then on
+STRANGERS_WARM = 7 * DAY  # and who its usual authors are
+VOLUME_MEMORY = 1.0 / 2016.0  # a week of buckets
+SHARE_MEMORY = 1.0 / 500.0  # of buckets with posts
+HALF_LIFE = 6.0 * HOUR  # of the mood that control 22 looks at: the default of `Mood`
+PRIOR = 3.0  # weight of neutral posts in it: in a silent room one ordinary voice is no jump yet, one of millions is
+CLEAR = 0.05  # a score nearer to 0 than this takes no side
+PROBES = 8
+
+# Why a post is discounted; the texts stand in `signals.guard`.
+FINE, DUPLICATES, TRICKS, TEMPLATE, AUTHOR, STRANGERS, SOURCE, JUMP = range(8)
+# What a post shows: the bits of `data.facts.FLAGS`, and one of our own.
+TRICK_BITS = 1 | 2 | 8
+SMALL = 32  # few followers, or nobody knows how many
+MARK_DUPLICATE, MARK_TRICK, MARK_STRANGER = 1, 2, 4  # the same as a ring of posts keeps it
+
+# Parameters: posts and deviations from which on shares are looked at, share, pause in ns, jump.
+P_POSTS, P_Z, P_SHARE, P_PAUSE, P_JUMP = range(5)
+
+# Slots of a coin. First the mood and how many posts it has counted, twice remembered (`keep_past`), then the rest.
+MOOD_WIDTH = 4
+G_COUNTED = 3
+G_REST = 3 * MOOD_WIDTH + 1
+(
+    G_FROZEN, G_DOUBT, G_DOUBT_SIGN, G_FIRST, G_BUCKET, G_ROLLS, G_FULL, G_MEAN, G_SQUARE, G_SEEN,
+    G_DUPLICATE, G_TRICK, G_STRANGER, G_USUAL_DUPLICATE, G_USUAL_TRICK, G_USUAL_STRANGER,
+) = range(G_REST, G_REST + 16)  # fmt: skip
+G_COUNTS = G_REST + 16
+G_SOURCES = G_COUNTS + BUCKETS
+S_ID, S_NEWEST, S_USUAL, S_BUCKET, S_UP, S_DOWN = 0, 1, 2, 3, 4, 7  # up and down: when, cluster, author
+SOURCE_SLOTS = 10
+G_RING = G_SOURCES + SOURCES * SOURCE_SLOTS
+R_NS, R_SOURCE, R_AUTHOR, R_CLUSTER, R_MARKS = range(5)
+POST_SLOTS = 5
+COIN_SLOTS = G_RING + RING * POST_SLOTS
+TABLE_PLACES = 1 << 16
+TABLE_SLOTS = 3
+
+
+@inner
+def place_of(table: Ints, key: int, now_ns: int, gap_ns: int) -> int:
+    """Where a key stands in a table (key, number, last seen); made anew when it is new or was not seen for long."""
+    home = ((key ^ (key >> 32)) * -7046029254386353131) >> 20
+    chosen, oldest = -1, now_ns + 1
+    for probe in range(PROBES):
+        at = ((home + probe) & (TABLE_PLACES - 1)) * TABLE_SLOTS
+        if table[at] == key:
+            chosen = at
+            break
+        if table[at + 2] < oldest:  # a place never used was last seen at 0
+            chosen, oldest = at, table[at + 2]
+    if table[chosen] != key or now_ns - table[chosen + 2] > gap_ns:
+        table[chosen] = key
+        table[chosen + 1] = 0
+    table[chosen + 2] = now_ns
+    return chosen
+
+
+@inner
+def repetition(clusters: Ints, coin: int, cluster: int, now_ns: int) -> int:
+    """Which post of its near-duplicates about this coin it is, 1 for the first, as far as is known by now."""
+    if cluster == 0:
+        return 1
+    key = cluster ^ ((coin + 2) * -4658895280553007687)
+    at = place_of(clusters, key if key != 0 else 1, now_ns, CLUSTER_GAP)
+    clusters[at + 1] += 1
+    count: int = clusters[at + 1]
+    return count
+
+
+@inner
+def is_stranger(authors: Ints, author: int, flags: int, now_ns: int) -> bool:
+    """Whether nobody follows the author and the first post came within a day; an unknown author is always one."""
+    if author == 0:
+        return flags & SMALL != 0
+    at = place_of(authors, author, now_ns, AUTHOR_GAP)
+    if authors[at + 1] == 0:
+        authors[at + 1] = now_ns
+    return flags & SMALL != 0 and now_ns - authors[at + 1] < STRANGER
+
+
+# --- what is usual ----------------------------------------------------------------------------------------------------
+
+
+@inner
+def hourly(slab: Floats, at: int) -> float:
+    """Posts of the last hour, in whole buckets."""
+    total = 0.0
+    for b in range(BUCKETS):
+        total += slab[at + G_COUNTS + b]
+    return total
+
+
+@inner
+def spread(slab: Floats, at: int) -> float:
+    """Deviation of the posts an hour, taken to be at least a Poisson law's and at least one."""
+    mean = slab[at + G_MEAN]
+    return math.sqrt(max(slab[at + G_SQUARE] - mean * mean, mean, 1.0))
+
+
+@inner
+def learn_volume(par: Floats, slab: Floats, ticks: Ints, at: int, now_ns: int) -> None:
+    """Take the hour that ends now into what is usual; of a burst no more than what would still be no burst."""
+    count = hourly(slab, at)
+    if now_ns - ticks[at + G_FIRST] >= WARM:
+        count = min(count, slab[at + G_MEAN] + par[P_Z] * spread(slab, at))
+    a = max(VOLUME_MEMORY, 1.0 / (ticks[at + G_ROLLS] + 1.0))
+    slab[at + G_MEAN] += a * (count - slab[at + G_MEAN])
+    slab[at + G_SQUARE] += a * (count * count - slab[at + G_SQUARE])
+    ticks[at + G_ROLLS] += 1
+
+
+@inner
+def learn_silence(slab: Floats, ticks: Ints, at: int, buckets: int) -> None:
+    """So many hours without a post, a bucket apart, at once."""
+    known = ticks[at + G_ROLLS]
+    early = min(buckets, max(int(1.0 / VOLUME_MEMORY) - 1 - known, 0))
+    left = known / (known + early) if early > 0 else 1.0
+    left *= (1.0 - VOLUME_MEMORY) ** float(buckets - early)
+    slab[at + G_MEAN] *= left
+    slab[at + G_SQUARE] *= left
+    ticks[at + G_ROLLS] = known + buckets
+
+
+@inner
+def learn_shares(slab: Floats, ticks: Ints, at: int, posts: float) -> None:
+    """Take the bucket that is over into the usual shares: each bucket is one vote, however many posts it had."""
+    ticks[at + G_FULL] += 1
+    a = max(SHARE_MEMORY, 1.0 / ticks[at + G_FULL])
+    for i in range(3):
+        usual, seen = at + G_USUAL_DUPLICATE + i, at + G_DUPLICATE + i
+        slab[usual] += a * (slab[seen] / posts - slab[usual])
+        slab[seen] = 0.0
+    for s in range(SOURCES):
+        place = at + G_SOURCES + s * SOURCE_SLOTS
+        slab[place + S_USUAL] += a * (slab[place + S_BUCKET] / posts - slab[place + S_USUAL])
+        slab[place + S_BUCKET] = 0.0
+
+
+@inner
+def roll(par: Floats, slab: Floats, ticks: Ints, at: int, now_ns: int) -> None:
+    """Go on to the bucket that now lies in, learning those that are over."""
+    bucket = now_ns // BUCKET
+    if ticks[at + G_BUCKET] == 0:
+        ticks[at + G_BUCKET] = bucket
+        ticks[at + G_FIRST] = now_ns
+    gap = bucket - ticks[at + G_BUCKET]
+    if gap <= 0:
+        return
+    last = at + G_COUNTS + ticks[at + G_BUCKET] % BUCKETS
+    if slab[last] > 0.0:
+        learn_shares(slab, ticks, at, slab[last])
+    for b in range(1, min(gap, BUCKETS) + 1):
+        learn_volume(par, slab, ticks, at, (ticks[at + G_BUCKET] + b) * BUCKET)
+        slab[at + G_COUNTS + (ticks[at + G_BUCKET] + b) % BUCKETS] = 0.0
+    if gap > BUCKETS:
+        learn_silence(slab, ticks, at, gap - BUCKETS)
+    ticks[at + G_BUCKET] = bucket
+
+
+# --- who says it ------------------------------------------------------------------------------------------------------
+
+
+@inner
+def source_place(slab: Floats, ticks: Ints, at: int, source: int, now_ns: int) -> int:
+    """Slots of a source; a ninth one takes the place of the source that was silent for longest."""
+    chosen, oldest = -1, now_ns + 1
+    for s in range(SOURCES):
+        place = at + G_SOURCES + s * SOURCE_SLOTS
+        if ticks[place + S_NEWEST] != 0 and ticks[place + S_ID] == source:
+            chosen, oldest = place, -1
+        elif ticks[place + S_NEWEST] < oldest:
+            chosen, oldest = place, ticks[place + S_NEWEST]
+    if oldest >= 0:
+        for i in range(SOURCE_SLOTS):
+            ticks[chosen + i] = 0
+        ticks[chosen + S_ID] = source
+    ticks[chosen + S_NEWEST] = now_ns
+    return chosen
+
+
+@inner
+def differs(one: int, other: int) -> bool:
+    """Whether two ids are of two; what isn't known isn't known to be the same."""
+    return one == 0 or other == 0 or one != other
+
+
+@inner
+def has_witness(ticks: Ints, at: int, mine: int, side: int, cluster: int, author: int, now_ns: int) -> bool:
+    """Whether another source said the same within the window: in another text, by another author."""
+    for s in range(SOURCES):
+        place = at + G_SOURCES + s * SOURCE_SLOTS
+        told = place + side
+        if place != mine and ticks[told] != 0 and now_ns - ticks[told] <= WINDOW:
+            if differs(ticks[told + 1], cluster) and differs(ticks[told + 2], author):
+                return True
+    return False
+
+
+@inner
+def several_sources(ticks: Ints, at: int) -> bool:
+    """Whether more than one source ever wrote about the coin."""
+    seen = 0
+    for s in range(SOURCES):
+        if ticks[at + G_SOURCES + s * SOURCE_SLOTS + S_NEWEST] != 0:
+            seen += 1
+    return seen > 1
+
+
+# --- control 21 -------------------------------------------------------------------------------------------------------
+
+
+@inner
+def enter(
+    slab: Floats, ticks: Ints, at: int, place: int, now_ns: int, source: int, author: int, cluster: int, marks: int
+) -> None:
+    """Count a post in its bucket and keep it in the ring."""
+    slab[at + G_COUNTS + ticks[at + G_BUCKET] % BUCKETS] += 1.0
+    slab[place + S_BUCKET] += 1.0
+    for i in range(3):
+        if marks & (1 << i) != 0:
+            slab[at + G_DUPLICATE + i] += 1.0
+    post = at + G_RING + ticks[at + G_SEEN] % RING * POST_SLOTS
+    ticks[post + R_NS], ticks[post + R_SOURCE], ticks[post + R_AUTHOR] = now_ns, source, author
+    ticks[post + R_CLUSTER], ticks[post + R_MARKS] = cluster, marks
+    ticks[at + G_SEEN] += 1
+
+
+@inner
+def coordinated(par: Floats, slab: Floats, ticks: Ints, at: int, place: int, now_ns: int) -> tuple[float, int]:
+    """(share, why) of the sign of coordination that the newest post makes strongest; (0, FINE) while posts are few."""
+    count = hourly(slab, at)
+    if count < par[P_POSTS]:
+        return 0.0, FINE
+    newest = at + G_RING + (ticks[at + G_SEEN] - 1) % RING * POST_SLOTS
+    n = duplicates = tricks = strangers = template = author = source = 0.0
+    for back in range(min(ticks[at + G_SEEN], RING)):
+        post = at + G_RING + (ticks[at + G_SEEN] - 1 - back) % RING * POST_SLOTS
+        if now_ns - ticks[post + R_NS] > WINDOW:
+            break
+        n += 1.0
+        marks = ticks[post + R_MARKS]
+        duplicates += 1.0 if marks & MARK_DUPLICATE != 0 else 0.0
+        tricks += 1.0 if marks & MARK_TRICK != 0 else 0.0
+        strangers += 1.0 if marks & MARK_STRANGER != 0 else 0.0
+        template += 1.0 if ticks[post + R_CLUSTER] == ticks[newest + R_CLUSTER] else 0.0
+        author += 1.0 if ticks[post + R_AUTHOR] == ticks[newest + R_AUTHOR] else 0.0
+        source += 1.0 if ticks[post + R_SOURCE] == ticks[newest + R_SOURCE] else 0.0
+    share, why = stronger(0.0, FINE, duplicates / n - slab[at + G_USUAL_DUPLICATE], DUPLICATES)
+    share, why = stronger(share, why, tricks / n - slab[at + G_USUAL_TRICK], TRICKS)
+    age = now_ns - ticks[at + G_FIRST]
+    if age < WARM or count - slab[at + G_MEAN] < par[P_Z] * spread(slab, at):
+        return share, why
+    if ticks[newest + R_CLUSTER] != 0:
+        share, why = stronger(share, why, template / n, TEMPLATE)
+    if ticks[newest + R_AUTHOR] != 0:
+        share, why = stronger(share, why, author / n, AUTHOR)
+    if age >= STRANGERS_WARM:
+        share, why = stronger(share, why, strangers / n - slab[at + G_USUAL_STRANGER], STRANGERS)
+    if several_sources(ticks, at):
+        share, why = stronger(share, why, source / n - slab[place + S_USUAL], SOURCE)
+    return share, why
+
+
+@inner
+def stronger(share: float, why: int, other: float, other_why: int) -> tuple[float, int]:
+    """The larger share, with its reason."""
+    return (other, other_why) if other > share else (share, why)
+
+
+# --- control 22 -------------------------------------------------------------------------------------------------------
+
+
+@inner
+def jump_of(slab: Floats, ticks: Ints, at: int, event_ns: int, now_ns: int, score: float, weight: float) -> float:
+    """How far the mood, with this post, lies from the mood of an hour or two ago; below 0 against the post's side."""
+    older = at + 2 * MOOD_WIDTH
+    left = faded(now_ns - ticks[older + M_TIME], HALF_LIFE)
+    before: float = slab[older + M_SUM] * left / (slab[older + M_WEIGHT] * left + PRIOR)
+    left = faded(now_ns - ticks[at + M_TIME], HALF_LIFE) if slab[at + M_WEIGHT] > 0.0 else 0.0
+    mine = weight * faded(now_ns - event_ns, HALF_LIFE)
+    after: float = (slab[at + M_SUM] * left + mine * score) / (slab[at + M_WEIGHT] * left + mine + PRIOR)
+    return after - before if score > 0.0 else before - after
+
+
+@inner
+def counts(
+    par: Floats, slab: Floats, ticks: Ints, at: int, place: int,
+    event_ns: int, now_ns: int, score: float, weight: float, author: int, cluster: int,
+) -> float:  # fmt: skip
+    """Take a post into the mood that control 22 looks at: 0, or the jump when one source alone would make it."""
+    side = S_UP if score > 0.0 else S_DOWN
+    if abs(score) >= CLEAR:
+        jump = jump_of(slab, ticks, at, event_ns, now_ns, score, weight)
+        witness = has_witness(ticks, at, place, side, cluster, author, now_ns)
+        ticks[place + side], ticks[place + side + 1], ticks[place + side + 2] = now_ns, cluster, author
+        if witness and ticks[at + G_DOUBT_SIGN] == side:
+            ticks[at + G_DOUBT] = 0
+        if jump > par[P_JUMP] and not witness:
+            ticks[at + G_DOUBT] = now_ns + WINDOW
+            ticks[at + G_DOUBT_SIGN] = side
+            return jump
+    ahead = advance(slab, ticks, at, event_ns)
+    old, new = faded(ahead, HALF_LIFE), faded(-ahead, HALF_LIFE)
+    slab[at + M_WEIGHT] = slab[at + M_WEIGHT] * old + weight * new
+    slab[at + M_SUM] = slab[at + M_SUM] * old + weight * new * score
+    ticks[at + G_COUNTED] += 1
+    return 0.0
+
+
+# --- one post ---------------------------------------------------------------------------------------------------------
+
+
+@kernel
+def judge_post(
+    par: Floats, slab: Floats, ticks: Ints, authors: Ints, clusters: Ints,
+    coin: int, event_ns: int, known_ns: int, score: float, weight: float,
+    author: int, source: int, cluster: int, flags: int, revision: int, trusted: int,
+) -> tuple[float, int, int, int, float]:  # fmt: skip
+    """Judge a post about a coin (-1: the market) and remember it.
+
+    Returns (share, until, back, why, observed): the share of its weight that counts, 1 / k for the k-th of its
+    near-duplicates, 0 when it is discounted; until when the coin's mood isn't to be trusted, 0 for now; how many posts
+    of the last hour or two are to be taken back, since a flood was found out just now; and what it was found out by.
+    """
+    if revision != 0 or trusted == 0 or not finite(score) or not weight > 0.0:
+        return 0.0, 0, 0, FINE, 0.0
+    again = repetition(clusters, coin, cluster, known_ns)
+    if not finite(par[P_POSTS]):
+        return 1.0 / again, 0, 0, FINE, 0.0
+    at = (coin + 1) * COIN_SLOTS
+    marks = (MARK_DUPLICATE if again > 1 else 0) | (MARK_TRICK if flags & TRICK_BITS != 0 else 0)
+    marks |= MARK_STRANGER if is_stranger(authors, author, flags, known_ns) else 0
+    roll(par, slab, ticks, at, known_ns)
+    keep_past(ticks, at, MOOD_WIDTH, known_ns)
+    place = source_place(slab, ticks, at, source, known_ns)
+    enter(slab, ticks, at, place, known_ns, source, author, cluster, marks)
+    share, back = 1.0 / again, 0
+    observed, why = coordinated(par, slab, ticks, at, place, known_ns)
+    if observed >= par[P_SHARE]:
+        if known_ns >= ticks[at + G_FROZEN]:
+            back = ticks[at + G_COUNTED] - ticks[at + 2 * MOOD_WIDTH + G_COUNTED]
+            take_back(ticks, at, MOOD_WIDTH)
+        ticks[at + G_FROZEN] = known_ns + int(par[P_PAUSE])
+    else:
+        observed, why = 0.0, FINE
+    if known_ns < ticks[at + G_FROZEN]:
+        share = 0.0
+    else:
+        jump = counts(
+            par, slab, ticks, at, place, event_ns, known_ns, score, weight * share, author, cluster
+        )  # fmt: skip
+        if jump > 0.0:
+            share, observed, why = 0.0, jump, JUMP
+    return share, max(ticks[at + G_FROZEN], ticks[at + G_DOUBT]), back, why, observed
+
+
+@kernel
+def judge_posts(
+    par: Floats, slab: Floats, ticks: Ints, authors: Ints, clusters: Ints,
+    coin: Ints, event_ns: Ints, known_ns: Ints, score: Floats, weight: Floats,
+    author: Ints, source: Ints, cluster: Ints, flags: Ints, revision: Ints, trusted: Ints,
+    share: Floats, until_ns: Ints, back: Ints, why: Ints, observed: Floats,
+) -> None:  # fmt: skip
+    """All posts of a tape; the last five are written."""
+    for f in range(len(coin)):
+        share[f], until_ns[f], back[f], why[f], observed[f] = judge_post(
+            par, slab, ticks, authors, clusters,
+            coin[f], event_ns[f], known_ns[f], score[f], weight[f],
+            author[f], source[f], cluster[f], flags[f], revision[f], trusted[f],
+        )  # fmt: skip
