@@ -13,6 +13,7 @@ import gzip
 import hashlib
 import os
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib import resources
 from importlib.util import find_spec
@@ -33,7 +34,11 @@ _PLACE = re.compile(r"<!--(\w+)-->")
 
 def write_page(result: Result, path: Path, metrics: Metrics | None = None) -> Path:
     """Write the page of `result` to `path` by one rename; WorkError when the disk refuses or plotly is missing."""
-    text = page_html(result, metrics)
+    return save_page(page_html(result, metrics), path)
+
+
+def save_page(text: str, path: Path) -> Path:
+    """Write a page by one rename; WorkError when the disk refuses."""
     path = Path(path)
     half = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -51,19 +56,27 @@ def page_html(result: Result, metrics: Metrics | None = None) -> str:
     """The whole page as text; the same run gives the same page."""
     metrics = metrics or measure(result)
     facts, left_out = pack(result)
-    packed = _squeezed(facts)
     filling = parts(result, metrics, left_out)
-    filling |= {
-        "css": _resource("page.css"),
-        "theme_js": _resource("page_theme.js"),
-        "charts_js": _resource("page_charts.js"),
-        "table_js": _resource("page_table.js"),
+    filling |= {"charts_js": resource("page_charts.js"), "table_js": resource("page_table.js")}
+    return compose("page.html", filling, facts, stamp=result.content_hash())
+
+
+def compose(template: str, filling: Mapping[str, str], facts: bytes, *, stamp: str) -> str:
+    """A page from its template: what is given, the packed facts, and what every page has.
+
+    Only scripts that carry the page's mark run. A hostile text can't know it: it depends on all of `stamp` and `facts`.
+    """
+    packed = _squeezed(facts)
+    everywhere = {
+        "css": resource("page.css"),
+        "theme_js": resource("page_theme.js"),
+        "base_js": resource("page_base.js"),
         "facts": packed,
         "plotly": plotly_bundle(),
-        # Only scripts that carry this mark run. A hostile text can't know it: it depends on the whole run.
-        "nonce": hashlib.sha256((result.content_hash() + packed).encode()).hexdigest()[:24],
+        "nonce": hashlib.sha256((stamp + packed).encode()).hexdigest()[:24],
     }
-    return _PLACE.sub(lambda found: filling[found[1]], _resource("page.html"))
+    whole = {**filling, **everywhere}
+    return _PLACE.sub(lambda found: whole[found[1]], resource(template))
 
 
 @lru_cache(maxsize=1)
@@ -80,5 +93,6 @@ def _squeezed(raw: bytes) -> str:
     return base64.b64encode(gzip.compress(raw, compresslevel=9, mtime=0)).decode("ascii")
 
 
-def _resource(name: str) -> str:
+def resource(name: str) -> str:
+    """A file of this folder as text."""
     return resources.files("backtest").joinpath(name).read_text(encoding="utf-8")

@@ -2,30 +2,7 @@
 // Unpacks the run's curves and draws them. All text from the run is escaped here or set as text; nothing is fetched.
 const page = { facts: null, range: null, symbol: 0, ready: false };
 
-const byId = (id) => document.getElementById(id);
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-const escaped = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
-const coarse = matchMedia("(pointer: coarse)").matches || innerWidth < 560;
 const DAY = 86400e3;
-
-async function inflate(id) {
-  const holder = byId(id);
-  const bytes = Uint8Array.from(atob(holder.textContent.trim()), (char) => char.charCodeAt(0));
-  holder.remove();
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
-}
-
-function unpack(bytes) {
-  const length = new DataView(bytes.buffer).getUint32(0, true);
-  const facts = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)));
-  const kinds = { f4: Float32Array, f8: Float64Array, i4: Int32Array };
-  facts.a = {};
-  for (const [name, [offset, count, kind]] of Object.entries(facts.arrays)) {
-    facts.a[name] = new kinds[kind](bytes.buffer, 4 + length + offset, count);
-  }
-  return facts;
-}
 
 function firstAtOrAfter(times, value) {
   let low = 0, high = times.length;
@@ -57,20 +34,10 @@ function steps(times) {
   return { color: colour("run"), width: to - from > 2000 ? 0.4 : 1, shape: "hv" };
 }
 
-function axis(domain, more) {
-  return {
-    domain, fixedrange: true, gridcolor: colour("grid"), zeroline: false, linecolor: colour("line"), nticks: 6,
-    tickfont: { size: 11, color: colour("muted") }, automargin: false, ...more,
-  };
-}
-
 function layout(bottom, axes, labels) {
   const spans = page.facts.spans.filter((span) => span[1] >= page.range[0] && span[0] <= page.range[1]);
-  return {
-    margin: { l: 52, r: 10, t: 14, b: 38 }, showlegend: false, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-    font: { family: "system-ui, sans-serif", size: 12, color: colour("ink") }, dragmode: coarse ? false : "zoom",
-    modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("muted"), activecolor: colour("ink") },
-    hovermode: "x unified", hoversubplots: "axis", hoverlabel: { bgcolor: colour("panel"), bordercolor: colour("line"), font: { color: colour("ink"), size: 12 } },
+  return frame({
+    hovermode: "x unified", hoversubplots: "axis",
     xaxis: {
       type: "date", range: [...page.range], anchor: bottom, fixedrange: coarse, gridcolor: colour("grid"), linecolor: colour("line"), zeroline: false,
       tickfont: { size: 11, color: colour("muted") }, hoverformat: "%Y-%m-%d %H:%M UTC", nticks: Math.max(Math.floor(byId("equity").clientWidth / 80), 4),
@@ -84,20 +51,12 @@ function layout(bottom, axes, labels) {
       font: { size: 11, color: colour("muted") },
     })),
     ...axes,
-  };
+  });
 }
 
-function put(id, traces, shape) {
+function putInTime(id, traces, shape) {
+  if (!put(id, traces, shape)) return;
   const box = byId(id);
-  shape.width = box.clientWidth;
-  const fresh = !box.classList.contains("js-plotly-plot");
-  const options = {
-    displaylogo: false, doubleClick: false, displayModeBar: coarse ? false : "hover",
-    modeBarButtons: [["toImage"]], // the default ones offer to send the chart to somebody's cloud
-    showSendToCloud: false, plotlyServerURL: "",
-  };
-  Plotly.react(box, traces, shape, options);
-  if (!fresh) return;
   box.on("plotly_relayout", (event) => {
     const from = event["xaxis.range[0]"], to = event["xaxis.range[1]"];
     if (from !== undefined && to !== undefined) show(moment(from), moment(to));
@@ -110,7 +69,7 @@ const moment = (text) => (typeof text === "number" ? text : Date.parse(`${String
 function drawEquity() {
   const { a, quote } = page.facts;
   const unit = escaped(quote);
-  put("equity", [
+  putInTime("equity", [
     line(a.t, a.hold, { name: "buy & hold", line: { color: colour("hold"), width: 1.2 }, hovertemplate: `%{y:,.2f} ${unit}` }),
     line(a.t, a.equity, { name: "this run", line: { color: colour("run"), width: 1.8 }, hovertemplate: `%{y:,.2f} ${unit}` }),
     line(a.t, a.fall, { name: "drawdown", yaxis: "y2", fill: "tozeroy", fillcolor: colour("loss-fill"), line: { color: colour("loss"), width: 1.1 }, hovertemplate: "%{y:.1%}" }),
@@ -124,7 +83,7 @@ function drawExposure() {
   const { a, market } = page.facts;
   const traces = [line(a.t, a.gross, { name: "gross", fill: "tozeroy", fillcolor: colour("run-fill"), line: steps(a.t), hovertemplate: "%{y:.0%}" })];
   if (market !== "spot") traces.push(line(a.t, a.net, { name: "net", line: { color: colour("hold"), width: 1.1, shape: "hv" }, hovertemplate: "%{y:.0%}" }));
-  put("exposure", traces, layout("y", { yaxis: axis([0, 1], { tickformat: ".0%", rangemode: "tozero" }) }, []));
+  putInTime("exposure", traces, layout("y", { yaxis: axis([0, 1], { tickformat: ".0%", rangemode: "tozero" }) }, []));
 }
 
 const MARKS = [
@@ -203,7 +162,7 @@ function drawPrice() {
   });
   const shape = layout(`y${strips.length + 1}`, axes, labels);
   shape.xaxis.rangeslider = { visible: false };
-  put("price", traces, shape);
+  putInTime("price", traces, shape);
 }
 
 const date = (ms) => new Date(ms).toISOString().slice(0, 10);
@@ -245,32 +204,14 @@ function listen() {
     const end = page.facts.a.t[page.facts.a.t.length - 1], days = Number(button.dataset.days);
     if (days) show(end - days * DAY, end); else show();
   }));
-  let width = byId("equity").clientWidth, waiting = 0;
-  new ResizeObserver(() => {
-    if (byId("equity").clientWidth === width) return;
-    width = byId("equity").clientWidth;
-    cancelAnimationFrame(waiting);
-    waiting = requestAnimationFrame(draw);
-  }).observe(byId("equity"));
+  redrawn("equity", draw);
   byId("symbol").addEventListener("change", (event) => { page.symbol = Number(event.target.value); drawPrice(); });
 }
 
-byId("theme").addEventListener("click", () => {
-  const next = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
-  document.documentElement.dataset.theme = next;
-  try { localStorage.setItem("tidegate-theme", next); } catch { /* not remembered then */ }
-  draw();
-});
-
 async function start() {
-  if (typeof DecompressionStream === "undefined") throw new Error("this browser is too old for them: they need Chrome 80, Firefox 113, Safari 16.4 or newer");
   page.facts = unpack(await inflate("facts"));
   startTable();
-  const code = document.createElement("script");
-  code.nonce = document.currentScript?.nonce || document.querySelector("script[nonce]").nonce;
-  code.textContent = new TextDecoder().decode(await inflate("plotly"));
-  document.head.append(code);
-  if (typeof Plotly === "undefined") throw new Error("the drawing code did not load");
+  await loadPlotly();
   page.ready = true;
   listen();
   document.querySelector(".ranges").hidden = false;
@@ -281,7 +222,4 @@ async function start() {
   if (days > 0) show(end - days * DAY, end); else show();
 }
 
-addEventListener("DOMContentLoaded", () => start().catch((error) => {
-  byId("no-charts").textContent = `No charts: ${error.message}. All figures below are complete.`;
-  byId("no-charts").hidden = false;
-}));
+whenLoaded(start);

@@ -11,11 +11,11 @@ from backtest import words
 from backtest.figures import LEAST_DAYS, Metrics
 from backtest.page_figures import figure_cards, tiles
 from backtest.page_pack import MOST_FILLS, MOST_TRADES
-from backtest.verdict import verdict
+from backtest.verdict import Line, verdict
 from risk.records import EV_REFUSED
 
 if TYPE_CHECKING:
-    from backtest.result import Result
+    from backtest.result import InputShare, Result
 
 SHOWN = 200  # ladder moves and other lists
 _SIGNS = {"bad": "✗", "warn": "!", "good": "✓", "plain": "·"}
@@ -36,11 +36,11 @@ def parts(result: Result, metrics: Metrics, left_out: dict[str, int]) -> dict[st
     perp = result.market != "spot"
     return {
         "title": escape(f"{result.strategy} {words.percent(metrics.total_return, sign=True)} · Tidegate"),
-        "synthetic": _synthetic(result),
+        "synthetic": synthetic_banner(result.synthetic),
         "strategy": escape(result.strategy),
         "subtitle": _subtitle(result, metrics),
         "tone": lines[0].tone,
-        "verdict": _verdict(lines),
+        "verdict": verdict_list(lines),
         "tiles": tiles(result, metrics),
         "ladder_key": '<span class="key halt"></span>risk ladder above ACTIVE' if metrics.ladder else "",
         "short_key": '<span class="mark short">▼</span>short entry ' if perp else "",
@@ -53,7 +53,7 @@ def parts(result: Result, metrics: Metrics, left_out: dict[str, int]) -> dict[st
         "figures": figure_cards(result, metrics),
         "trades_note": _trades_note(metrics, left_out),
         "controls": _refusals(result, metrics) + _ladder(result, metrics),
-        "inputs": _inputs(result),
+        "inputs": inputs_table(result.inputs, result.model),
         "settings": _settings(result),
         "foot": _foot(result, metrics, left_out),
     }
@@ -104,8 +104,9 @@ def _heat(value: float, partial: bool, more: str = "") -> str:
     return f'<td class="{side}{more}" style="--v:{tint:.0f}">{text}</td>'
 
 
-def _synthetic(result: Result) -> str:
-    if not result.synthetic:
+def synthetic_banner(synthetic: bool) -> str:
+    """What stands above a page on invented facts."""
+    if not synthetic:
         return ""
     text = "Synthetic market: invented prices and posts. It says nothing about a real one."
     return f'<div class="synthetic" role="note">{text}</div>'
@@ -122,7 +123,8 @@ def _subtitle(result: Result, metrics: Metrics) -> str:
     return " · ".join(escape(text) for text in told)
 
 
-def _verdict(lines: list[Any]) -> str:
+def verdict_list(lines: Sequence[Line]) -> str:
+    """The headline, and the other sentences behind the signs of their tones."""
     first, rest = lines[0], lines[1:]
     items = "".join(f'<li class="{line.tone}"><b>{_SIGNS[line.tone]}</b>{escape(line.text)}</li>' for line in rest)
     return f'<p class="headline">{escape(first.text)}</p><ul>{items}</ul>'
@@ -222,7 +224,7 @@ def _ladder(result: Result, metrics: Metrics) -> str:
     return text + "</section>"
 
 
-def _inputs(result: Result) -> str:
+def inputs_table(inputs: Sequence[InputShare], model: dict[str, Any] | None) -> str:
     """Every input with its span, hash and the quality of its times."""
     body = "".join(
         f'<tr><th scope="row">{escape(share.kind)}</th><td>{escape(share.name)}</td><td>{escape(share.source)}</td>'
@@ -230,14 +232,13 @@ def _inputs(result: Result) -> str:
         f'<td class="nowrap">{words.day(share.first_ns)} to {words.day(share.last_ns)}</td>'
         f"<td>{_quality(share.quality)}</td>"
         f'<td class="hash" title="{escape(share.sha256)}">{escape(share.sha256[:16])}</td></tr>'
-        for share in result.inputs
+        for share in inputs
     )
     heads = ("Kind", "Name", "Source", "Rows", "Span", "How its times are known", "sha256")
     head = "".join(f'<th scope="col"{" class=num" if name == "Rows" else ""}>{name}</th>' for name in heads)
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     text = f'<div class="scroll" tabindex="0" aria-label="Inputs">{table}</div>'
-    if result.model:
-        model = result.model
+    if model:
         text += (
             f'<p class="small">Sentiment model: {escape(str(model.get("id", "?")))} @ '
             f"{escape(str(model.get('revision') or 'no revision'))}, trained on texts until "

@@ -12,7 +12,7 @@ at least, all of this holds:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -200,7 +200,9 @@ def examine(
     maker = _Maker(spec, inputs, line, ahead, controls, seed, draws, max(PLACEBOS, PLACEBOS_A_TEST * tests))
     steps = len(spec.strategy.signals) * (len(horizons) + 1)
     for place, name in enumerate(spec.strategy.signals):
-        maker.look_at(name, lambda done, at=place: progress and progress(at * (len(horizons) + 1) + done, steps))
+        for done in maker.look_at(name):
+            if progress is not None:
+                progress(place * (len(horizons) + 1) + done, steps)
     cells = _judged(maker.cells)
     if line.stride > 1:
         notes.append(f"every {line.stride}th close is looked at, for the bars are many")
@@ -255,8 +257,8 @@ class _Maker:
         self.reference: dict[str, int] = {}
         self.placebo_ns: dict[str, int] = {}
 
-    def look_at(self, name: str, advance: Callable[[int], Any]) -> None:
-        """All of one signal: its cells, coverage, quarters and curves."""
+    def look_at(self, name: str) -> Iterator[int]:
+        """All of one signal: its cells, coverage, quarters and curves; yields the number of steps done."""
         rows, states = known_values(self.spec, self.inputs, {name: self.spec.strategy.signals[name]})
         x = self.line.spread(np.where(states == 0, rows[:, :, 0], np.nan))
         self.coverage += coverage(name, self.spec.symbols, states, self.line)
@@ -271,11 +273,11 @@ class _Maker:
             block = stats.block_length(ranked, self.line.slots(h))
             made[h] = ranked, block
             found += self._cells(name, x, h, before, ranked, block, orders)
-            advance(place + 1)
+            yield place + 1
         self.cells += found
         self.reference[name] = _reference(found)
         self._by_quarter(name, *made[self.reference[name]])
-        advance(len(self.ahead) + 1)
+        yield len(self.ahead) + 1
 
     def _orders(self, name: str, x: Array) -> stats.Orders:
         longest, day = self.line.slots(max(self.ahead)), self.line.day_slots
@@ -394,11 +396,11 @@ def _verdicts(cells: Sequence[Cell], covered: Sequence[Coverage], tests: int) ->
 def _said(cell: Cell, ready: float, tests: int) -> str:
     """The verdict in words."""
     why = {
-        "few": "never ready" if not ready else f"{cell.rows:,} decisions, {LEAST_ROWS} are the least",
-        "interval": "the interval holds 0",
-        "placebo": "shuffled times do as well",
-        "tests": f"not after {tests} tests",
-        "price": "past returns explain it",
+        "few": "never ready" if not ready else f"{cell.rows:,} of {LEAST_ROWS} decisions",
+        "interval": "interval holds 0",
+        "placebo": "shuffled as good",
+        "tests": f"{tests} tests undo it",
+        "price": "price explains it",
     }
     if cell.fault:
         return f"no evidence: {why[cell.fault]}"

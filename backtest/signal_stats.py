@@ -68,7 +68,7 @@ def _standard(values: Array) -> Array:
 
 @dataclass(frozen=True)
 class Ranked:
-    """Standardised ranks of K variables where all of them are known, zeros elsewhere. u: f8[N, M, K]; mask: bool[N, M]."""
+    """Standardised ranks of K variables where all are known, zeros elsewhere. u: f8[N, M, K]; mask: bool[N, M]."""
 
     u: Array
     mask: Array
@@ -228,7 +228,7 @@ def placebo_block(slots: int, horizon_slots: int, memory_slots: int, day_slots: 
 
 @dataclass(frozen=True)
 class Orders:
-    """Orders to put a signal's blocks in: for each phase (slots it is turned by first) permutations i8[draws, blocks]."""
+    """Orders of a signal's blocks: for each phase (slots it is turned by first) permutations i8[draws, blocks]."""
 
     block: int
     phases: tuple[int, ...]
@@ -255,7 +255,7 @@ class Orders:
 
 
 def placebo(x: Array, y: Array, orders: Orders) -> Array:
-    """Rank correlations of a signal f8[N] with the return f8[N] when the signal's blocks lie in those orders, f8[draws].
+    """Rank correlations of a signal f8[N], its blocks in those orders, with the return f8[N]: f8[draws].
 
     A sum over an order's blocks is made of inner products of each block of the signal with each of the return, which
     are worked out once a phase. What is left beyond the last whole block is turned, not reordered.
@@ -308,7 +308,7 @@ def placebo_chance(ic: float, draws: Array) -> float:
 
 
 def holm(chances: Sequence[float]) -> list[float]:
-    """p-values corrected for their number by Holm's step-down: below a level a, the chance of any false one is at most a.
+    """p-values corrected for their number by Holm's step-down: below a level, a false one is no likelier than that.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A signal report in the terminal: the verdict of each symbol first, then by horizon and by quarter, then how it was done."""
+"""A signal report in the terminal: each symbol's verdict, then by horizon and quarter, then how it was done."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def show_signals(report: SignalReport, console: Console | None = None) -> None:
 
 
 def signal_text(report: SignalReport) -> Group:
-    """The report as a rich renderable of at most 100 columns."""
+    """The report as a rich renderable for 80 columns or more."""
     parts: list[RenderableType] = [_title(report)]
     if report.synthetic:
         text = " SYNTHETIC MARKET: invented prices and posts; it says nothing about a real one. "
@@ -59,8 +59,8 @@ def _sheet(columns: Sequence[tuple[str, bool]]) -> Table:
 def _verdicts(report: SignalReport, signal: str) -> Table:
     """One row a symbol, at the horizon that says most there."""
     table = _sheet([
-        (clean(signal), False), ("verdict", False), ("after", True), ("IC", True), ("95% of it", True),
-        ("price", True), ("beyond it", True), ("shuffled p", True),
+        (clean(signal), False), ("verdict", False), ("after", True), ("IC", True), ("95%", True),
+        ("p", True),
     ])  # fmt: skip
     for verdict in report.verdicts:
         if verdict.signal != signal:
@@ -73,19 +73,21 @@ def _verdicts(report: SignalReport, signal: str) -> Table:
             words.interval(cell.horizon_ns),
             Text(correlation(cell.ic), tone),
             f"{correlation(cell.low)} {correlation(cell.high)}",
-            correlation(cell.price),
-            correlation(cell.beyond),
             words.ratio(cell.corrected, 3),
         )
     return table
 
 
 def _horizons(report: SignalReport, signal: str) -> Table:
-    """The correlation by horizon; a star where the interval leaves out 0."""
-    table = _sheet([("IC by horizon", False), *((words.interval(h), True) for h in report.horizons_ns)])
-    for symbol in report.symbols:
-        cells = report.cells_of(signal, symbol)
-        table.add_row(clean(symbol), *(_starred(cell.ic, cell.low, cell.high) for cell in cells))
+    """The correlation by horizon, a star where the interval leaves out 0; and the price's at the verdict's horizon."""
+    lengths = [(words.interval(h), True) for h in report.horizons_ns]
+    table = _sheet([("IC by horizon", False), *lengths, ("price", True), ("beyond it", True)])
+    for verdict in report.verdicts:
+        if verdict.signal == signal:
+            cells, shown = report.cells_of(signal, verdict.symbol), verdict.cell
+            beyond = _starred(shown.beyond, shown.beyond_low, shown.beyond_high)
+            across = (_starred(cell.ic, cell.low, cell.high) for cell in cells)
+            table.add_row(clean(verdict.symbol), *across, correlation(shown.price), beyond)
     return table
 
 
@@ -111,7 +113,8 @@ def _starred(ic: float, low: float, high: float) -> Text:
 
 def _missing(report: SignalReport, signal: str) -> Table:
     """Coverage: how often there was a value, why there was none, and the longest time without one."""
-    table = _sheet([("Coverage", False), ("ready", True), ("else", False), ("gaps", True), ("longest", False)])
+    table = _sheet([("Coverage", False), ("ready", True), ("gaps", True), ("longest", False), ("not ready", False)])
+    table.columns[-1].no_wrap = False
     for one in report.coverage:
         if one.signal == signal:
             table.add_row(clean(one.symbol), *missing(one))

@@ -1,4 +1,4 @@
-"""Decisions on a regular line of time: what could be earned after each, what the price did before it, what is missing."""
+"""Decisions on a regular line of time: what could be earned after each, what the price did before, what is missing."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _too_short(h: int, span_ns: int, most: int) -> InputError:
 
 
 def forward_returns(spec: RunSpec, inputs: RunInputs, horizon_ns: int) -> Array:
-    """Log return from the open at which an order of the decision would fill to the first open a horizon later, f8[d, M].
+    """Log return from the open at which an order of the decision would fill to that a horizon later, f8[d, M].
 
     The fill follows the venue's rule: never on the bar that was decided on, and not before delay and latency have
     passed, less the grace in which an open still stands. NaN where either open is missing for longer than a bar.

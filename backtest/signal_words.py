@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from backtest.signal_report import SignalReport
     from backtest.signal_times import Coverage
 
+SHOWN = 0.0005  # a share below it would be printed as 0.0%
+
 
 def correlation(value: float) -> str:
     """A correlation with its sign and two digits: `+0.12`."""
@@ -28,8 +30,8 @@ def span_text(report: SignalReport) -> str:
 
 
 def headline(report: SignalReport) -> list[Line]:
-    """One sentence a signal, then what weakens it all."""
-    lines = [_of_signal(report, signal) for signal in report.declared]
+    """One sentence a signal, those with evidence first, then what weakens it all."""
+    lines = [_of_signal(report, signal) for signal in sorted(report.declared, key=lambda name: not report.found(name))]
     if report.shuffled:
         lines.append(Line("warn", "The facts were shuffled in time before: whatever shows here is chance."))
     if report.model and report.model.get("warning"):
@@ -43,7 +45,7 @@ def headline(report: SignalReport) -> list[Line]:
 
 def _of_signal(report: SignalReport, signal: str) -> Line:
     found = report.found(signal)
-    called = f"{signal}, {report.declared[signal]}"
+    called = f"{signal} = {report.declared[signal]}"
     if not found:
         return Line("bad", f"No evidence in any symbol ({called}).")
     return Line("good", f"Evidence in {len(found)} of {len(report.symbols)} symbols: {', '.join(found)} ({called}).")
@@ -66,14 +68,14 @@ def _qualities(report: SignalReport) -> list[tuple[str, str]]:
 
 
 def missing(one: Coverage) -> tuple[str, str, str, str]:
-    """Share ready, the other states, number of gaps, the longest of them."""
-    others = ", ".join(f"{words.percent(share)} {name}" for name, share in one.states.items())
+    """Share ready, number of gaps, the longest of them, and the states in which there was no value."""
+    others = ", ".join(f"{words.percent(share)} {name}" for name, share in one.states.items() if share >= SHOWN)
     if one.missing:
         others = f"{others}, {one.missing:,} bars missing".removeprefix(", ")
     longest = (
         f"{words.span(one.longest_gap_ns)} from {words.minute(one.longest_gap_from_ns)}" if one.gaps else words.NONE
     )
-    return words.percent(one.ready), others or words.NONE, f"{one.gaps:,}", longest
+    return words.percent(one.ready), f"{one.gaps:,}", longest, others or words.NONE
 
 
 def how(report: SignalReport) -> list[str]:
@@ -84,10 +86,11 @@ def how(report: SignalReport) -> list[str]:
         "IC: rank correlation of the signal at a close with the return from the next open on (*: 95% leaves out 0).",
         f"Interval: stationary bootstrap, {report.draws:,} draws, blocks of {words.span(blocks[0])} to "
         f"{words.span(blocks[-1])}, no shorter than the horizon.",
-        "Price: IC of the return over as long before. Beyond it: the signal's when past returns (bar, day, horizon) are known.",
-        f"Shuffled p: the same signal in blocks of {shuffled} in {report.placebos:,} wrong orders, by Holm over "
-        f"{len(report.cells)} tests.",
-        f"Evidence needs all three: interval, shuffled p below 5%, interval beyond price. Seed {report.seed}.",
+        "Price: IC of the return over as long before. Beyond it: the signal's where past returns are known (bar, "
+        "horizon, day).",
+        f"p: how often the same signal does as well in blocks of {shuffled} put in {report.placebos:,} wrong orders, "
+        f"corrected by Holm for {len(report.cells)} tests. Stars aren't.",
+        f"Evidence needs all three: interval, p below 5%, interval beyond price. Seed {report.seed}.",
     ]
     if report.model:
         model = report.model

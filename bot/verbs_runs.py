@@ -60,7 +60,7 @@ def open_run(
 
 
 def open_facts(chosen: "Config", var: Path) -> "tuple[RunSpec, Store]":
-    """The run a configuration describes and the store of its facts; the sample is there afterwards, if it is asked for."""
+    """The run that a configuration describes, and the store of its facts; the sample is written if it is asked for."""
     from bot.config_resolve import resolve_run, resolve_strategy
     from bot.context import store_of
 

@@ -76,7 +76,7 @@ def of_strategy(config: "Config", name: str | None) -> "Config":
 def looked_at(strategy: "Strategy", asked: list[str], *, whole: bool) -> "dict[str, Signal]":
     """The signals of the report by name: those asked for, else the strategy's.
 
-    Of a strategy that wasn't asked for by name (`whole`) only those moved by posts and metrics; a mood when it has none.
+    Of a strategy that wasn't asked for by name (`whole`) only those moved by posts and metrics; a mood without any.
     """
     from signals.written import read_signal
 
