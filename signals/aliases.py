@@ -5,6 +5,7 @@
 names = ["corn", "digital gold"]  # count in any case, wherever they stand
 handles = ["@saylor"]             # accounts that speak of this coin
 ambiguous = ["orange coin"]       # count with a capital and beside a crypto cue only
+addresses = ["0x5e…"]             # contracts: 0x and 40 hex digits, or base58 as on Solana and Tron
 drop = ["satoshis"]               # readings of the built-in table that are not wanted
 
 [MYCOIN]                          # a coin the table doesn't have
@@ -23,8 +24,9 @@ from typing import Any, Final
 from data.errors import InputError, raise_all
 from signals.coins import COINS, TICKER_RULES, Coin
 
-KEYS: Final = ("names", "handles", "ambiguous", "drop", "ticker")
+KEYS: Final = ("names", "handles", "ambiguous", "addresses", "drop", "ticker")
 _TICKER = re.compile(r"[A-Z0-9]{1,15}")
+_ADDRESS = re.compile(r"0[xX][0-9a-fA-F]{40}|[1-9A-HJ-NP-Za-km-z]{32,44}")
 _HANDLE = re.compile(r"@?[A-Za-z0-9_]{1,30}")
 
 
@@ -100,6 +102,9 @@ def _word_faults(path: Path, full: str, key: str, value: Any) -> list[InputError
         elif key == "handles" and not _HANDLE.fullmatch(word):
             remedy = "A handle is letters, digits and underscores, for example @bitcoin"
             faults.append(InputError("not a handle", where=path, key=full, value=word, remedy=remedy))
+        elif key == "addresses" and not _ADDRESS.fullmatch(word.strip()):
+            remedy = "A contract's address is 0x and 40 hex digits, or 32 to 44 letters and digits of base58"
+            faults.append(InputError("not an address", where=path, key=full, value=word, remedy=remedy))
     return faults
 
 
@@ -128,6 +133,7 @@ def _merged(coin: Coin | None, ticker: str, table: dict[str, Any]) -> Coin:
         ambiguous_names=(*kept(base.ambiguous_names), *_words(table, "ambiguous")),
         proper_names=kept(base.proper_names),
         handles=(*(word for word in base.handles if word not in handles), *_words(table, "handles")),
+        addresses=(*kept(base.addresses), *(word for word in _words(table, "addresses") if word not in base.addresses)),
     )
 
 
@@ -148,7 +154,8 @@ def _drop_faults(path: Path, ticker: str, table: dict[str, Any]) -> list[InputEr
 
 
 def _readings(coin: Coin) -> tuple[str, ...]:
-    return (*coin.names, *coin.ambiguous_names, *coin.proper_names, *(f"@{handle}" for handle in coin.handles))
+    handles = (f"@{handle}" for handle in coin.handles)
+    return (*coin.names, *coin.ambiguous_names, *coin.proper_names, *handles, *coin.addresses)
 
 
 def _shared_names(path: Path, coins: dict[str, Coin], changed: set[str]) -> list[InputError]:

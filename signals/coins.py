@@ -10,7 +10,8 @@ beside a crypto cue (one with a "!" needs no cue when its capital stands inside 
 - ``word``: as ``cue``, but the cue has to be a strong one within two words: the ticker is an everyday word (``LINK``),
 - ``tag``: never bare, since even "get ONE bitcoin" speaks of no second coin.
 
-A cashtag (``$ONE``) and a pair (``ONEUSDT``) always count.
+A cashtag (``$ONE``), a pair (``ONEUSDT``) and a contract's address (`signals.addresses`) always count. The table holds
+the two hundred largest coins of today and those that once were among them, since old posts are scored as well.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from signals.addresses import ADDRESSES
+
 TICKER_RULES: Final = ("any", "upper", "cue", "word", "tag")
 
 _TABLE: Final = """
-BTC   | any   | bitcoin, bitcoins, xbt, satoshis | | bitcoin
+BTC   | any   | bitcoin, bitcoins, bitcoiner, bitcoiners, xbt, satoshis | | bitcoin
 ETH   | any   | ethereum, ether, etherium | | ethereum
 USDT  | any   | tether usd, tether holdings, tether ceo, tether cto, tether reserves | tether! | tether_to
 BNB   | upper | binance coin, binancecoin, bnb chain, bnb smart chain | | bnbchain
@@ -90,9 +93,9 @@ TIA   | cue   | celestia network, celestia tia | celestia | celestia
 KAS   | cue   | kaspa | | kaspacurrency
 RUNE  | word  | thorchain | | thorchain
 CAKE  | word  | pancakeswap | | pancakeswap
-LUNA  | cue   | terra luna, terraluna, luna 2.0 | terra | terra_money
+LUNA  | cue   | terra luna, terraluna, luna 2.0, luna foundation, luna foundation guard | terra | terra_money
 LUNC  | any   | terra classic, luna classic | |
-UST   | cue   | terrausd, terra usd | |
+UST   | cue   | terrausd, terra usd, ustc, terraclassicusd | |
 FTT   | cue   | ftx token | |
 ZEC   | cue   | zcash | | zcash
 DASH  | word  | dashcoin | | dashpay
@@ -165,15 +168,203 @@ OMG   | tag   | omg network, omisego | |
 LRC   | cue   | loopring | | loopringorg
 CVX   | cue   | convex finance | |
 STETH | any   | lido staked ether, staked ether | |
+WETH  | any   | wrapped ether | |
+XAUT  | any   | tether gold | | tethergold
+PAXG  | any   | pax gold, paxos gold | |
+FDUSD | any   | first digital usd | |
+USDE  | any   | ethena usde | |
+USDD  | any   | | |
+LUSD  | any   | liquity usd | |
+EURC  | cue   | euro coin, euroc | |
+USDN  | upper | neutrino usd | |
+MIM   | tag   | magic internet money | |
+FEI   | cue   | fei usd, fei protocol | |
+HEX   | word  | | |
+MNT   | cue   | mantle network, mantle token | mantle | mantle_official
+KCS   | upper | kucoin token | |
+BGB   | cue   | bitget token | |
+HT    | tag   | huobi token | |
+GT    | tag   | gatetoken | |
+MX    | tag   | mx token | |
+TWT   | upper | trust wallet token | |
+WBT   | cue   | whitebit coin | |
+XCN   | cue   | onyxcoin | |
+FLR   | cue   | flare network, flare token | | flarenetworks
+CFX   | cue   | conflux network | conflux | conflux_network
+MINA  | cue   | mina protocol | | minaprotocol
+CKB   | cue   | nervos network, nervos ckb | nervos | nervosnetwork
+ASTR  | upper | astar network | | astarnetwork
+AKT   | cue   | akash network | | akashnet_
+JASMY | any   | jasmycoin | | jasmymgt
+GNO   | cue   | gnosis chain, gnosis safe | gnosis | gnosischain
+XEC   | upper | bitcoin cash abc | |
+AXL   | cue   | axelar network, axelar | | axelar
+OSMO  | any   | osmosis dex, osmosis zone | osmosis | osmosiszone
+JUNO  | cue   | juno network | juno | junonetwork
+EVMOS | any   | | | evmosorg
+SCRT  | upper | secret network | | secretnetwork
+ANC   | cue   | anchor protocol | | anchor_protocol
+MIR   | tag   | mirror protocol | |
+ZK    | tag   | zksync | | zksync
+ZRO   | cue   | layerzero, layer zero | | layerzero_core
+W     | tag   | wormhole token | |
+JTO   | upper | jito network, jito sol | jito | jito_sol
+PENDLE| upper | pendle finance | pendle | pendle_fi
+ETHFI | any   | ether.fi | | ether_fi
+EIGEN | upper | eigenlayer | | eigenlayer
+AERO  | cue   | aerodrome finance | aerodrome | aerodromefi
+RAY   | word  | raydium | | raydiumprotocol
+ORCA  | tag   | orca dex | | orca_so
+DRIFT | tag   | drift protocol | | driftprotocol
+IO    | tag   | io.net | |
+TNSR  | upper | tensor nft | |
+ORDI  | upper | ordinals token | |
+SATS  | tag   | 1000sats | |
+BLUR  | word  | blur token, blur marketplace | |
+LOOKS | tag   | looksrare | | looksrare
+POPCAT| any   | | |
+BRETT | tag   | based brett, brett token | |
+MOG   | cue   | mog coin | |
+TURBO | tag   | turbo token | |
+NEIRO | upper | neirocto | |
+PNUT  | upper | peanut the squirrel token | |
+GOAT  | tag   | goatseus maximus | |
+MEW   | tag   | cat in a dogs world | |
+BOME  | upper | book of meme | |
+FARTCOIN | any | | |
+TRUMP | tag   | official trump, trump memecoin, trump meme coin, trump coin | |
+MELANIA | tag | melania memecoin, melania meme coin | |
+MOODENG | any | moo deng token | |
+VIRTUAL | tag | virtuals protocol | | virtuals_io
+AI16Z | any   | | |
+SPX   | tag   | spx6900 | |
+KAITO | upper | kaito token | | kaitoai
+PUMP  | tag   | pump.fun token, pumpfun token | |
+KAIA  | upper | kaia chain | |
+S     | tag   | sonic labs, fantom sonic | | soniclabs
+BERA  | cue   | berachain | | berachain
+IP    | tag   | story protocol | | storyprotocol
+PI    | tag   | pi network, pi coin | | picoreteam
+WLFI  | any   | world liberty financial | | worldlibertyfi
+OM    | tag   | mantra dao, mantra chain | | mantra_chain
+MANTA | word  | manta network | | mantanetwork
+ALT   | tag   | altlayer | |
+STG   | cue   | stargate finance | | stargatefinance
+RON   | tag   | ronin network, ronin bridge | | ronin_network
+ZETA  | tag   | zetachain | | zetablockchain
+SAGA  | tag   | saga token | |
+PRIME | tag   | echelon prime | |
+ARKM  | upper | arkham intelligence | | arkham
+MASK  | tag   | mask network | | realmasknetwork
+SSV   | upper | ssv network | | ssv_network
+FXS   | upper | frax share | |
+SPELL | tag   | abracadabra.money, abracadabra money | |
+OHM   | cue   | olympusdao, olympus dao | | olympusdao
+BTRFLY| any   | redacted cartel | |
+BADGER| tag   | badgerdao, badger dao | |
+FARM  | tag   | harvest finance | | harvest_finance
+PICKLE| tag   | pickle finance | |
+ALPHA | tag   | alpha finance lab, alpha homora | |
+BOND  | tag   | barnbridge | |
+KP3R  | any   | keep3r | |
+XVS   | upper | venus protocol | | venusprotocol
+POLS  | upper | polkastarter | | polkastarter
+ORAI  | any   | oraichain | | oraichain
+SXP   | upper | swipe token | |
+JOE   | tag   | trader joe xyz | | traderjoe_xyz
+QI    | tag   | benqi | |
+BAKE  | tag   | bakeryswap | |
+BAL   | tag   | balancer protocol, balancer labs, balancer pool | balancer | balancer
+KNC   | upper | kyber network, kyberswap | | kybernetwork
+UMA   | word  | uma protocol | | umaprotocol
+REN   | tag   | ren protocol, renvm | |
+BNT   | cue   | bancor | | bancor
+LPT   | cue   | livepeer | | livepeer
+RLC   | cue   | iexec | | iex_ec
+NMR   | upper | numeraire | |
+REP   | tag   | augur | | augurproject
+PERP  | tag   | perpetual protocol | | perpprotocol
+API3  | any   | | |
+SKL   | cue   | skale network | skale | skalenetwork
+CELR  | upper | celer network | | celernetwork
+CTSI  | upper | cartesi | | cartesiproject
+ANKR  | any   | | | ankr
+GLM   | cue   | golem network | golem | golemproject
+STORJ | any   | | | storj
+RSR   | upper | reserve rights | |
+REQ   | cue   | request network | | requestnetwork
+POWR  | upper | powerledger, power ledger | |
+CVC   | cue   | civic token | |
+OGN   | cue   | origin protocol | | originprotocol
+T     | tag   | threshold network | |
+AMP   | tag   | flexa amp | |
+SUPER | tag   | superfarm, superverse | |
+AUDIO | tag   | audius | | audius
+ALICE | tag   | my neighbor alice | |
+TLM   | cue   | alien worlds | | alienworlds
+ILV   | cue   | illuvium | | illuviumio
+YGG   | upper | yield guild games | | yieldguild
+SLP   | cue   | smooth love potion | |
+MAGIC | tag   | treasure dao, treasuredao | |
+GMT   | tag   | stepn, green metaverse token | | stepnofficial
+MC    | tag   | merit circle | |
+CHR   | cue   | chromia | | chromia
+WAXP  | any   | wax blockchain | |
+XYO   | upper | xyo network | |
+IOTX  | any   | iotex | | iotex_io
+IOST  | any   | | |
+TFUEL | any   | theta fuel | |
+VTHO  | any   | vethor | |
+JST   | upper | just foundation | | defi_just
+SUN   | tag   | sun.io | |
+WIN   | tag   | winklink | |
+KLV   | cue   | klever coin | | klever_io
+KDA   | upper | kadena | | kadena_io
+ERG   | cue   | ergo platform, ergo blockchain | |
+CSPR  | upper | casper network | | casper_network
+ELF   | tag   | aelf | |
+LSK   | upper | lisk | | liskhq
+STRAX | any   | stratis | | stratisplatform
+NANO  | word  | nano xno, raiblocks | | nano
+XNO   | upper | | |
+XVG   | upper | verge currency, vergecoin | | vergecurrency
+HIVE  | tag   | hive token | |
+STEEM | any   | steemit token | |
+BTS   | tag   | bitshares | | bitshares
+PPC   | tag   | peercoin, ppcoin | |
+NMC   | tag   | namecoin | | namecoin
+MAID  | tag   | maidsafecoin, maidsafe | |
+BCN   | cue   | bytecoin | |
+DENT  | tag   | dent coin | |
+POLYX | any   | polymesh | |
+WOO   | tag   | woo network | | woonetwork
 """
 
-STABLE: Final = frozenset({"USDT", "USDC", "DAI", "TUSD", "BUSD", "FRAX", "PYUSD", "GUSD", "UST"})
+STABLE: Final = frozenset(
+    {
+        "USDT",
+        "USDC",
+        "DAI",
+        "TUSD",
+        "BUSD",
+        "FRAX",
+        "PYUSD",
+        "GUSD",
+        "UST",
+        "FDUSD",
+        "USDE",
+        "USDD",
+        "LUSD",
+        "USDN",
+        "EURC",
+    }
+)
 """Coins that quote others: right after another ticker (``SOL/USDT``) they are the quote, not what the post is about."""
 
 
 @dataclass(frozen=True, slots=True)
 class Coin:
-    """One coin and how it is written; see the module for the ticker rules. Names and handles are lower case."""
+    """One coin and how it is written; see the module for the ticker rules. Names, handles and addresses are lower case."""
 
     ticker: str
     rule: str
@@ -181,6 +372,7 @@ class Coin:
     ambiguous_names: tuple[str, ...] = ()
     proper_names: tuple[str, ...] = ()
     handles: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
 
 
 def _words(cell: str) -> tuple[str, ...]:
@@ -197,6 +389,7 @@ def _coin(line: str) -> Coin:
         ambiguous_names=tuple(name for name in unsure if not name.endswith("!")),
         proper_names=tuple(name.removesuffix("!") for name in unsure if name.endswith("!")),
         handles=_words(handles),
+        addresses=ADDRESSES.get(ticker, ()),
     )
 
 

@@ -15,7 +15,11 @@ STRONG_CUES: Final = _phrases("""
     dapp, dapps, smart contract, smart contracts, layer 1, layer 2, l1, l2, hodl, hodling, hodlers, on chain, onchain,
     tvl, binance, coinbase, kraken, kucoin, bybit, okx, okex, bitfinex, bitstamp, huobi, ftx, gate io, bitmex, deribit,
     coinmarketcap, coingecko, metamask, ledger wallet, whale alert, perp, perps, perpetuals, spot etf,
-    rugpull, rug pull, halving, gas fees, crypto, cryptos, cryptocurrency, cryptocurrencies
+    rugpull, rug pull, halving, gas fees, crypto, cryptos, cryptocurrency, cryptocurrencies, hard fork, hardfork,
+    cross chain, crosschain, multichain, rollup, rollups, zkevm, evm, parachain, parachains, ico, icos, ido, dao, daos,
+    yield farming, liquidity pool, liquidity pools, liquid staking, tornado cash, proof of stake, proof of work,
+    hash rate, hashrate, satoshi, vitalik buterin, do kwon, play to earn, move to earn, gamefi, erc 20, erc20, bep20,
+    brc 20, block explorer, seed phrase, cold wallet, hardware wallet, decentralized exchange
 """)
 """Said of hardly anything but crypto; count within `signals.entities.CUE_CHARS`."""
 
@@ -34,13 +38,16 @@ MARKET: Final = _phrases("""
     altcoin market, digital assets, digital asset market, digital currencies, total market cap,
     total crypto market cap, crypto market cap, crypto winter, crypto crash, crypto rally, crypto selloff,
     crypto sell off, crypto bull run, crypto bull market, crypto bear market, crypto industry, crypto sector,
-    crypto space, crypto stocks,
-    crypto fear and greed
+    crypto space, crypto stocks, crypto fear and greed, crypto price, cryptocurrency price, cryptocurrency prices,
+    crypto tokens, crypto majors, crypto gainers, crypto losers, crypto gains, crypto derivatives, crypto economy,
+    crypto ecosystem, crypto world, crypto investors, crypto traders, crypto bulls, crypto bears, defi coins, most cryptos,
+    market wrap, virtual currencies, virtual assets
 """)
 """The market as such, whatever coins stand beside it."""
 
 MARKET_ASIDE: Final = _phrases(
-    "crypto, cryptocurrency, digital asset, digital currency, crypto currency, crypto currencies"
+    "crypto, cryptocurrency, digital asset, digital currency, crypto currency, crypto currencies, crypto asset, altcoin, "
+    "virtual currency, virtual asset"
 )
 """The market only when no coin is named."""
 
@@ -51,6 +58,6 @@ NOT_COINS: Final = _phrases("""
     stellar returns, avalanche of, snow avalanche, polygon shape, optimism about, optimism over, optimism that,
     optimism around, optimism grows, market maker, market makers, policy maker, decision maker, rule maker, maker fee,
     maker fees, maker taker, learning curve, yield curve, regulatory sandbox, the graph shows, harmony with, in harmony,
-    link in bio, link below, bitcoin magazine, tether ball
+    link in bio, link below, bitcoin magazine, tether ball, crypto library, crypto libraries, crypto primitives
 """)
 """Readings that are no coin; each swallows the shorter reading inside it."""

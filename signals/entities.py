@@ -2,12 +2,13 @@
 
 The rules, in order of trust:
 
-1. A cashtag (``$SOL``, any case), a project's handle (``@solana``), a pair (``SOLUSDT``) and an unambiguous name
-   (``bitcoin``, ``btc``) count.
+1. A cashtag (``$SOL``, any case), a project's handle (``@solana``), a pair (``SOLUSDT``), a contract's address and an
+   unambiguous name (``bitcoin``, ``btc``) count. Nothing inside a web address does.
 2. A bare ticker counts in upper case only. One that is also a word or another acronym (``ADA``, ``LINK``; see
    `signals.coins`) counts only beside a crypto cue: a word such as "token" or "staking", or another coin. In a post
    that shouts, capitals say nothing, and such tickers don't count at all.
-3. An ambiguous name ("Avalanche", "Stellar") counts with a capital and beside a cue.
+3. An ambiguous name ("Avalanche", "Stellar") counts with a capital and beside a cue; two that hardly mean anything
+   else in the news ("Tether", "Ripple") need no cue inside a sentence or before a second capital.
 4. The longest reading wins: "bitcoin cash" is BCH and says nothing of BTC, "ripple effect" is no coin.
 5. Four or more different cashtags mark a post as spam-like.
 6. A post is market-wide when it speaks of the market as such ("crypto market", "altcoins"), or of crypto and no coin.
@@ -42,7 +43,7 @@ NEAR_CHARS: Final = 18
 
 _PATTERN_CHARS_MAX: Final = 64  # longer names are no cues for what stands after them
 
-_RULES_VERSION: Final = "1"
+_RULES_VERSION: Final = "2"
 
 # What a pattern says when it is found; the first four count as they stand, a bare ticker under "upper" in upper case.
 _SURE, _CASHTAG, _HANDLE, _UPPER, _CUED, _WORD, _NAME, _PROPER, _STRONG, _WEAK, _MARKET, _ASIDE, _NONE = range(13)
@@ -198,6 +199,8 @@ def _readings(coins: dict[str, Coin]) -> dict[str, tuple[int, str]]:
     for ticker, coin in coins.items():
         for name in coin.names:
             claim(name, _SURE, ticker)
+        for address in coin.addresses:
+            claim(address, _SURE, ticker)
         for handle in coin.handles:
             claim(f"@{handle}", _HANDLE, ticker)
         for name in coin.ambiguous_names:
@@ -251,7 +254,8 @@ def _weighed(spans: Sequence[_Found], cased: str) -> list[tuple[int, int, str]]:
         if kind in _UNSURE:
             counts = _is_cued(found, start, end, cues, weak)
         else:
-            counts = kind <= _UPPER or (kind == _PROPER and start > 0) or _beside(cues, start, end, CUE_CHARS)
+            proper = kind == _PROPER and (start > 0 or cased[end + 1 : end + 2].isupper())
+            counts = kind <= _UPPER or proper or _beside(cues, start, end, CUE_CHARS)
         if counts:
             named.append((start, end, found.ticker))
     return named
