@@ -12,10 +12,10 @@ from backtest import words
 from backtest.page import compose, resource, save_page
 from backtest.page_pack import Pack
 from backtest.page_tables import inputs_table, synthetic_banner, verdict_list
-from backtest.signal_words import correlation, headline, how, missing, span_text
+from backtest.signal_words import corrected, correlation, headline, how, missing, span_text
 
 if TYPE_CHECKING:
-    from backtest.signal_report import SignalReport, Verdict
+    from backtest.signal_result import SignalReport, Verdict
 
 FULL_TINT = 0.3  # a correlation from which on a quarter's colour is at its strongest
 
@@ -93,7 +93,7 @@ def _verdict_row(verdict: Verdict) -> str:
     cell = verdict.cell
     figures = (
         words.interval(cell.horizon_ns), correlation(cell.ic), _between(cell.low, cell.high), correlation(cell.price),
-        correlation(cell.beyond), _between(cell.beyond_low, cell.beyond_high), words.ratio(cell.corrected, 3),
+        correlation(cell.beyond), _between(cell.beyond_low, cell.beyond_high), corrected(cell),
         f"{cell.rows:,}",
     )  # fmt: skip
     told = f'<b class="gain">{escape(verdict.text)}</b>' if verdict.evidence else escape(verdict.text)
@@ -119,7 +119,7 @@ def _horizons(report: SignalReport, name: str) -> str:
                 words.interval(cell.horizon_ns), correlation(cell.ic), _between(cell.low, cell.high),
                 correlation(cell.step), correlation(cell.price), correlation(cell.beyond),
                 _between(cell.placebo_low, cell.placebo_high), words.ratio(cell.chance, 4),
-                words.ratio(cell.corrected, 3),
+                corrected(cell),
             )
         )
         + "</tr>"

@@ -1,144 +1,36 @@
 """Whether a signal says anything of what comes after it: `tidegate signal-report` on one page, "no evidence" included.
 
 The signal is read at each bar's close as a run reads it, and compared with what could have been earned after it: from
-the open at which a run's order would fill, over each horizon. There is evidence for a symbol only where, at one horizon
-at least, all of this holds:
-
-- the bootstrap's interval of the rank correlation leaves out 0;
-- shuffled in time, the signal does as well so rarely that it is no accident among all tests of the report (Holm);
-- the interval of what is left when past returns are known leaves out 0 too, on the same side.
+the open at which a run's order would fill, over each horizon. `backtest.signal_verdict` says what counts as evidence.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from backtest import signal_stats as stats
 from backtest.load import RunInputs
-from backtest.result import InputShare
 from backtest.run import known_values, model_of
+from backtest.signal_result import LEAST_ROWS, Cell, Curve, Quarter, SignalReport
 from backtest.signal_times import Coverage, Timeline, coverage, forward_returns, past_returns, quarters, usable_horizons
+from backtest.signal_verdict import LEVEL, judged, verdicts
 from backtest.spec import RunSpec
 from risk.records import Array
 from signals.signal import Signal
 from strategies.base import Strategy
 
-LEVEL = 0.05  # chance of a false claim in a whole report; intervals hold 95 %
 DRAWS = 999  # of the bootstrap
-PLACEBOS = 2000  # at least
+PLACEBOS = 10_000  # at least: a p-value that is just small enough should be so by any seed
 PLACEBOS_A_TEST = 60  # so that the best p-value there can be survives the correction for the number of tests
-LEAST_ROWS = 200  # decisions with a value and a return: below it nothing is said
 LEAST_QUARTER = 100
 CURVE_POINTS = 400
 DAY_NS = 86_400 * 10**9
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One signal, symbol and horizon. Correlations are of ranks; low and high bound 95 % of the bootstrap.
-
-    price: the same for the past return over the horizon's length alone. beyond: the signal's when past returns are
-    known. step: with the return since the horizon before this one. placebo_low, placebo_high: 95 % of the placebos.
-    strength: the correlation in standard deviations of the placebos. chance: two-sided p-value against the placebos;
-    corrected: after Holm. fault: why it is no evidence, empty when it is.
-    """
-
-    signal: str
-    symbol: str
-    horizon_ns: int
-    rows: int
-    block_ns: int
-    ic: float
-    low: float
-    high: float
-    step: float
-    price: float
-    beyond: float
-    beyond_low: float
-    beyond_high: float
-    placebo_low: float
-    placebo_high: float
-    strength: float
-    chance: float
-    corrected: float = 1.0
-    fault: str = ""
-
-
-@dataclass(frozen=True)
-class Quarter:
-    """Rank correlation of one signal and symbol within a calendar quarter, at the signal's reference horizon."""
-
-    signal: str
-    symbol: str
-    quarter: str
-    rows: int
-    ic: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Curve:
-    """How the correlation adds up over time: it ends at the correlation, and is straight where the signal is steady."""
-
-    signal: str
-    symbol: str
-    ns: Array
-    total: Array
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What is said of one signal in one symbol, and the horizon that says most."""
-
-    signal: str
-    symbol: str
-    evidence: bool
-    text: str
-    cell: Cell
-
-
-@dataclass(frozen=True)
-class SignalReport:
-    """All that a report says. Times in nanoseconds."""
-
-    symbols: tuple[str, ...]
-    declared: dict[str, str]  # signal name -> as one would type it
-    horizons_ns: tuple[int, ...]
-    reference_ns: dict[str, int]  # signal -> the horizon shown by quarter
-    bar_ns: int
-    step_ns: int  # between two decisions looked at
-    start_ns: int
-    end_ns: int
-    decisions: int
-    cells: tuple[Cell, ...]
-    quarters: tuple[Quarter, ...]
-    curves: tuple[Curve, ...]
-    coverage: tuple[Coverage, ...]
-    verdicts: tuple[Verdict, ...]
-    placebo_ns: dict[str, int]  # signal -> length of the shuffled blocks
-    placebos: int
-    draws: int
-    seed: int
-    shuffled: bool
-    synthetic: bool
-    model: dict[str, Any] | None
-    inputs: tuple[InputShare, ...]
-    notes: tuple[str, ...] = field(default=())
-
-    def cells_of(self, signal: str, symbol: str) -> list[Cell]:
-        """A signal's cells in one symbol, by horizon."""
-        return [cell for cell in self.cells if (cell.signal, cell.symbol) == (signal, symbol)]
-
-    def found(self, signal: str) -> list[str]:
-        """Symbols with evidence for that signal."""
-        return [verdict.symbol for verdict in self.verdicts if verdict.signal == signal and verdict.evidence]
 
 
 class Watched(Strategy):
@@ -196,14 +88,14 @@ def examine(
     horizons, notes = usable_horizons(horizons_ns, inputs.signals.bar_ns, span_ns)
     ahead = {h: line.spread(forward_returns(spec, inputs, h)) for h in horizons}
     controls = {h: line.spread(past_returns(inputs, h)) for h in {*horizons, spec.bar_ns, DAY_NS}}
-    tests = len(spec.strategy.signals) * len(spec.symbols) * len(horizons)
-    maker = _Maker(spec, inputs, line, ahead, controls, seed, draws, max(PLACEBOS, PLACEBOS_A_TEST * tests))
+    most = len(spec.strategy.signals) * len(spec.symbols) * len(horizons)
+    maker = _Maker(spec, inputs, line, ahead, controls, seed, draws, max(PLACEBOS, PLACEBOS_A_TEST * most))
     steps = len(spec.strategy.signals) * (len(horizons) + 1)
     for place, name in enumerate(spec.strategy.signals):
         for done in maker.look_at(name):
             if progress is not None:
                 progress(place * (len(horizons) + 1) + done, steps)
-    cells = _judged(maker.cells)
+    cells = judged(maker.cells)
     if line.stride > 1:
         notes.append(f"every {line.stride}th close is looked at, for the bars are many")
     return SignalReport(
@@ -220,7 +112,7 @@ def examine(
         quarters=tuple(maker.quarters),
         curves=tuple(maker.curves),
         coverage=tuple(maker.coverage),
-        verdicts=tuple(_verdicts(cells, maker.coverage, tests)),
+        verdicts=tuple(verdicts(cells, maker.coverage)),
         placebo_ns=maker.placebo_ns,
         placebos=maker.placebos,
         draws=draws,
@@ -352,56 +244,3 @@ def _reference(cells: Sequence[Cell]) -> int:
     known = {h: [abs(cell.strength) for cell in cells if cell.horizon_ns == h] for h in lengths}
     means = {h: np.nanmean(values) if np.isfinite(values).any() else -1.0 for h, values in known.items()}
     return max(lengths, key=lambda h: float(means[h]))
-
-
-def _judged(cells: Sequence[Cell]) -> list[Cell]:
-    """The same cells with p-values corrected for their number, and what each lacks to be evidence."""
-    corrected = stats.holm([cell.chance for cell in cells])
-    return [
-        replace(cell, corrected=chance, fault=_fault(cell, chance))
-        for cell, chance in zip(cells, corrected, strict=True)
-    ]
-
-
-def _fault(cell: Cell, corrected: float) -> str:
-    """The first of the conditions that isn't met; empty when all are."""
-    if cell.rows < LEAST_ROWS or not math.isfinite(cell.ic):
-        return "few"
-    if not cell.low * cell.high > 0.0:
-        return "interval"
-    if not cell.chance < LEVEL:
-        return "placebo"
-    if not corrected < LEVEL:
-        return "tests"
-    if not (cell.beyond_low * cell.beyond_high > 0.0 and cell.beyond * cell.ic > 0.0):
-        return "price"
-    return ""
-
-
-def _verdicts(cells: Sequence[Cell], covered: Sequence[Coverage], tests: int) -> list[Verdict]:
-    """One for each signal and symbol, by the cell that says most: one with evidence if there is any."""
-    ready = {(one.signal, one.symbol): one.ready for one in covered}
-    groups: dict[tuple[str, str], list[Cell]] = {}
-    for cell in cells:
-        groups.setdefault((cell.signal, cell.symbol), []).append(cell)
-    found = []
-    for (signal, symbol), group in groups.items():
-        best = max(
-            group, key=lambda cell: (not cell.fault, abs(cell.strength) if cell.strength == cell.strength else -1.0)
-        )
-        found.append(Verdict(signal, symbol, not best.fault, _said(best, ready[signal, symbol], tests), best))
-    return found
-
-
-def _said(cell: Cell, ready: float, tests: int) -> str:
-    """The verdict in words."""
-    why = {
-        "few": "never ready" if not ready else f"{cell.rows:,} of {LEAST_ROWS} decisions",
-        "interval": "interval holds 0",
-        "placebo": "shuffled as good",
-        "tests": f"{tests} tests undo it",
-        "price": "price explains it",
-    }
-    if cell.fault:
-        return f"no evidence: {why[cell.fault]}"
-    return "evidence: follow it" if cell.ic > 0.0 else "evidence: do the opposite"

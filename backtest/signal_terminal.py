@@ -12,11 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from backtest import words
-from backtest.signal_words import correlation, headline, how, missing, span_text
+from backtest.signal_words import corrected, correlation, headline, how, missing, span_text
 from backtest.terminal import clean, print_safely, told_lines
 
 if TYPE_CHECKING:
-    from backtest.signal_report import SignalReport
+    from backtest.signal_result import SignalReport
 
 QUARTERS_SHOWN = 8
 
@@ -72,8 +72,8 @@ def _verdicts(report: SignalReport, signal: str) -> Table:
             Text(verdict.text, tone),
             words.interval(cell.horizon_ns),
             Text(correlation(cell.ic), tone),
-            f"{correlation(cell.low)} {correlation(cell.high)}",
-            words.ratio(cell.corrected, 3),
+            f"{correlation(cell.low)} {correlation(cell.high)}" if cell.testable else words.NONE,
+            corrected(cell),
         )
     return table
 

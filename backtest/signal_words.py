@@ -8,10 +8,15 @@ from backtest import words
 from backtest.verdict import Line
 
 if TYPE_CHECKING:
-    from backtest.signal_report import SignalReport
+    from backtest.signal_result import Cell, SignalReport
     from backtest.signal_times import Coverage
 
 SHOWN = 0.0005  # a share below it would be printed as 0.0%
+
+
+def corrected(cell: Cell) -> str:
+    """The p-value after the correction for the number of tests; a dash where nothing was tested."""
+    return words.ratio(cell.corrected, 3) if cell.testable else words.NONE
 
 
 def correlation(value: float) -> str:
@@ -47,8 +52,10 @@ def _of_signal(report: SignalReport, signal: str) -> Line:
     found = report.found(signal)
     called = f"{signal} = {report.declared[signal]}"
     if not found:
-        return Line("bad", f"No evidence in any symbol ({called}).")
-    return Line("good", f"Evidence in {len(found)} of {len(report.symbols)} symbols: {', '.join(found)} ({called}).")
+        return Line("bad", f"No evidence in any symbol: {called}.")
+    inverse = {one.symbol for one in report.verdicts if one.signal == signal and one.evidence and one.cell.ic < 0.0}
+    names = ", ".join(f"{symbol} (the opposite)" if symbol in inverse else symbol for symbol in found)
+    return Line("good", f"Evidence in {len(found)} of {len(report.symbols)} symbols: {names}; {called}.")
 
 
 def _qualities(report: SignalReport) -> list[tuple[str, str]]:
@@ -89,7 +96,7 @@ def how(report: SignalReport) -> list[str]:
         "Price: IC of the return over as long before. Beyond it: the signal's where past returns are known (bar, "
         "horizon, day).",
         f"p: how often the same signal does as well in blocks of {shuffled} put in {report.placebos:,} wrong orders, "
-        f"corrected by Holm for {len(report.cells)} tests. Stars aren't.",
+        f"corrected by Holm for {report.tests} tests. Stars aren't.",
         f"Evidence needs all three: interval, p below 5%, interval beyond price. Seed {report.seed}.",
     ]
     if report.model:

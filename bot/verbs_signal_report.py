@@ -9,7 +9,7 @@ import typer
 from bot.terminal import VAR, AsJson, ConfigFile, Settings, VarFolder, emit, note, progress
 
 if TYPE_CHECKING:
-    from backtest.signal_report import SignalReport
+    from backtest.signal_result import SignalReport
     from bot.config import Config
     from signals.signal import Signal
     from strategies.base import Strategy
