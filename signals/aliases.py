@@ -9,7 +9,7 @@ addresses = ["0x5e…"]             # contracts: 0x and 40 hex digits, or base58
 drop = ["satoshis"]               # readings of the built-in table that are not wanted
 
 [MYCOIN]                          # a coin the table doesn't have
-ticker = "cue"                    # how the bare ticker counts: any, upper, cue, word or tag (default: cue)
+ticker = "cue"                    # how the bare ticker counts: any, upper, cue, word, tag or stock (default: cue)
 names = ["my coin"]
 ```
 """

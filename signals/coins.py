@@ -8,10 +8,11 @@ beside a crypto cue (one with a "!" needs no cue when its capital stands inside 
 - ``upper``: in upper case, no cue needed (``BNB``),
 - ``cue``: in upper case beside a crypto cue (``ADA``, which is also a law and a dentists' association),
 - ``word``: as ``cue``, but the cue has to be a strong one within two words: the ticker is an everyday word (``LINK``),
-- ``tag``: never bare, since even "get ONE bitcoin" speaks of no second coin.
+- ``tag``: never bare, since even "get ONE bitcoin" speaks of no second coin,
+- ``stock``: never bare, and as a cashtag beside a crypto cue only: ``$T`` is a telephone company.
 
-A cashtag (``$ONE``), a pair (``ONEUSDT``) and a contract's address (`signals.addresses`) always count. The table holds
-the two hundred largest coins of today and those that once were among them, since old posts are scored as well.
+Otherwise a cashtag (``$ONE``), a pair (``ONEUSDT``) and a contract's address (`signals.addresses`) always count. The
+table holds the two hundred largest coins of today and those that once were, since old posts are scored as well.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Final
 
 from signals.addresses import ADDRESSES
 
-TICKER_RULES: Final = ("any", "upper", "cue", "word", "tag")
+TICKER_RULES: Final = ("any", "upper", "cue", "word", "tag", "stock")
 
 _TABLE: Final = """
 BTC   | any   | bitcoin, bitcoins, bitcoiner, bitcoiners, xbt, satoshis | | bitcoin
@@ -177,14 +178,14 @@ USDD  | any   | | |
 LUSD  | any   | liquity usd | |
 EURC  | cue   | euro coin, euroc | |
 USDN  | upper | neutrino usd | |
-MIM   | tag   | magic internet money | |
+MIM   | tag   | mim stablecoin | magic internet money |
 FEI   | cue   | fei usd, fei protocol | |
 HEX   | word  | | |
 MNT   | cue   | mantle network, mantle token | mantle | mantle_official
 KCS   | upper | kucoin token | |
 BGB   | cue   | bitget token | |
-HT    | tag   | huobi token | |
-GT    | tag   | gatetoken | |
+HT    | stock | huobi token | |
+GT    | stock | gatetoken | |
 MX    | tag   | mx token | |
 TWT   | upper | trust wallet token | |
 WBT   | cue   | whitebit coin | |
@@ -207,7 +208,7 @@ ANC   | cue   | anchor protocol | | anchor_protocol
 MIR   | tag   | mirror protocol | |
 ZK    | tag   | zksync | | zksync
 ZRO   | cue   | layerzero, layer zero | | layerzero_core
-W     | tag   | wormhole token | |
+W     | stock | wormhole token | |
 JTO   | upper | jito network, jito sol | jito | jito_sol
 PENDLE| upper | pendle finance | pendle | pendle_fi
 ETHFI | any   | ether.fi | | ether_fi
@@ -237,14 +238,14 @@ MELANIA | tag | melania memecoin, melania meme coin | |
 MOODENG | any | moo deng token | |
 VIRTUAL | tag | virtuals protocol | | virtuals_io
 AI16Z | any   | | |
-SPX   | tag   | spx6900 | |
+SPX   | stock | spx6900 | |
 KAITO | upper | kaito token | | kaitoai
 PUMP  | tag   | pump.fun token, pumpfun token | |
 KAIA  | upper | kaia chain | |
-S     | tag   | sonic labs, fantom sonic | | soniclabs
+S     | stock | sonic labs, fantom sonic | | soniclabs
 BERA  | cue   | berachain | | berachain
-IP    | tag   | story protocol | | storyprotocol
-PI    | tag   | pi network, pi coin | | picoreteam
+IP    | stock | story protocol | | storyprotocol
+PI    | stock | pi network, pi coin | | picoreteam
 WLFI  | any   | world liberty financial | | worldlibertyfi
 OM    | tag   | mantra dao, mantra chain | | mantra_chain
 MANTA | word  | manta network | | mantanetwork
@@ -296,7 +297,7 @@ REQ   | cue   | request network | | requestnetwork
 POWR  | upper | powerledger, power ledger | |
 CVC   | cue   | civic token | |
 OGN   | cue   | origin protocol | | originprotocol
-T     | tag   | threshold network | |
+T     | stock | threshold network | |
 AMP   | tag   | flexa amp | |
 SUPER | tag   | superfarm, superverse | |
 AUDIO | tag   | audius | | audius
@@ -307,7 +308,7 @@ YGG   | upper | yield guild games | | yieldguild
 SLP   | cue   | smooth love potion | |
 MAGIC | tag   | treasure dao, treasuredao | |
 GMT   | tag   | stepn, green metaverse token | | stepnofficial
-MC    | tag   | merit circle | |
+MC    | stock | merit circle | |
 CHR   | cue   | chromia | | chromia
 WAXP  | any   | wax blockchain | |
 XYO   | upper | xyo network | |
@@ -328,7 +329,7 @@ STRAX | any   | stratis | | stratisplatform
 NANO  | word  | nano xno, raiblocks | | nano
 XNO   | upper | | |
 XVG   | upper | verge currency, vergecoin | | vergecurrency
-HIVE  | tag   | hive token | |
+HIVE  | stock | hive token | |
 STEEM | any   | steemit token | |
 BTS   | tag   | bitshares | | bitshares
 PPC   | tag   | peercoin, ppcoin | |
@@ -364,7 +365,7 @@ STABLE: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Coin:
-    """One coin and how it is written; see the module for the ticker rules. Names, handles and addresses are lower case."""
+    """One coin and how it is written; see the module for the ticker rules. All but the ticker is lower case."""
 
     ticker: str
     rule: str

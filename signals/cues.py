@@ -40,14 +40,14 @@ MARKET: Final = _phrases("""
     crypto sell off, crypto bull run, crypto bull market, crypto bear market, crypto industry, crypto sector,
     crypto space, crypto stocks, crypto fear and greed, crypto price, cryptocurrency price, cryptocurrency prices,
     crypto tokens, crypto majors, crypto gainers, crypto losers, crypto gains, crypto derivatives, crypto economy,
-    crypto ecosystem, crypto world, crypto investors, crypto traders, crypto bulls, crypto bears, defi coins, most cryptos,
-    market wrap, virtual currencies, virtual assets
+    crypto ecosystem, crypto world, crypto investors, crypto traders, crypto bulls, crypto bears, defi coins,
+    most cryptos, market wrap, virtual currencies, virtual assets
 """)
 """The market as such, whatever coins stand beside it."""
 
 MARKET_ASIDE: Final = _phrases(
-    "crypto, cryptocurrency, digital asset, digital currency, crypto currency, crypto currencies, crypto asset, altcoin, "
-    "virtual currency, virtual asset"
+    "crypto, cryptocurrency, digital asset, digital currency, crypto currency, crypto currencies, crypto asset, "
+    "altcoin, virtual currency, virtual asset"
 )
 """The market only when no coin is named."""
 

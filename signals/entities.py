@@ -1,6 +1,6 @@
 """Which coins a post is about: one pass over the normalised text, the same answer in every process.
 
-The rules, in order of trust:
+The rules:
 
 1. A cashtag (``$SOL``, any case), a project's handle (``@solana``), a pair (``SOLUSDT``), a contract's address and an
    unambiguous name (``bitcoin``, ``btc``) count. Nothing inside a web address does.
@@ -9,9 +9,10 @@ The rules, in order of trust:
    that shouts, capitals say nothing, and such tickers don't count at all.
 3. An ambiguous name ("Avalanche", "Stellar") counts with a capital and beside a cue; two that hardly mean anything
    else in the news ("Tether", "Ripple") need no cue inside a sentence or before a second capital.
-4. The longest reading wins: "bitcoin cash" is BCH and says nothing of BTC, "ripple effect" is no coin.
-5. Four or more different cashtags mark a post as spam-like.
-6. A post is market-wide when it speaks of the market as such ("crypto market", "altcoins"), or of crypto and no coin.
+4. A cashtag that is better known as a stock's (``$T``) counts beside a cue.
+5. The longest reading wins: "bitcoin cash" is BCH and says nothing of BTC, "ripple effect" is no coin.
+6. Four or more different cashtags mark a post as spam-like.
+7. A post is market-wide when it speaks of the market as such ("crypto market", "altcoins"), or of crypto and no coin.
 """
 
 from __future__ import annotations
@@ -46,11 +47,13 @@ _PATTERN_CHARS_MAX: Final = 64  # longer names are no cues for what stands after
 _RULES_VERSION: Final = "2"
 
 # What a pattern says when it is found; the first four count as they stand, a bare ticker under "upper" in upper case.
-_SURE, _CASHTAG, _HANDLE, _UPPER, _CUED, _WORD, _NAME, _PROPER, _STRONG, _WEAK, _MARKET, _ASIDE, _NONE = range(13)
+_SURE, _CASHTAG, _HANDLE, _UPPER, _CUED, _WORD, _STOCK, _NAME, _PROPER, _STRONG, _WEAK, _MARKET, _ASIDE, _NONE = range(
+    14
+)
 _TICKER_KIND: Final = {"any": _SURE, "upper": _UPPER, "cue": _CUED, "word": _WORD}
 _CUES: Final = frozenset({_SURE, _CASHTAG, _HANDLE, _UPPER, _STRONG, _MARKET, _ASIDE})
 _UNSURE: Final = frozenset({_CUED, _WORD})
-_NEED_CUES: Final = frozenset({_CUED, _WORD, _NAME, _PROPER})
+_NEED_CUES: Final = frozenset({_CUED, _WORD, _STOCK, _NAME, _PROPER})
 _QUOTES: Final = ("usd", "usdt", "usdc", "busd", "perp", "btc")
 
 _CASHTAGS = re.compile(r"(?<![\w$])\$([A-Za-z][A-Za-z0-9]{0,14})(?![A-Za-z0-9])")
@@ -208,11 +211,14 @@ def _readings(coins: dict[str, Coin]) -> dict[str, tuple[int, str]]:
         for name in coin.proper_names:
             claim(name, _PROPER, ticker)
     for ticker, coin in coins.items():
-        claim(f"${ticker}", _CASHTAG, ticker)
+        claim(f"${ticker}", _STOCK if coin.rule == "stock" else _CASHTAG, ticker)
         if coin.rule in _TICKER_KIND:
             claim(ticker, _TICKER_KIND[coin.rule], ticker)
         for quote in _QUOTES:
-            claim(f"{ticker}{quote}", _SURE, ticker)
+            if len(ticker) > 1 and (
+                quote != "btc" or coin.rule not in {"tag", "stock"}
+            ):  # "tBTC", "altBTC" are no pairs
+                claim(f"{ticker}{quote}", _SURE, ticker)
             claim(f"{ticker}_{quote}", _SURE, ticker)
             claim(f"${ticker}{quote}", _CASHTAG, ticker)
     for phrases, kind in ((MARKET, _MARKET), (MARKET_ASIDE, _ASIDE), (STRONG_CUES, _STRONG), (WEAK_CUES, _WEAK)):
@@ -289,7 +295,7 @@ def _may_name(found: _Pattern, cased: str, start: int, end: int, shouting: bool)
         return _is_as_written(found, cased, start)
     if found.kind in _UNSURE:
         return not shouting and cased[start:end].isupper()
-    return cased[start + 1].isupper()
+    return found.kind == _STOCK or cased[start + 1].isupper()
 
 
 def _is_cued(found: _Pattern, start: int, end: int, cues: _Spans, weak: _Spans) -> bool:
