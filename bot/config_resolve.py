@@ -164,13 +164,13 @@ def _placed(config: Config, error: InputError, section: str) -> InputError:
 
 def resolve_model(config: Config) -> "ModelCard":
     """The pinned card of the model whose scores a run reads; a folder's path starts at the configuration's."""
-    from signals.models import REGISTRY, imported_card, parse_cutoff, resolve
+    from signals.models import imported_card, parse_cutoff, registry, resolve
 
     run = config.run
     folder = config.path(run.model)
     name = str(folder) if folder.is_dir() else run.model
     imported, at, revision = name.rpartition("@")
-    if at and "/" not in name and imported not in REGISTRY:
+    if at and "/" not in name and imported not in registry():
         cutoff = parse_cutoff(run.model_cutoff) if run.model_cutoff else None
         return imported_card(imported, revision, cutoff)
     return _named(config, lambda: resolve(name, run.model_labels, run.model_cutoff))

@@ -84,9 +84,9 @@ def list_strategies(as_json: AsJson = False) -> None:
 
 def models(as_json: AsJson = False) -> None:
     """List the models that can score posts: kind, labels, how far their training reaches, licence."""
-    from signals.models import DEFAULT_MODEL, REGISTRY
+    from signals.models import DEFAULT_MODEL, registry
 
-    cards = list(REGISTRY.values())
+    cards = list(registry().values())
     if as_json:
         emit([{**dataclasses.asdict(card), "default": card.name == DEFAULT_MODEL} for card in cards])
         return

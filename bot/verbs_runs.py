@@ -96,10 +96,11 @@ def ensure_sample(store: "Store", config: "Config") -> None:
         from bot.verbs_score import run_scoring
         from signals.models import resolve
         from signals.score_report import ScoreOptions
+        from signals.scorer import Compute
 
         note(f"scoring the sample's posts with {DEFAULT_MODEL} (once)")
         card = resolve(DEFAULT_MODEL)
-        run_scoring(store, card, device="auto", batch_tokens=4096, options=ScoreOptions(), aliases=None)
+        run_scoring(store, card, Compute(), options=ScoreOptions(), aliases=None)
 
 
 def warn_when_cold() -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from data.store import Store
     from signals.models import ModelCard
     from signals.score_report import ScoreOptions, ScoreReport
+    from signals.scorer import Compute
 
 PANEL = "Facts"
 INTERRUPTED = 130
@@ -31,13 +32,18 @@ def score(
     labels: Annotated[str | None, typer.Option(help="Classes of the model's outputs: bearish,neutral,bullish.")] = None,
     cutoff: Annotated[str | None, typer.Option(help="Last day of the model's training texts: 2023-06-30.")] = None,
     device: Annotated[str, typer.Option(help="auto (CUDA when there is one), cpu, cuda or cuda:1.")] = "auto",
-    batch_tokens: Annotated[int, typer.Option(help="Tokens in one batch, padding included.")] = 4096,
-    dtype: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
+    engine: Annotated[str, typer.Option(help="torch, or onnx: int8 on the CPU (the extra tidegate[onnx]).")] = "torch",
+    batch_tokens: Annotated[int, typer.Option(help="Tokens in one batch, padding included; 0 chooses.")] = 0,
+    dtype: Annotated[str, typer.Option(help="auto (bf16 where the device has it), fp32, bf16 or fp16.")] = "auto",
+    long: Annotated[str, typer.Option(help="Of a long text: its lead, or the mean of its windows.")] = "lead",
     delay: Annotated[str, typer.Option(help="From a post to its score, as a live run would have needed.")] = "2s",
     since: Annotated[str | None, typer.Option(help="Only posts known from then on.")] = None,
     until: Annotated[str | None, typer.Option(help="Only posts known before then.")] = None,
     sources: Annotated[list[str] | None, typer.Option("--source", help="Only posts of this source.")] = None,
     keep_spam: Annotated[bool, typer.Option(help="Score posts that look like spam, too.")] = False,
+    rescore_duplicates: Annotated[
+        bool, typer.Option(help="Score near-duplicates too, instead of taking the first one's score.")
+    ] = False,
     sample: OnSample = None,
     var: VarFolder = VAR,
     as_json: AsJson = False,
@@ -48,19 +54,21 @@ def score(
     from data.times import parse_duration, parse_time
     from signals.models import DEFAULT_MODEL, resolve
     from signals.score_report import ScoreOptions
+    from signals.scorer import Compute
 
     chosen, store = facts_of(config, sample=sample, var=var)
     card = resolve_model(chosen) if chosen and model is None else resolve(model or DEFAULT_MODEL, labels, cutoff)
     options = ScoreOptions(
         delay_ns=parse_duration(delay, key="--delay"),
         keep_spam=keep_spam,
+        rescore_duplicates=rescore_duplicates,
         since_ns=None if since is None else parse_time(since, key="--since"),
         until_ns=None if until is None else parse_time(until, key="--until"),
         sources=sources or None,
-        dtype=dtype,
     )
+    compute = Compute(device, batch_tokens, dtype, engine, long)
     aliases = chosen.path(chosen.aliases.file) if chosen and chosen.aliases.file else None
-    report = run_scoring(store, card, device=device, batch_tokens=batch_tokens, options=options, aliases=aliases)
+    report = run_scoring(store, card, compute, options=options, aliases=aliases)
     if as_json:
         emit({**dataclasses.asdict(report), "done": report.done, "posts_per_second": report.posts_per_second})
     else:
@@ -73,9 +81,8 @@ def score(
 def run_scoring(
     store: "Store",
     card: "ModelCard",
+    compute: "Compute",
     *,
-    device: str,
-    batch_tokens: int,
     options: "ScoreOptions",
     aliases: Path | None,
 ) -> "ScoreReport":
@@ -90,15 +97,12 @@ def run_scoring(
     if card.notice:
         note(f"note: {card.notice}")
     with progress(f"scoring with {card.name}", "posts") as advance:
-        return score_posts(
-            store, card, device, batch_tokens, now_ns,
-            progress=lambda done: advance(done.done, done.total), options=options,
-        )  # fmt: skip
+        return score_posts(store, card, compute, now_ns, lambda done: advance(done.done, done.total), options=options)
 
 
 def show_scoring(report: "ScoreReport") -> None:
     """What a scoring run did, in four lines."""
-    where = f" on {report.device}" if report.device else ""
+    where = f" on {report.device} in {report.dtype}" if report.device else ""
     say(f"{report.model}@{report.model_revision}{where}: {report.posts:,} posts, {report.already:,} scored before")
     if not report.posts:
         note("No posts are stored: tidegate import posts FILE, or score the embedded sample with --sample")
@@ -109,6 +113,13 @@ def show_scoring(report: "ScoreReport") -> None:
             f"  {report.linked:,} about a coin or the market, {report.unlinked:,} about neither, {report.spam:,} spam, "
             f"{report.unchanged:,} edited without new words"
         )
+    if report.note:
+        say(f"  {report.note}")
     say(f"  {report.rows_added:,} sentiment rows added, {report.rows_revised:,} revised")
+    if report.near_duplicates:
+        say(
+            f"  {report.near_duplicates:,} posts all but repeat an earlier one; "
+            f"{report.scores_borrowed:,} scores were taken from those"
+        )
     if report.failed:
         say(f"  {report.failed:,} posts got no score (the model gave no finite answer); the next run tries them again")

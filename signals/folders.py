@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from data.errors import InputError
+from signals.card_file import CARD_FILE, CardFile, read_card, read_object
 from signals.labels import BEARISH, BULLISH, LABELS_REMEDY, MEANING, marks
 
 PICKLES: Final = ("*.bin", "*.pt", "*.pth", "*.ckpt")
@@ -19,44 +20,72 @@ TOKENIZER: Final = (
     "added_tokens.json",
     "*.model",
 )
+EMBEDDED: Final = Path(__file__).with_name("weights")
+"""Where the shipped model lies."""
 
 
-def inspect_folder(folder: Path, labels: tuple[str, ...] | None) -> tuple[tuple[str, ...], str]:
-    """Labels and revision of a local model.
+@dataclass(frozen=True)
+class Folder:
+    """What a model's folder says of itself; `revision` is the SHA-256 over weights, config, tokenizer, card, labels."""
+
+    labels: tuple[str, ...]
+    revision: str
+    masks: bool
+    max_length: int | None
+    card: CardFile
+
+
+def inspect_folder(folder: Path, labels: tuple[str, ...] | None) -> Folder:
+    """Look at a model without loading it.
 
     Parameters
     ----------
     folder : Path
     labels : tuple of str, optional
-        Class of each output as the user declares it; read from config.json when it leaves no doubt.
-
-    Returns
-    -------
-    labels : tuple of str
-    revision : str
-        SHA-256 over weights, config, tokenizer files and labels.
+        Class of each output as the user declares it; else the card's, else config.json's when it leaves no doubt.
 
     Raises
     ------
     InputError
-        Pickled weights only, code of its own, an adapter, a missing part, labels in doubt or of another number.
+        Pickled weights only, code of its own, an adapter, a missing part, labels in doubt or of another number, a card
+        that is wrong.
     """
-    files = _files(folder)
-    outputs = _outputs(folder, _config(folder))
+    files = model_files(folder)
+    config = read_config(folder)
+    outputs = _outputs(folder, config)
+    card = read_card(folder)
     if labels is None:
-        labels = _labels_of(folder, outputs)
-    elif len(labels) != len(outputs):
+        labels = card.labels or _labels_of(folder, outputs)
+    if len(labels) != len(outputs):
         what = f"{len(labels)} labels for a model of {len(outputs)} outputs"
         raise InputError(what, where=folder, key="labels", value=",".join(labels), remedy=LABELS_REMEDY)
+    if len(card.calibration.bias) not in (0, len(outputs)):
+        what = f"not one number for each of the {len(outputs)} outputs"
+        value = list(card.calibration.bias)
+        raise InputError(what, where=folder / CARD_FILE, key="calibration.bias", value=value)
+    masks, length = _own_keys(folder, config)
     digest = hashlib.sha256(marks(labels).encode())
     for path in files:
         digest.update(f"\n{path.name}\n".encode())
         with path.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return labels, digest.hexdigest()
+    return Folder(labels, digest.hexdigest(), masks, card.max_length or length, card)
 
 
-def _files(folder: Path) -> list[Path]:
+def _own_keys(folder: Path, config: dict[str, Any]) -> tuple[bool, int | None]:
+    """What config.json says under the key ``tidegate``: whether texts are masked for it, and the tokens it reads."""
+    own = config.get("tidegate", {})
+    where = folder / "config.json"
+    if not isinstance(own, dict) or not isinstance(own.get("masks", False), bool):
+        remedy = 'Write "tidegate": {"masks": true, "max_length": 128}'
+        raise InputError("not masks and max_length", where=where, key="tidegate", value=own, remedy=remedy)
+    length = own.get("max_length")
+    if length is not None and (not isinstance(length, int) or length < 1):
+        raise InputError("not a number of tokens", where=where, key="tidegate.max_length", value=length)
+    return own.get("masks", False), length
+
+
+def model_files(folder: Path) -> list[Path]:
     """The files the model consists of, or an error that says which is missing or unsafe."""
     if (folder / "adapter_config.json").exists():
         remedy = "Merge the adapter into its base model and save that with safetensors"
@@ -74,17 +103,19 @@ def _files(folder: Path) -> list[Path]:
     if not tokenizer:
         remedy = "Save it there: tokenizer.save_pretrained(folder)"
         raise InputError("no tokenizer", where=folder, key="model", remedy=remedy)
-    return sorted({*weights, config, *tokenizer, *folder.glob("*.safetensors.index.json")})
+    return sorted({*weights, config, *tokenizer, *folder.glob("*.safetensors.index.json"), *folder.glob(CARD_FILE)})
 
 
-def _config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> dict[str, Any]:
+    """A model's config.json.
+
+    Raises
+    ------
+    InputError
+        It can't be read, or asks for code of its own.
+    """
     path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"can't be read: {error}", where=path, remedy="Save the model's config again") from error
-    if not isinstance(config, dict):
-        raise InputError("not a model's config", where=path, remedy="Save the model's config again")
+    config = read_object(path)
     if config.get("auto_map"):
         remedy = "Code that comes with a model is never run; use a model of a kind that transformers knows"
         raise InputError("needs code of its own", where=path, key="auto_map", value=config["auto_map"], remedy=remedy)

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from data.errors import InputError
-from signals.folders import inspect_folder
+from signals.card_file import Calibration
+from signals.folders import EMBEDDED, inspect_folder
 from signals.labels import BEARISH, BULLISH, CLASSES, LABELS_REMEDY, NEUTRAL, marks, parse_labels
 
+EMBEDDED_MODEL: Final = "tidegate-mini"
 DEFAULT_MODEL: Final = "vader"
 MAX_LENGTH: Final = 512
 """Tokens read of a text by a model that states no length of its own."""
@@ -52,6 +55,14 @@ class ModelCard:
         What a user has to know.
     folder : Path or None
         Where a local model lies.
+    masks : bool
+        It reads texts in which the coin asked for is "target" and the others are "other" (see `signals.mask`).
+    calibration : Calibration
+        From logits to probabilities.
+    thresholds : mapping of str to (low, high)
+        By kind of source: a score of at most `low` is bearish, of at least `high` bullish.
+    about : mapping
+        What else its card says, for people: training sets, metrics, known failures, seed.
     """
 
     name: str
@@ -64,6 +75,10 @@ class ModelCard:
     max_length: int
     notes: str = ""
     folder: Path | None = None
+    masks: bool = False
+    calibration: Calibration = Calibration()
+    thresholds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def cutoff_ns(self) -> int | None:
@@ -104,7 +119,7 @@ class ModelCard:
         return self.revision
 
 
-REGISTRY: Final[dict[str, ModelCard]] = {
+_KNOWN: Final[dict[str, ModelCard]] = {
     card.name: card
     for card in (
         ModelCard(
@@ -155,13 +170,28 @@ REGISTRY: Final[dict[str, ModelCard]] = {
 }
 
 
+@cache
+def registry() -> Mapping[str, ModelCard]:
+    """The cards of all known models by name, the embedded one first; hub models are yet to be pinned."""
+    embedded = {} if not EMBEDDED.is_dir() else {EMBEDDED_MODEL: _embedded()}
+    return {**embedded, **_KNOWN}
+
+
+def _embedded() -> ModelCard:
+    """The shipped model: a folder like any other, under the name and with the words of its own card."""
+    card = _from_folder(EMBEDDED, None)
+    notes = "shipped with Tidegate: three layers distilled from MiniLM-L6, coins masked, calibrated"
+    return replace(card, name=EMBEDDED_MODEL, notes=notes)
+
+
 def resolve(name_or_id: str, labels: str | Sequence[str] | None = None, cutoff: date | str | None = None) -> ModelCard:
     """The pinned card of a model by registry name, hub id or folder.
 
     Parameters
     ----------
     name_or_id : str
-        ``vader``; ``finbert@<40 hex digits>`` or ``owner/name@<40 hex digits>``; or the path of a local folder.
+        ``tidegate-mini``; ``vader``; ``finbert@<40 hex digits>`` or ``owner/name@<40 hex digits>``; or the path of
+        a local folder.
     labels : str or sequence of str, optional
         Class of each model output in order (``"bearish,neutral,bullish"``). Goes before what a folder's config says;
         the registry's own labels are fixed.
@@ -177,8 +207,9 @@ def resolve(name_or_id: str, labels: str | Sequence[str] | None = None, cutoff: 
     declared = None if labels is None else parse_labels(labels)
     until = parse_cutoff(cutoff) if isinstance(cutoff, str) else cutoff
     name, _, revision = name_or_id.partition("@")
-    if name in REGISTRY:
-        card = _from_registry(REGISTRY[name], revision, declared)
+    known = registry()
+    if name in known:
+        card = _from_registry(known[name], revision, declared)
     elif name_or_id.strip() and Path(name_or_id).expanduser().is_dir():
         card = _from_folder(Path(name_or_id).expanduser(), declared)
     elif _HUB_ID.fullmatch(name) and not name.startswith("."):
@@ -188,7 +219,7 @@ def resolve(name_or_id: str, labels: str | Sequence[str] | None = None, cutoff: 
             "no such model",
             key="model",
             value=name_or_id,
-            remedy=f"Give one of {', '.join(REGISTRY)}, a hub id with its commit (owner/name@<40 hex digits>), or an "
+            remedy=f"Give one of {', '.join(known)}, a hub id with its commit (owner/name@<40 hex digits>), or an "
             "existing folder with config.json, a tokenizer and safetensors",
         )
     return card if until is None else replace(card, cutoff=until)
@@ -240,20 +271,29 @@ def cutoff_warning(card: ModelCard, since_ns: int) -> str | None:
     return f"{card.name} learnt from texts up to {card.cutoff_text}; the test begins on {start}: it has seen the future"
 
 
-def fingerprint(card: ModelCard, dtype: str) -> str:
-    """Hash of all that a cached score depends on besides the text."""
-    facts = (card.name, card.kind, card.pinned, card.labels, card.max_length, dtype)
+def fingerprint(card: ModelCard, *means: str) -> str:
+    """Hash of all that a cached score depends on besides the text; `means` is how it is computed."""
+    facts = (card.name, card.kind, card.pinned, card.labels, card.max_length, card.masks, *means)
     return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
 def _from_registry(card: ModelCard, revision: str, labels: tuple[str, ...] | None) -> ModelCard:
-    if card.kind == "lexicon":
-        return _from_package(card, revision, labels)
-    if not _COMMIT.fullmatch(revision):
-        raise unpinned(card.name, card.hub_id or card.name, revision)
     if labels not in (None, card.labels):
         raise _fixed_labels(card, labels)
+    if card.kind == "lexicon":
+        return _from_package(card, revision)
+    if card.folder is not None:
+        return _from_shipped(card, revision)
+    if not _COMMIT.fullmatch(revision):
+        raise unpinned(card.name, card.hub_id or card.name, revision)
     return replace(card, revision=revision)
+
+
+def _from_shipped(card: ModelCard, revision: str) -> ModelCard:
+    if revision not in ("", card.pinned):
+        remedy = f"Shipped is {card.pinned}; leave the revision out, or install the version that shipped the other"
+        raise InputError("another version is shipped", key="model", value=f"{card.name}@{revision}", remedy=remedy)
+    return card
 
 
 def _fixed_labels(card: ModelCard, labels: Sequence[str] | None) -> InputError:
@@ -265,7 +305,7 @@ def _fixed_labels(card: ModelCard, labels: Sequence[str] | None) -> InputError:
     )
 
 
-def _from_package(card: ModelCard, revision: str, labels: tuple[str, ...] | None) -> ModelCard:
+def _from_package(card: ModelCard, revision: str) -> ModelCard:
     from importlib.metadata import PackageNotFoundError, version
 
     try:
@@ -278,15 +318,13 @@ def _from_package(card: ModelCard, revision: str, labels: tuple[str, ...] | None
     if revision not in ("", installed):
         remedy = f"Installed is {installed}; leave the revision out, or install that version"
         raise InputError("another version is installed", key="model", value=f"{card.name}@{revision}", remedy=remedy)
-    if labels not in (None, card.labels):
-        raise _fixed_labels(card, labels)
     return replace(card, revision=installed)
 
 
 def _from_hub(hub_id: str, revision: str, labels: tuple[str, ...] | None) -> ModelCard:
     if not _COMMIT.fullmatch(revision):
         raise unpinned(hub_id, hub_id, revision)
-    known = next((card for card in REGISTRY.values() if card.hub_id == hub_id), None)
+    known = next((card for card in _KNOWN.values() if card.hub_id == hub_id), None)
     if known is not None:
         return _from_registry(known, revision, labels)
     if labels is None:
@@ -297,16 +335,20 @@ def _from_hub(hub_id: str, revision: str, labels: tuple[str, ...] | None) -> Mod
 
 
 def _from_folder(folder: Path, labels: tuple[str, ...] | None) -> ModelCard:
-    found, revision = inspect_folder(folder, labels)
+    found = inspect_folder(folder, labels)
     return ModelCard(
         name=folder.resolve().name,
         kind="transformer",
         hub_id=None,
-        revision=revision,
-        labels=found,
-        cutoff=None,
-        licence="not declared",
-        max_length=MAX_LENGTH,
+        revision=found.revision,
+        labels=found.labels,
+        cutoff=found.card.cutoff,
+        licence=found.card.licence or "not declared",
+        max_length=found.max_length or MAX_LENGTH,
         notes=f"local folder {folder}",
         folder=folder.resolve(),
+        masks=found.masks,
+        calibration=found.card.calibration,
+        thresholds=found.card.thresholds,
+        about=found.card.about,
     )

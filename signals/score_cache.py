@@ -1,7 +1,8 @@
 """What a pinned model has already said of which text, and which posts need no second look; a file one may delete.
 
 One SQLite file a model under ``var/cache/scores``. It only saves work: scores that count stand in the store. Deleting
-it makes the next run link all posts again, and score those that have no score in the store.
+it makes the next run link all posts again, and score those that have no score in the store. It also keeps the first
+texts of the newest near-duplicate clusters, so that a run goes on where the one before it ended.
 """
 
 from __future__ import annotations
@@ -17,11 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.errors import InputError
+from signals.duplicates import First
 
 Row = tuple[float, float, float]
+Heard = tuple[int, str, int]
+"""Cluster, coin, and what `signals.duplicates.turns` makes of the text."""
 _TABLES: Final = """
 create table if not exists texts (key blob primary key, bearish real, neutral real, bullish real) without rowid;
 create table if not exists posts (id integer primary key, linked integer not null);
+create table if not exists firsts (number integer primary key, cluster integer, known_ns integer, signature blob);
+create table if not exists heard (
+    cluster integer, coin text, turns integer, key blob, primary key (cluster, coin, turns)
+) without rowid;
 """
 _ASK_AT_ONCE: Final = 500
 
@@ -87,6 +95,35 @@ class ScoreCache:
         """Remember posts as done: id, and whether rows of it went to the store."""
         rows = [(post, int(linked)) for post, linked in posts.items()]
         self._write("insert or replace into posts values (?, ?)", rows)
+
+    def firsts(self) -> list[First]:
+        """First texts of the newest clusters, oldest first."""
+        with self._named():
+            asked = "select number, cluster, known_ns, signature from firsts order by number"
+            return [First(*row) for row in self._base.execute(asked)]
+
+    def heard(self, clusters: Sequence[int]) -> dict[Heard, bytes]:
+        """Whose score stands for a cluster: text keys by (cluster, coin, turns), of texts that have a score."""
+        found: dict[Heard, bytes] = {}
+        with self._named():
+            for start in range(0, len(clusters), _ASK_AT_ONCE):
+                piece = clusters[start : start + _ASK_AT_ONCE]
+                marks = ",".join("?" * len(piece))
+                asked = f"select cluster, coin, turns, key from heard join texts using (key) where cluster in ({marks})"
+                found.update(
+                    {(cluster, coin, turn): key for cluster, coin, turn, key in self._base.execute(asked, piece)}
+                )
+        return found
+
+    def keep_clusters(self, opened: Sequence[First], heard: Mapping[Heard, bytes], kept: int) -> None:
+        """Remember new clusters and whose score stands for them; those older than the newest `kept` go."""
+        self._write("insert or replace into firsts values (?, ?, ?, ?)", opened)
+        self._write("insert or replace into heard values (?, ?, ?, ?)", [(*of, key) for of, key in heard.items()])
+        if opened:
+            oldest = [(opened[-1].number - kept + 1,)]
+            gone = "select cluster from firsts where number < ?"
+            self._write(f"delete from heard where cluster in ({gone})", oldest)
+            self._write("delete from firsts where number < ?", oldest)
 
     def _write(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
         if not rows:

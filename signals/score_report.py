@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from data.times import SECOND_NS
@@ -42,12 +42,20 @@ class ScoreReport:
         Sentiment facts written.
     texts_scored, texts_cached : int
         Different texts that the model scored, and that it had scored before.
+    near_duplicates : int
+        Posts about something whose text all but repeats an earlier one's.
+    scores_borrowed : int
+        Scores of a post for a coin that were taken from such an earlier text.
+    delays_ms : dict of str to float
+        Streaming only: from a post's arrival to its score, median, 95th percentile and most.
     """
 
     model: str
     model_revision: str
     notice: str
     device: str = ""
+    dtype: str = ""
+    note: str = ""
     posts: int = 0
     already: int = 0
     linked: int = 0
@@ -59,6 +67,9 @@ class ScoreReport:
     rows_revised: int = 0
     texts_scored: int = 0
     texts_cached: int = 0
+    near_duplicates: int = 0
+    scores_borrowed: int = 0
+    delays_ms: dict[str, float] = field(default_factory=dict)
     elapsed_s: float = 0.0
     interrupted: bool = False
 
@@ -89,8 +100,8 @@ class ScoreOptions:
         Only posts known in ``[since_ns, until_ns)``.
     sources : sequence of str, optional
         Only posts of these sources.
-    dtype : str
-        See `signals.scorer.open_scorer`.
+    rescore_duplicates : bool
+        Near-duplicates are scored like any other text, instead of taking the score of the text they repeat.
     linker : Linker, optional
         The built-in table by default.
     scorer : Scorer, optional
@@ -104,6 +115,6 @@ class ScoreOptions:
     since_ns: int | None = None
     until_ns: int | None = None
     sources: Sequence[str] | None = None
-    dtype: str = "fp32"
+    rescore_duplicates: bool = False
     linker: Linker | None = None
     scorer: Scorer | None = None

@@ -7,6 +7,7 @@ gets NaN: a missing score, never a neutral one. Nothing heavy is imported until 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import numpy as np
@@ -16,23 +17,50 @@ from data.errors import InputError
 from signals.labels import CLASSES
 from signals.models import ModelCard
 from signals.text import normalise
+from signals.tokens import LONG
 
 Probabilities = NDArray[np.float32]
 """Shape (n, 3): bearish, neutral, bullish. A row adds up to 1, or is NaN where a text has no score."""
 
-BATCH_TOKENS: Final = 4096
-"""Tokens in one batch, padding included, unless told otherwise."""
-
-DTYPES: Final = ("fp32", "bf16")
+DTYPES: Final = ("auto", "fp32", "bf16", "fp16")
+ENGINES: Final = ("torch", "onnx")
 _LEXICON_BATCH: Final = 256
 
 
+@dataclass(frozen=True)
+class Compute:
+    """How a model is to compute; a lexicon knows only the CPU and needs none of the rest.
+
+    Attributes
+    ----------
+    device : str
+        ``auto`` (CUDA when there is one, else the CPU), ``cpu``, ``cuda``, ``cuda:1``.
+    batch_tokens : int
+        Budget of one batch in tokens, padding included; at least one text goes in whatever its length. 0: what is
+        quick on the device.
+    dtype : str
+        ``auto`` (bf16 where the device computes in it, else fp16 on a GPU and fp32 on a CPU), ``fp32``, ``bf16``,
+        ``fp16``.
+    engine : str
+        ``torch``, or ``onnx``: int8 by ONNX Runtime on the CPU, an extra that has to be installed.
+    long : str
+        What is read of a long text: its ``lead``, or all its ``windows`` (see `signals.tokens`).
+    """
+
+    device: str = "auto"
+    batch_tokens: int = 0
+    dtype: str = "auto"
+    engine: str = "torch"
+    long: str = "lead"
+
+
 class Scorer(Protocol):
-    """What scores texts. `device` is where it computes, as shown to people."""
+    """What scores texts. `device` is where it computes and `note` what its user has to know, as shown to people."""
 
     card: ModelCard
     device: str
     dtype: str
+    note: str
 
     def score(self, texts: Sequence[str]) -> Probabilities:
         """Probabilities of each text, in order: float32 of shape (n, 3)."""
@@ -43,36 +71,33 @@ class Scorer(Protocol):
         ...
 
 
-def open_scorer(card: ModelCard, device: str = "auto", batch_tokens: int = BATCH_TOKENS, dtype: str = "fp32") -> Scorer:
-    """The scorer of a pinned card.
-
-    Parameters
-    ----------
-    card : ModelCard
-        From `signals.models.resolve`.
-    device : str
-        ``auto`` (CUDA when there is one, else the CPU), ``cpu``, ``cuda``, ``cuda:1``; a lexicon knows only the CPU.
-    batch_tokens : int
-        Budget of one batch in tokens, padding included; at least one text goes in whatever its length.
-    dtype : str
-        ``fp32``, or ``bf16`` where the processor computes in it.
+def open_scorer(card: ModelCard, compute: Compute | None = None) -> Scorer:
+    """The scorer of a pinned card, from `signals.models.resolve`.
 
     Raises
     ------
     InputError
-        A device that isn't there, bf16 without support, weights that are unsafe, absent or no classifier's.
+        A device that isn't there, a number format it doesn't compute in, an extra that isn't installed, weights that
+        are unsafe, absent or no classifier's.
     """
-    if batch_tokens < 1:
-        raise InputError("must be at least 1", key="batch_tokens", value=batch_tokens)
-    if dtype not in DTYPES:
-        raise InputError("no such number format", key="dtype", value=dtype, remedy=f"One of {', '.join(DTYPES)}")
+    compute = compute or Compute()
+    if compute.batch_tokens < 0:
+        raise InputError("must be at least 1, or 0 to choose", key="batch_tokens", value=compute.batch_tokens)
+    for key, value, allowed in (("engine", compute.engine, ENGINES), ("long", compute.long, LONG)):
+        if value not in allowed:
+            raise InputError("no such choice", key=key, value=value, remedy=f"One of {', '.join(allowed)}")
     if card.kind == "lexicon":
-        if device not in ("auto", "cpu"):
-            raise InputError("a lexicon runs on the CPU", key="device", value=device, remedy="Leave the device out")
+        if compute.device not in ("auto", "cpu"):
+            remedy = "Leave the device out"
+            raise InputError("a lexicon runs on the CPU", key="device", value=compute.device, remedy=remedy)
         return LexiconScorer(card)
+    if compute.engine == "onnx":
+        from signals.onnx_engine import OnnxScorer
+
+        return OnnxScorer(card, compute)
     from signals.transformer import TransformerScorer
 
-    return TransformerScorer(card, device, batch_tokens, dtype)
+    return TransformerScorer(card, compute)
 
 
 def gather(batches: Iterator[tuple[NDArray[np.int64], Probabilities]], count: int) -> Probabilities:
@@ -96,6 +121,7 @@ class LexiconScorer:
         self.card = card
         self.device = "cpu"
         self.dtype = "fp32"
+        self.note = ""
         self._analyser = SentimentIntensityAnalyzer()
 
     def score(self, texts: Sequence[str]) -> Probabilities:

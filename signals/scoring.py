@@ -8,14 +8,14 @@ When a score counts as known, the law of this file:
 
 A post's later revision is scored only when its text has changed, and becomes a revision of the sentiment, known after
 the edit. A post without a coin, and a spam-like one, gets no row and is remembered as done. A text the model gives no
-finite answer for gets no row either, is counted, and is tried again by the next run.
+finite answer for gets no row either, is counted, and is tried again by the next run. Every row has the near-duplicate
+cluster that its post belongs to as known then, and the flags of what its text showed (`data.facts.FLAGS`).
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -24,16 +24,18 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from data.errors import InputError
-from data.facts import MARKET_WIDE, fact_table
+from data.facts import fact_table
 from data.store import Appended, Store
 from data.times import SECOND_NS
+from signals.device import settled_dtype
 from signals.entities import Linker
 from signals.models import ModelCard, fingerprint, resolve
+from signals.post_links import Chunk, LinkedPost, PostLinks
 from signals.score_cache import Row, ScoreCache
 from signals.score_report import ScoreOptions, ScoreProgress, ScoreReport
 from signals.scored_pairs import StoredPairs, hashes
-from signals.scorer import Probabilities, Scorer, gather, open_scorer
-from signals.text import normalise, text_key
+from signals.scorer import Compute, Probabilities, Scorer, gather, open_scorer
+from signals.text import normalise
 
 CHUNK_POSTS: Final = 20_000
 """Posts that are stored together."""
@@ -49,31 +51,10 @@ _FACT: Final = (
 _CONTENT: Final = (*_IDENTITY, "event_ns", "quality", "text", "author", "followers")
 
 
-@dataclass
-class _Post:
-    """One post under way: what is stored of it, and the text it waits for."""
-
-    id: int
-    known_ns: int
-    fields: dict[str, Any]
-    coins: tuple[str, ...]
-    text: bytes
-
-
-@dataclass
-class _Chunk:
-    """Posts that will be stored together, the scores there are so far, and the outcome of posts that need none."""
-
-    posts: list[_Post] = field(default_factory=list)
-    settled: dict[int, str] = field(default_factory=dict)
-    scores: dict[bytes, Row | None] = field(default_factory=dict)
-
-
 def score_posts(
     store: Store,
     model: ModelCard | str,
-    device: str,
-    batch_tokens: int,
+    compute: Compute,
     now_ns: Callable[[], int],
     progress: Callable[[ScoreProgress], None] | None = None,
     options: ScoreOptions | None = None,
@@ -88,8 +69,8 @@ def score_posts(
     store : Store
     model : ModelCard or str
         A pinned card, or what `signals.models.resolve` takes.
-    device, batch_tokens
-        See `signals.scorer.open_scorer`.
+    compute : Compute
+        How the model is to compute.
     now_ns : callable
         The clock, ns UTC: for ``ingested_ns``, for progress, and for ``known_ns`` when live.
     progress : callable, optional
@@ -105,34 +86,43 @@ def score_posts(
     chosen = options or ScoreOptions()
     if chosen.delay_ns < 0:
         raise InputError("a score can't be known before its post", key="delay", value=chosen.delay_ns)
-    with ScoreCache(store.var, fingerprint(card, chosen.dtype)) as cache:
-        scorer = chosen.scorer or _Late(card, device, batch_tokens, chosen.dtype)
-        return _Job(store, card, cache, scorer, now_ns, progress, chosen).run()
+    with open_cache(store, card, compute) as cache:
+        return Job(store, card, cache, chosen.scorer or Late(card, compute), now_ns, progress, chosen).run()
 
 
-class _Late:
+def open_cache(store: Store, card: ModelCard, compute: Compute) -> ScoreCache:
+    """The cache of what a model said when it computed this way."""
+    return ScoreCache(store.var, fingerprint(card, settled_dtype(card, compute), compute.engine, compute.long))
+
+
+class Late:
     """A scorer that is opened by the first text."""
 
-    def __init__(self, card: ModelCard, device: str, batch_tokens: int, dtype: str) -> None:
+    def __init__(self, card: ModelCard, compute: Compute) -> None:
         self.card = card
-        self.device = device
-        self.dtype = dtype
-        self._batch_tokens = batch_tokens
+        self.device = compute.device
+        self.dtype = compute.dtype
+        self.note = ""
+        self._compute = compute
         self._opened: Scorer | None = None
 
     def batches(self, texts: Sequence[str]) -> Iterator[tuple[NDArray[np.int64], Probabilities]]:
         """See `signals.scorer.Scorer`."""
         if self._opened is None:
-            self._opened = open_scorer(self.card, self.device, self._batch_tokens, self.dtype)
-            self.device = self._opened.device
-        return self._opened.batches(texts)
+            self._opened = open_scorer(self.card, self._compute)
+            self.device, self.dtype = self._opened.device, self._opened.dtype
+        for batch in self._opened.batches(texts):
+            self.note = self._opened.note
+            yield batch
 
     def score(self, texts: Sequence[str]) -> Probabilities:
         """See `signals.scorer.Scorer`."""
         return gather(self.batches(texts), len(texts))
 
 
-class _Job:
+class Job:
+    """One run; its steps are for `signals.streaming` as well, which feeds it with posts as they come."""
+
     def __init__(
         self,
         store: Store,
@@ -150,11 +140,13 @@ class _Job:
         self.now_ns = now_ns
         self.progress = progress
         self.options = options
-        self.linker = options.linker or Linker()
-        self.salt = self.linker.identity.encode() + (b"spam" if options.keep_spam else b"")
+        linker = options.linker or Linker()
+        keep_spam, rescore = options.keep_spam, options.rescore_duplicates
+        self.links = PostLinks(linker, cache, masks=card.masks, keep_spam=keep_spam, rescore=rescore)
+        self.salt = linker.identity.encode() + (b"spam" if keep_spam else b"")
         self.report = ScoreReport(card.name, card.pinned, card.notice)
         self.stored = StoredPairs(store, card)
-        self.chunk = _Chunk()
+        self.chunk = Chunk()
         self.begun_ns = now_ns()
         self.ready = 0
         self.total = 0
@@ -162,18 +154,23 @@ class _Job:
     def run(self) -> ScoreReport:
         """The whole job; returns early, with everything stored that was ready, on Ctrl-C."""
         try:
-            pending = self._pending()
-            for rows in self._chunks(pending):
-                self._open(rows)
-                self._score()
-                self._store()
+            for rows in self._chunks(self.pending()):
+                self.take(rows)
         except KeyboardInterrupt:
             self.report.interrupted = True
             self._store()
         self.report.elapsed_s = (self.now_ns() - self.begun_ns) / SECOND_NS
         return self.report
 
-    def _pending(self) -> pa.Table:
+    def take(self, rows: pa.Table) -> None:
+        """Link, score and store some posts."""
+        self.chunk = self.links.open(rows.to_pylist(), self._unchanged(rows), self.stored.missing)
+        self.ready += len(self.chunk.settled)
+        self._tell(self.ready)
+        self._score()
+        self._store()
+
+    def pending(self) -> pa.Table:
         """Identity of the posts to do, in total order, with their ids in a column of their own."""
         where = {"source": self.options.sources}
         rows = self.store.table("posts", where, self.options.since_ns, self.options.until_ns, _IDENTITY)
@@ -212,35 +209,6 @@ class _Job:
                 yield rows.slice(first, CHUNK_POSTS)
             start = int(np.searchsorted(known, last, side="right"))
 
-    def _open(self, rows: pa.Table) -> None:
-        """Link the posts of a chunk; what needs no score is settled at once."""
-        self.chunk = _Chunk()
-        unchanged = self._unchanged(rows)
-        for post in rows.to_pylist():
-            if post["id"] in unchanged:
-                self._settle(post["id"], "unchanged")
-                continue
-            text = normalise(post["text"])
-            links = self.linker.link_normal(text)
-            coins = (*links.coins, MARKET_WIDE) if links.market else links.coins
-            if links.spam and not self.options.keep_spam:
-                self._settle(post["id"], "spam")
-            elif not coins:
-                self._settle(post["id"], "unlinked")
-            else:
-                missing = self.stored.missing(post["source"], post["key"], coins, post["known_ns"])
-                if missing:
-                    self.chunk.posts.append(
-                        _Post(post["id"], post["known_ns"], {**post, "text": text}, missing, text_key(text))
-                    )
-                else:
-                    self._settle(post["id"], "linked")
-        self._tell()
-
-    def _settle(self, post: int, outcome: str) -> None:
-        self.chunk.settled[post] = outcome
-        self.ready += 1
-
     def _unchanged(self, rows: pa.Table) -> set[int]:
         """Ids of the revisions whose text is that of the revision before them."""
         later = rows.filter(pc.greater(rows["revision"], 0))
@@ -258,26 +226,22 @@ class _Job:
 
     def _score(self) -> None:
         """Scores of the chunk's different texts: from the cache, else from the model, batch by batch."""
-        waiting: dict[bytes, int] = {}
-        texts: dict[bytes, str] = {}
-        for post in self.chunk.posts:
-            waiting[post.text] = waiting.get(post.text, 0) + 1
-            texts.setdefault(post.text, post.fields["text"])
-        cached = self.cache.scores(list(texts))
-        self.chunk.scores.update(cached)
+        chunk = self.chunk
+        cached = self.cache.scores(chunk.keys)
+        chunk.scores.update(cached)
         self.report.texts_cached += len(cached)
-        self.ready += sum(waiting[key] for key in cached)
-        self._tell()
-        keys = [key for key in texts if key not in cached]
+        before = self.ready
+        self._tell(before)
+        keys = [key for key in chunk.texts if key not in cached]
         if not keys:
             return
-        for positions, rows in self.scorer.batches([texts[key] for key in keys]):
-            self.report.device = self.scorer.device
-            self._take([keys[at] for at in positions], rows)
-            self.ready += sum(waiting[keys[at]] for at in positions)
-            self._tell()
+        for positions, rows in self.scorer.batches([chunk.texts[key] for key in keys]):
+            self.report.device, self.report.dtype = self.scorer.device, self.scorer.dtype
+            self.report.note = self.scorer.note
+            self._keep([keys[at] for at in positions], rows)
+            self._tell(before)
 
-    def _take(self, keys: list[bytes], rows: NDArray[np.float32]) -> None:
+    def _keep(self, keys: list[bytes], rows: NDArray[np.float32]) -> None:
         """Keep one batch's scores, in the cache too; a row that isn't finite is a missing score."""
         good: dict[bytes, Row] = {}
         for key, row in zip(keys, rows.astype(np.float64), strict=True):
@@ -296,42 +260,63 @@ class _Job:
         outcomes = dict(chunk.settled)
         failed = 0
         now = self.now_ns()
-        for post in chunk.posts:
-            row = chunk.scores.get(post.text)
-            if row is None:
-                failed += post.text in chunk.scores  # else the run was stopped before this one
-                continue
-            outcomes[post.id] = "linked"
-            for coin in post.coins:
-                for name, value in zip(_FACT, self._fact(post, coin, row, now), strict=True):
-                    columns[name].append(value)
+        for post in chunk.ready():
+            for coin, key in post.keys.items():
+                row = chunk.scores[key]
+                if row is not None:
+                    for name, value in zip(_FACT, self._fact(post, coin, row, now), strict=True):
+                        columns[name].append(value)
+            if None in [chunk.scores[key] for key in post.keys.values()]:
+                failed += 1
+            else:
+                outcomes[post.id] = "linked"
         added = Appended()
         if columns["key"]:
             constants = {"model": self.card.name, "model_revision": self.card.pinned, "ingested_ns": now}
             added = self.store.append("sentiment", fact_table("sentiment", {**columns, **constants}))
+        self.cache.keep_clusters(chunk.opened, chunk.heard, self.links.clusters.kept)
         self.cache.keep_posts({post: outcome == "linked" for post, outcome in outcomes.items()})
-        self.chunk = _Chunk()
+        self.chunk = Chunk()
         report = self.report
         report.rows_added += added.added
         report.rows_revised += added.revised
         report.failed += failed
+        report.near_duplicates += chunk.repeats
+        report.scores_borrowed += chunk.borrowed
         for outcome, count in Counter(outcomes.values()).items():
             setattr(report, outcome, getattr(report, outcome) + count)
 
-    def _fact(self, post: _Post, coin: str, row: Row, now: int) -> tuple[Any, ...]:
+    def _fact(self, post: LinkedPost, coin: str, row: Row, now: int) -> tuple[Any, ...]:
         fields = post.fields
         if self.options.live:
-            known, quality = max(now, post.known_ns), fields["quality"]
+            known, quality = max(now, fields["known_ns"]), fields["quality"]
         else:
-            known = post.known_ns + self.options.delay_ns
+            known = fields["known_ns"] + self.options.delay_ns
             quality = "revised" if fields["quality"] == "revised" else "assumed_lag"
         source, key, event, author, followers = (
             fields[name] for name in ("source", "key", "event_ns", "author", "followers")
         )
         down, even, up = row
-        return source, key, coin, event, known, quality, down, even, up, up - down, followers, author, 0, 0
+        return (
+            source,
+            key,
+            coin,
+            event,
+            known,
+            quality,
+            down,
+            even,
+            up,
+            up - down,
+            followers,
+            author,
+            post.cluster,
+            post.flags,
+        )
 
-    def _tell(self) -> None:
+    def _tell(self, before: int) -> None:
+        """Say how far the run is; `before` posts were ready before this chunk's texts."""
+        self.ready = before + sum(1 for _ in self.chunk.ready())
         if self.progress is None:
             return
         elapsed = (self.now_ns() - self.begun_ns) / SECOND_NS

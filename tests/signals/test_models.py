@@ -11,18 +11,18 @@ from data.errors import InputError
 from data.times import DAY_NS, SECOND_NS
 from signals.folders import inspect_folder
 from signals.labels import BEARISH, BULLISH, CLASSES, NEUTRAL, marks, parse_labels
-from signals.models import DEFAULT_MODEL, REGISTRY, cutoff_warning, fingerprint, resolve
+from signals.models import DEFAULT_MODEL, cutoff_warning, fingerprint, registry, resolve
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def test_the_registry_holds_what_it_promises() -> None:
-    assert set(REGISTRY) == {"vader", "finbert", "cryptobert", "twitter-roberta"}
-    assert REGISTRY["finbert"].labels == (BULLISH, BEARISH, NEUTRAL)
-    assert REGISTRY["cryptobert"].labels == CLASSES
-    assert REGISTRY["cryptobert"].max_length == 128
-    assert REGISTRY["twitter-roberta"].labels == CLASSES
-    for card in REGISTRY.values():
+    assert set(registry()) == {"vader", "finbert", "cryptobert", "twitter-roberta"}
+    assert registry()["finbert"].labels == (BULLISH, BEARISH, NEUTRAL)
+    assert registry()["cryptobert"].labels == CLASSES
+    assert registry()["cryptobert"].max_length == 128
+    assert registry()["twitter-roberta"].labels == CLASSES
+    for card in registry().values():
         assert card.cutoff is not None
         assert card.licence
         assert card.revision is None
@@ -59,7 +59,7 @@ def test_a_pinned_registry_model() -> None:
     with pytest.raises(InputError, match="the labels of finbert are bullish,bearish,neutral"):
         resolve(f"finbert@{COMMIT}", labels="bearish,neutral,bullish")
     with pytest.raises(InputError, match="without a pinned revision"):
-        _ = REGISTRY["finbert"].pinned
+        _ = registry()["finbert"].pinned
 
 
 def test_an_unknown_hub_model_needs_labels_and_they_are_part_of_its_revision() -> None:
@@ -176,7 +176,7 @@ def test_unsafe_or_incomplete_folders_are_refused(tmp_path: Path) -> None:
         inspect_folder(folder_of(tmp_path / "b", tokenizer=False), None)
     with pytest.raises(InputError, match="needs code of its own"):
         inspect_folder(folder_of(tmp_path / "c", {"auto_map": {"AutoModel": "evil.py"}}), None)
-    with pytest.raises(InputError, match="not a model's config"):
+    with pytest.raises(InputError, match="not a JSON object"):
         inspect_folder(folder_of(tmp_path / "d", [1]), None)
     with pytest.raises(InputError, match="not a map"):
         inspect_folder(folder_of(tmp_path / "e", {"id2label": {"0": "neg", "5": "pos"}}), None)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 
 from data.errors import InputError, WorkError
+from signals import device as signals_device
 from signals import transformer
 from signals.models import ModelCard, resolve
-from signals.scorer import Scorer, open_scorer
+from signals.scorer import Compute, Scorer, open_scorer
 from tests.signals.tiny_bert import write_tiny_bert
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -28,6 +30,7 @@ TEXTS = [
     "price down",
 ]
 EMPTY = [3, 7]
+CPU = Compute(device="cpu", dtype="fp32")
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +45,7 @@ def card(folder: Path) -> ModelCard:
 
 @pytest.fixture(scope="module")
 def tiny(card: ModelCard) -> Scorer:
-    return open_scorer(card, device="cpu")
+    return open_scorer(card, CPU)
 
 
 def test_importing_the_scorer_loads_nothing_heavy() -> None:
@@ -93,7 +96,7 @@ def test_the_lexicon_reads_a_book_no_further_than_its_length() -> None:
 
 def test_the_lexicon_runs_on_the_cpu_only() -> None:
     with pytest.raises(InputError, match="device = 'cuda'"):
-        open_scorer(resolve("vader"), device="cuda")
+        open_scorer(resolve("vader"), Compute(device="cuda"))
 
 
 # ---- the transformer -------------------------------------------------------------------------------------------------
@@ -125,14 +128,14 @@ def test_a_score_is_what_transformers_itself_says(tiny: Scorer, folder: Path) ->
 @pytest.mark.parametrize("batch_tokens", [1, 40, 100_000])
 def test_a_score_does_not_depend_on_its_batch(card: ModelCard, tiny: Scorer, batch_tokens: int) -> None:
     alone = np.concatenate([tiny.score([text]) for text in TEXTS])
-    together = open_scorer(card, device="cpu", batch_tokens=batch_tokens).score(TEXTS)
+    together = open_scorer(card, replace(CPU, batch_tokens=batch_tokens)).score(TEXTS)
     backwards = tiny.score(TEXTS[::-1])[::-1]
     assert np.allclose(alone, together, atol=1e-3, equal_nan=True)
     assert np.allclose(alone, backwards, atol=1e-3, equal_nan=True)
 
 
 def test_batches_keep_to_their_budget_and_waste_little(card: ModelCard, monkeypatch: pytest.MonkeyPatch) -> None:
-    scorer: Any = open_scorer(card, device="cpu", batch_tokens=64)
+    scorer: Any = open_scorer(card, replace(CPU, batch_tokens=64))
     sizes: list[tuple[int, int]] = []
     forward = scorer._forward
 
@@ -156,17 +159,16 @@ def test_more_texts_than_are_tokenised_at_once(tiny: Scorer, monkeypatch: pytest
 def test_an_output_that_is_not_finite_is_a_missing_score(card: ModelCard, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    scorer: Any = open_scorer(card, device="cpu")
-    model = scorer._model
+    scorer: Any = open_scorer(card, CPU)
+    net = scorer._net
+    moon = scorer._tokenise(["moon"])[0][0][1]
 
-    def poisoned(**inputs: Any) -> Any:
-        out = model(**inputs)
-        bad = (inputs["input_ids"] == scorer._tokenizer.vocab["moon"]).any(dim=1)
-        out.logits[bad, 1] = torch.nan
-        return out
+    def poisoned(tokens: Any, mask: Any) -> Any:
+        logits = net(tokens, mask)
+        logits[(tokens == moon).any(dim=1), 1] = torch.nan
+        return logits
 
-    poisoned.config = model.config  # type: ignore[attr-defined]
-    scorer._model = poisoned
+    scorer._net = poisoned
     rows = scorer.score(["moon", "bitcoin", "buy"])
     assert np.isnan(rows[0]).all()
     assert np.isfinite(rows[1:]).all()
@@ -175,7 +177,7 @@ def test_an_output_that_is_not_finite_is_a_missing_score(card: ModelCard, monkey
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")])
 def test_out_of_memory_halves_the_batch(card: ModelCard, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [f"bitcoin {word} now" for word in ("is", "up", "down", "good", "bad", "moon", "buy")]
-    scorer: Any = open_scorer(card, device="cpu")
+    scorer: Any = open_scorer(card, CPU)
     expected = scorer.score(texts)
     forward = scorer._forward
     tried: list[int] = []
@@ -195,7 +197,7 @@ def test_out_of_memory_halves_the_batch(card: ModelCard, error: Exception, monke
 
 
 def test_one_text_too_many_for_the_memory_is_an_error(card: ModelCard, monkeypatch: pytest.MonkeyPatch) -> None:
-    scorer: Any = open_scorer(card, device="cpu")
+    scorer: Any = open_scorer(card, CPU)
 
     def no_memory(ids: Sequence[Sequence[int]]) -> Any:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
@@ -210,13 +212,9 @@ def test_one_text_too_many_for_the_memory_is_an_error(card: ModelCard, monkeypat
 
 def test_labels_move_columns_and_add_up(folder: Path, tiny: Scorer) -> None:
     plain = tiny.score(["bitcoin is up"])[0]
-    turned = open_scorer(resolve(str(folder), labels="bullish,neutral,bearish"), device="cpu").score(["bitcoin is up"])[
-        0
-    ]
+    turned = open_scorer(resolve(str(folder), labels="bullish,neutral,bearish"), CPU).score(["bitcoin is up"])[0]
     assert np.allclose(turned, plain[::-1], atol=1e-6)
-    merged = open_scorer(resolve(str(folder), labels="bearish,bearish,bullish"), device="cpu").score(["bitcoin is up"])[
-        0
-    ]
+    merged = open_scorer(resolve(str(folder), labels="bearish,bearish,bullish"), CPU).score(["bitcoin is up"])[0]
     assert np.allclose(merged, [plain[0] + plain[1], 0.0, plain[2]], atol=1e-6)
 
 
@@ -229,11 +227,11 @@ def test_hostile_texts_are_scored_or_missing(tiny: Scorer) -> None:
 
 
 def test_bf16_only_where_the_processor_has_it(card: ModelCard, tiny: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transformer, "_has_bf16_instructions", lambda: False)
+    monkeypatch.setattr(signals_device, "has_bf16_instructions", lambda: False)
     with pytest.raises(InputError, match="bf16"):
-        open_scorer(card, device="cpu", dtype="bf16")
-    monkeypatch.setattr(transformer, "_has_bf16_instructions", lambda: True)  # torch emulates it elsewhere
-    scorer = open_scorer(card, device="cpu", dtype="bf16")
+        open_scorer(card, replace(CPU, dtype="bf16"))
+    monkeypatch.setattr(signals_device, "has_bf16_instructions", lambda: True)  # torch emulates it elsewhere
+    scorer = open_scorer(card, replace(CPU, dtype="bf16"))
     assert scorer.dtype == "bf16"
     assert np.allclose(scorer.score(TEXTS), tiny.score(TEXTS), atol=0.1, equal_nan=True)
 
@@ -245,12 +243,15 @@ def test_bf16_only_where_the_processor_has_it(card: ModelCard, tiny: Scorer, mon
         ({"device": "mps"}, "no such device"),
         ({"device": "cuda:77"}, "device = 'cuda:77': not on this machine"),
         ({"dtype": "fp8"}, "dtype = 'fp8'"),
-        ({"batch_tokens": 0}, "batch_tokens = 0"),
+        ({"batch_tokens": -1}, "batch_tokens = -1"),
+        ({"dtype": "fp16"}, "a CPU doesn't compute in fp16"),
+        ({"engine": "abacus"}, "engine = 'abacus'"),
+        ({"long": "all"}, "long = 'all'"),
     ],
 )
 def test_bad_options(card: ModelCard, options: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
-        open_scorer(card, **options)
+        open_scorer(card, replace(CPU, **options))
 
 
 # ---- what is refused -------------------------------------------------------------------------------------------------
@@ -260,7 +261,7 @@ def test_a_model_without_a_trained_head_would_answer_at_random(tmp_path: Path) -
     bare = write_tiny_bert(tmp_path / "bare", head=False)
     card = resolve(str(bare), labels="bearish,neutral,bullish")
     with pytest.raises(InputError, match="weights are missing, so the model would answer at random") as caught:
-        open_scorer(card, device="cpu")
+        open_scorer(card, CPU)
     assert "classifier" in str(caught.value)
 
 
@@ -272,7 +273,7 @@ def test_pickled_weights_are_refused(tmp_path: Path) -> None:
     card = resolve(str(sneaked))
     (sneaked / "model.safetensors").rename(sneaked / "pytorch_model.bin")
     with pytest.raises(InputError, match="the model can't be loaded"):
-        open_scorer(card, device="cpu")
+        open_scorer(card, CPU)
 
 
 def test_damaged_files_are_named(tmp_path: Path) -> None:
@@ -280,7 +281,7 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     weights = broken / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(InputError, match="the model can't be loaded") as caught:
-        open_scorer(resolve(str(broken)), device="cpu")
+        open_scorer(resolve(str(broken)), CPU)
     assert str(broken) in str(caught.value)
 
 
@@ -289,11 +290,11 @@ def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
     with (mixed / "vocab.txt").open("a", encoding="utf-8") as stream:
         stream.write("".join(f"extra{number}\n" for number in range(10)))
     with pytest.raises(InputError, match="the tokenizer has"):
-        open_scorer(resolve(str(mixed)), device="cpu")
+        open_scorer(resolve(str(mixed)), CPU)
 
 
 def test_offline_hub_models_say_what_to_do() -> None:
     with pytest.raises(InputError) as caught:
-        open_scorer(resolve(f"finbert@{COMMIT}"), device="cpu")
+        open_scorer(resolve(f"finbert@{COMMIT}"), CPU)
     assert "HF_HUB_OFFLINE" in str(caught.value)
     assert f"ProsusAI/finbert@{COMMIT}" in str(caught.value)

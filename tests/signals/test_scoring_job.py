@@ -19,7 +19,7 @@ from signals import scoring
 from signals.entities import Linker
 from signals.models import ModelCard, fingerprint, resolve
 from signals.score_report import SCORE_DELAY_NS, ScoreOptions, ScoreProgress, ScoreReport
-from signals.scorer import Probabilities, gather
+from signals.scorer import Compute, Probabilities, gather
 from signals.scoring import score_posts
 from tests.signals.tiny_bert import write_tiny_bert
 
@@ -49,6 +49,7 @@ class Echo:
         self.card = CARD
         self.device = "abacus"
         self.dtype = "fp32"
+        self.note = ""
         self.asked: list[str] = []
         self.stop_after = stop_after
         self.error = error
@@ -97,6 +98,7 @@ def posts(
     )
 
 
+UNLIKE = ["mining pools", "ordinals", "halving", "whitepaper", "custody", "lightning", "treasury", "jack", "seoul"]
 TEXTS = ["bitcoin up", "good morning", "ETH and BTC down", "crypto is dead", "$BTC $ETH $SOL $GEM", "bitcoin up"]
 
 
@@ -108,7 +110,7 @@ def store(var: Path) -> Store:
 
 
 def run(store: Store, scorer: Any = None, progress: Any = None, **options: Any) -> ScoreReport:
-    return score_posts(store, CARD, "auto", 4096, Clock(), progress, ScoreOptions(scorer=scorer or Echo(), **options))
+    return score_posts(store, CARD, Compute(), Clock(), progress, ScoreOptions(scorer=scorer or Echo(), **options))
 
 
 def facts(store: Store, card: ModelCard = CARD) -> list[dict[str, Any]]:
@@ -139,7 +141,7 @@ def test_one_row_for_each_coin_of_each_post(store: Store) -> None:
 def test_a_second_run_does_nothing_and_opens_no_model(store: Store) -> None:
     run(store)
     before = store.digest("sentiment")
-    report = score_posts(store, CARD, "no such device", 1, Clock())
+    report = score_posts(store, CARD, Compute("no such device"), Clock())
     assert (report.already, report.done, report.texts_scored) == (6, 0, 0)
     assert store.digest("sentiment") == before
 
@@ -195,7 +197,7 @@ def test_an_edited_post_is_scored_again_known_after_the_edit(store: Store) -> No
 
 def test_an_edit_is_a_revision_of_the_sentiment_when_its_score_differs(store: Store) -> None:
     store.append("posts", posts(["bitcoin down, terrible disaster"], known_ns=T0 + 50 * HOUR_NS))
-    report = score_posts(store, CARD, "cpu", 4096, Clock())
+    report = score_posts(store, CARD, Compute(), Clock())
     assert report.rows_revised == 1
     rows = [row for row in facts(store) if row["key"] == "p0"]
     assert [row["revision"] for row in rows] == [0, 1]
@@ -224,7 +226,7 @@ def heard() -> Iterator[None]:
 
 @pytest.mark.usefixtures("heard")
 def test_ctrl_c_keeps_what_is_scored(store: Store) -> None:
-    store.append("posts", posts([f"bitcoin {number}" for number in range(9)], first=10))
+    store.append("posts", posts([f"bitcoin {word}" for word in UNLIKE], first=10))
     report = run(store, Echo(stop_after=4))
     assert report.interrupted
     assert (report.texts_scored, report.linked) == (4, 5)
@@ -342,7 +344,7 @@ def test_an_empty_store(var: Path) -> None:
 def test_a_damaged_cache_is_named(store: Store) -> None:
     folder = store.var / "cache" / "scores"
     folder.mkdir(parents=True)
-    path = folder / f"{fingerprint(CARD, 'fp32')[:32]}.sqlite"
+    path = folder / f"{fingerprint(CARD, 'fp32', 'torch', 'lead')[:32]}.sqlite"
     path.write_bytes(b"not a database" * 100)
     with pytest.raises(InputError, match="score cache is damaged") as caught:
         run(store)
@@ -359,7 +361,7 @@ def test_a_cache_that_can_not_be_made_is_named(store: Store) -> None:
 
 def test_from_posts_to_facts_with_a_transformer(store: Store, tmp_path: Path) -> None:
     card = resolve(str(write_tiny_bert(tmp_path / "tiny")))
-    report = score_posts(store, card, "cpu", 64, Clock())
+    report = score_posts(store, card, Compute("cpu", batch_tokens=64), Clock())
     rows = facts(store, card)
     assert (report.linked, report.texts_scored, report.device) == (4, 3, "cpu")
     assert "cutoff unknown" in report.notice
