@@ -66,13 +66,15 @@ def discounts(inputs: Inputs, limits: GuardLimits, since_ns: int) -> list[Discou
         name = "*" if coin < 0 else inputs.coins[coin]
         mine = np.flatnonzero((tape.coin == coin) & (judged.until_ns > 0))
         told += [one for one in _pauses(tape, judged, limits, mine, name) if one.until_ns > since_ns]
-        shared = np.flatnonzero((tape.coin == coin) & (judged.share < 1.0) & (judged.share > 0.0))
+        shared = np.flatnonzero(
+            (tape.coin == coin) & (judged.share < 1.0) & (judged.share > 0.0) & (judged.why == FINE)
+        )
         shared = shared[tape.known_ns[shared] >= since_ns]
         if len(shared):
             first, last = (int(tape.known_ns[shared[at]]) for at in (0, -1))
             worth = float(judged.share[shared].sum())
             repeated.append(
-                Discount(name, 0, "near-duplicates: the k-th counts 1/k", first, last, len(shared), 0, 0.0, worth)
+                Discount(name, 0, "near-duplicates, the k-th for 1/k", first, last, len(shared), 0, 0.0, worth)
             )
     return sorted(told, key=lambda one: (one.since_ns, one.coin)) + repeated
 

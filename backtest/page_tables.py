@@ -52,7 +52,7 @@ def parts(result: Result, metrics: Metrics, left_out: dict[str, int]) -> dict[st
         "contributions": _contributions(result, metrics),
         "figures": figure_cards(result, metrics),
         "trades_note": _trades_note(metrics, left_out),
-        "controls": _refusals(result, metrics) + _ladder(result, metrics),
+        "controls": _refusals(result, metrics) + _ladder(result, metrics) + _discounted(result),
         "inputs": inputs_table(result.inputs, result.model),
         "settings": _settings(result),
         "foot": _foot(result, metrics, left_out),
@@ -221,6 +221,32 @@ def _ladder(result: Result, metrics: Metrics) -> str:
         text += (
             f'<h3 class="loss">Strategy errors</h3><p>{result.errors:,} decisions were skipped.</p><ul>{samples}</ul>'
         )
+    return text + "</section>"
+
+
+def _discounted(result: Result) -> str:
+    """Posts that didn't count, or not in full: by what rule, with what was observed and what is allowed."""
+    if not result.discounted:
+        return ""
+    shown = [
+        (
+            f"{one.coin} {words.minute(one.since_ns)}",
+            words.minute(one.until_ns),
+            words.rule_name(one.rule) if one.rule else words.NONE,
+            words.discount(one.rule, one.why, one.observed, one.limit),
+            f"{one.posts:,}",
+            f"{one.taken_back:,}",
+        )
+        for one in result.discounted[:SHOWN]
+    ]
+    text = '<section class="card"><h2>Discounted posts</h2>'
+    text += (
+        '<p class="muted small">Until the time shown the coin\'s sentiment was suspect, and held. Posts taken back had '
+        "counted until the flood was found out.</p>"
+    )
+    text += rows(shown, ("From, UTC", "until", "rule", "why", "posts", "taken back"))
+    if len(result.discounted) > SHOWN:
+        text += f"<p>{len(result.discounted) - SHOWN:,} more lots are in the saved run.</p>"
     return text + "</section>"
 
 

@@ -52,7 +52,7 @@ class Discount:
     """Posts about a coin that didn't count, or not in full, from `since_ns` to `until_ns`.
 
     rule: 21, 22, or 0 for near-duplicates, whose `observed` is what they counted for in all and which have no limit.
-    posts: how many; taken_back: how many had counted until a flood was found out.
+    posts: how many, those of rule 22 counting in part; taken_back: how many had counted until a flood was found out.
     """
 
     coin: str

@@ -202,6 +202,8 @@ def _reasons(result: Result, metrics: Metrics) -> Table:
     if outcomes:
         table.add_row("Also", Text(_list(outcomes)))
     table.add_row("Held", Text(_list([f"{clean(name)} {count:,}" for name, count in metrics.holds.items()])))
+    if result.discounted:
+        table.add_row("Discounted", _discounted(result))
     table.add_row("Ladder", _ladder(metrics))
     idle = metrics.idle_ns / max(metrics.end_ns - metrics.start_ns, 1)
     levels = ", ".join(f"{name} {words.span(ns)}" for name, ns in metrics.time_at_level.items())
@@ -217,6 +219,19 @@ def _reasons(result: Result, metrics: Metrics) -> Table:
 def _list(items: list[str]) -> str:
     more = f" · and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
     return (" · ".join(items[:SHOWN]) + more) or "nothing"
+
+
+def _discounted(result: Result) -> Text:
+    """Posts that didn't count, or not in full, the largest lots first."""
+    most = sorted(result.discounted, key=lambda one: -one.posts)
+    lines = [
+        f"{clean(one.coin)} {words.minute(one.since_ns)} → {words.minute(one.until_ns)}  {one.posts:,} posts: "
+        + words.discount(one.rule, one.why, one.observed, one.limit)
+        for one in most[:SHOWN]
+    ]
+    if len(most) > SHOWN:
+        lines.append(f"and {sum(one.posts for one in most[SHOWN:]):,} more posts in {len(most) - SHOWN:,} lots")
+    return Text("\n".join(lines))
 
 
 def _ladder(metrics: Metrics) -> Text:

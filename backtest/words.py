@@ -118,6 +118,15 @@ def rule_name(rule: int) -> str:
     return rec.RULES.get(rule, f"rule {rule}")
 
 
+def discount(rule: int, why: str, observed: float, limit: float) -> str:
+    """Why posts were discounted, with what was seen and what is allowed."""
+    if rule == rec.R_FLOOD:
+        return f"{why}: {percent(observed, 0)}, limit {percent(limit, 0)}"
+    if rule == rec.R_TWO_SOURCES:
+        return f"{why}: mood moved by {ratio(observed)}, limit {ratio(limit)}"
+    return f"{why}, {ratio(observed, 0)} in all"
+
+
 def rule_value(rule: int, value: float) -> str:
     """A rule's limit or observed value in the rule's own unit."""
     if rule == rec.R_LADDER and math.isfinite(value) and 0 <= int(value) < len(rec.LEVELS):

@@ -12,7 +12,8 @@ How much a post counts is settled once, at its arrival, by what had arrived by t
   hours had contributed is taken back. A burst alone is none: a genuine wave is one.
 - Control 22. A post that would, alone or with those before it, move the mood by more than `jump` from where it was one
   to two hours ago needs a witness: within the hour another source said the same, in another text, by another author.
-  Without one it isn't counted and the mood is suspect for an hour, or until a witness comes.
+  Without one it counts for no more than takes the mood to that bound, and the mood is suspect for an hour, or until a
+  witness comes: one source alone never turns a mood at once. (The mood meant is `Mood` with its defaults.)
 
 What is usual is learned bucket by bucket of five minutes, over about a week of volume and 500 buckets of posts, a burst
 cut off at its limit, so that a flood can't make itself usual at once. Volume is judged from a coin's second day on,
@@ -125,6 +126,11 @@ def verdicts(inputs: Inputs, limits: GuardLimits = OFF) -> Verdicts:
     if limits not in found:
         found[limits] = Guard(limits, len(inputs.coins)).judge_all(inputs.sentiment)
     return found[limits]
+
+
+def is_flood(why: int) -> bool:
+    """Whether a post was discounted by control 21."""
+    return why not in (kernels.FINE, kernels.JUMP)
 
 
 def floods(inputs: Inputs, limits: GuardLimits, coin: str | None) -> tuple[Array, Array]:

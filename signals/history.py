@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from data.errors import InputError
 from signals import kernels_bars, kernels_metrics, kernels_posts, ops
+from signals.guard import OFF, GuardLimits, Verdicts, verdicts
 from signals.inputs import Array, Inputs, MetricTape
 from signals.own_bars import coarse_end, last_bars, own_bars, stretches
 from signals.program import Program, compile_signals, larger, own_runs, price_column
 from signals.signal import Signal
-
-if TYPE_CHECKING:
-    from signals.guard import GuardLimits, Verdicts
 
 
 def evaluate(
@@ -64,8 +61,6 @@ def evaluate(
     runs = own_runs(bound, inputs.symbols, inputs.coins, inputs.bar_ns, max_age_ns)
     judged = None
     if any(fact[0] == "sentiment" for signal in bound.values() for fact in signal.facts()):
-        from signals.guard import OFF, verdicts  # kernels that a run on prices never compiles
-
         judged = verdicts(inputs, guard or OFF)
     for j, signal in enumerate(bound.values()):
         if j in runs:

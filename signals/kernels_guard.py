@@ -28,8 +28,9 @@ WARM = DAY  # a coin's usual volume is known from then on
 STRANGERS_WARM = 7 * DAY  # and who its usual authors are
 VOLUME_MEMORY = 1.0 / 2016.0  # a week of buckets
 SHARE_MEMORY = 1.0 / 500.0  # of buckets with posts
-HALF_LIFE = 6.0 * HOUR  # of the mood that control 22 looks at: the default of `Mood`
-PRIOR = 3.0  # weight of neutral posts in it: in a silent room one ordinary voice is no jump yet, one of millions is
+CLEAN_START = 48.0  # buckets without repetitions and tricks that a new coin is taken to have had
+HALF_LIFE = 6.0 * HOUR  # of the mood that control 22 looks at: the default of `Mood`, and so is its prior
+PRIOR = 1.0
 CLEAR = 0.05  # a score nearer to 0 than this takes no side
 PROBES = 8
 
@@ -153,9 +154,10 @@ def learn_shares(slab: Floats, ticks: Ints, at: int, posts: float) -> None:
     """Take the bucket that is over into the usual shares: each bucket is one vote, however many posts it had."""
     ticks[at + G_FULL] += 1
     a = max(SHARE_MEMORY, 1.0 / ticks[at + G_FULL])
+    slow = max(SHARE_MEMORY, 1.0 / (ticks[at + G_FULL] + CLEAN_START))
     for i in range(3):
         usual, seen = at + G_USUAL_DUPLICATE + i, at + G_DUPLICATE + i
-        slab[usual] += a * (slab[seen] / posts - slab[usual])
+        slab[usual] += (a if usual == at + G_USUAL_STRANGER else slow) * (slab[seen] / posts - slab[usual])
         slab[seen] = 0.0
     for s in range(SOURCES):
         place = at + G_SOURCES + s * SOURCE_SLOTS
@@ -298,40 +300,54 @@ def stronger(share: float, why: int, other: float, other_why: int) -> tuple[floa
 
 
 @inner
-def jump_of(slab: Floats, ticks: Ints, at: int, event_ns: int, now_ns: int, score: float, weight: float) -> float:
-    """How far the mood, with this post, lies from the mood of an hour or two ago; below 0 against the post's side."""
-    older = at + 2 * MOOD_WIDTH
-    left = faded(now_ns - ticks[older + M_TIME], HALF_LIFE)
-    before: float = slab[older + M_SUM] * left / (slab[older + M_WEIGHT] * left + PRIOR)
+def mood_at(slab: Floats, ticks: Ints, at: int, now_ns: int, score: float, weight: float) -> float:
+    """The mood from slot `at` on with one more post of a weight."""
     left = faded(now_ns - ticks[at + M_TIME], HALF_LIFE) if slab[at + M_WEIGHT] > 0.0 else 0.0
-    mine = weight * faded(now_ns - event_ns, HALF_LIFE)
-    after: float = (slab[at + M_SUM] * left + mine * score) / (slab[at + M_WEIGHT] * left + mine + PRIOR)
-    return after - before if score > 0.0 else before - after
+    value: float = (slab[at + M_SUM] * left + weight * score) / (slab[at + M_WEIGHT] * left + weight + PRIOR)
+    return value
 
 
 @inner
-def counts(
+def most_of(slab: Floats, ticks: Ints, at: int, now_ns: int, score: float, bound: float) -> float:
+    """The weight with which a post of a score takes the mood to a bound and no further; 0 when it is there already."""
+    left = faded(now_ns - ticks[at + M_TIME], HALF_LIFE) if slab[at + M_WEIGHT] > 0.0 else 0.0
+    missing = bound * (slab[at + M_WEIGHT] * left + PRIOR) - slab[at + M_SUM] * left
+    return max(missing / (score - bound), 0.0)
+
+
+@inner
+def doubtful(
     par: Floats, slab: Floats, ticks: Ints, at: int, place: int,
     event_ns: int, now_ns: int, score: float, weight: float, author: int, cluster: int,
-) -> float:  # fmt: skip
-    """Take a post into the mood that control 22 looks at: 0, or the jump when one source alone would make it."""
+) -> tuple[float, float]:  # fmt: skip
+    """(share, jump): what counts of a post that takes the mood too far for one source alone; (1, 0) of any other."""
+    if abs(score) < CLEAR:
+        return 1.0, 0.0
     side = S_UP if score > 0.0 else S_DOWN
-    if abs(score) >= CLEAR:
-        jump = jump_of(slab, ticks, at, event_ns, now_ns, score, weight)
-        witness = has_witness(ticks, at, place, side, cluster, author, now_ns)
-        ticks[place + side], ticks[place + side + 1], ticks[place + side + 2] = now_ns, cluster, author
-        if witness and ticks[at + G_DOUBT_SIGN] == side:
-            ticks[at + G_DOUBT] = 0
-        if jump > par[P_JUMP] and not witness:
-            ticks[at + G_DOUBT] = now_ns + WINDOW
-            ticks[at + G_DOUBT_SIGN] = side
-            return jump
+    sign = 1.0 if score > 0.0 else -1.0
+    before = mood_at(slab, ticks, at + 2 * MOOD_WIDTH, now_ns, 0.0, 0.0)
+    mine = weight * faded(now_ns - event_ns, HALF_LIFE)
+    jump = sign * (mood_at(slab, ticks, at, now_ns, score, mine) - before)
+    witness = has_witness(ticks, at, place, side, cluster, author, now_ns)
+    ticks[place + side], ticks[place + side + 1], ticks[place + side + 2] = now_ns, cluster, author
+    if witness and ticks[at + G_DOUBT_SIGN] == side:
+        ticks[at + G_DOUBT] = 0
+    if witness or not jump > par[P_JUMP]:
+        return 1.0, 0.0
+    ticks[at + G_DOUBT] = now_ns + WINDOW
+    ticks[at + G_DOUBT_SIGN] = side
+    most = most_of(slab, ticks, at, now_ns, score, before + sign * par[P_JUMP])
+    return min(most / mine, 1.0) if mine > 0.0 else 0.0, jump
+
+
+@inner
+def learn(slab: Floats, ticks: Ints, at: int, event_ns: int, score: float, weight: float) -> None:
+    """Take a post into the mood that control 22 looks at."""
     ahead = advance(slab, ticks, at, event_ns)
     old, new = faded(ahead, HALF_LIFE), faded(-ahead, HALF_LIFE)
     slab[at + M_WEIGHT] = slab[at + M_WEIGHT] * old + weight * new
     slab[at + M_SUM] = slab[at + M_SUM] * old + weight * new * score
     ticks[at + G_COUNTED] += 1
-    return 0.0
 
 
 # --- one post ---------------------------------------------------------------------------------------------------------
@@ -346,8 +362,9 @@ def judge_post(
     """Judge a post about a coin (-1: the market) and remember it.
 
     Returns (share, until, back, why, observed): the share of its weight that counts, 1 / k for the k-th of its
-    near-duplicates, 0 when it is discounted; until when the coin's mood isn't to be trusted, 0 for now; how many posts
-    of the last hour or two are to be taken back, since a flood was found out just now; and what it was found out by.
+    near-duplicates, less where one source alone says it, 0 in a flood; until when the coin's mood isn't to be trusted,
+    0 for now; how many posts of the last hour or two are to be taken back, since a flood was found out just now; and
+    what it was found out by.
     """
     if revision != 0 or trusted == 0 or not finite(score) or not weight > 0.0:
         return 0.0, 0, 0, FINE, 0.0
@@ -373,11 +390,11 @@ def judge_post(
     if known_ns < ticks[at + G_FROZEN]:
         share = 0.0
     else:
-        jump = counts(
-            par, slab, ticks, at, place, event_ns, known_ns, score, weight * share, author, cluster
-        )  # fmt: skip
+        weight *= share
+        part, jump = doubtful(par, slab, ticks, at, place, event_ns, known_ns, score, weight, author, cluster)
         if jump > 0.0:
-            share, observed, why = 0.0, jump, JUMP
+            share, observed, why = share * part, jump, JUMP
+        learn(slab, ticks, at, event_ns, score, weight * part)
     return share, max(ticks[at + G_FROZEN], ticks[at + G_DOUBT]), back, why, observed
 
 

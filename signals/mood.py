@@ -232,8 +232,8 @@ class MoodNovelty(Mood):
     """Share of the posts' weight, fading as in `Mood`, that says something new: 1 when none repeats another, near 0
     when a few texts are passed around.
 
-    New is the first of its near-duplicates about the coin; it stays so for the text's next post when the text wasn't
-    seen for a day. Without clusters (scores imported without them) everything is new.
+    New is a post that counts in full: the first of its near-duplicates about the coin within a day, and not one of a
+    jump that has no witness yet (`signals.guard`). Without clusters (scores imported without them) every text is new.
 
     Parameters
     ----------

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from data.errors import InputError
 from signals import kernels_bars, kernels_metrics, kernels_posts, ops
+from signals.guard import OFF, Guard, GuardLimits, is_flood
 from signals.inputs import Array
 from signals.own import BarFact, MetricFact, PostFact
 from signals.own_bars import closed_bars
 from signals.own_run import OwnRun, coin_name
 from signals.program import compile_signals, larger, own_runs, price_column
 from signals.signal import Signal
-
-if TYPE_CHECKING:
-    from signals.guard import Guard, GuardLimits
 
 
 class Stream:
@@ -75,8 +73,6 @@ class Stream:
         self._own: dict[int, OwnRun] = own_runs(bound, tuple(symbols), self.coins, bar_ns, max_age_ns)
         self._guard: Guard | None = None
         if any(fact[0] == "sentiment" for signal in declared for fact in signal.facts()):
-            from signals.guard import OFF, Guard  # kernels that a run on prices never compiles
-
             self._guard = Guard(guard or OFF, len(self.coins))
 
     def on_bar(
@@ -112,11 +108,17 @@ class Stream:
         trusted: bool = True,
         cluster: int = 0,
         flags: int = 0,
-    ) -> None:
-        """A scored post about a coin, by its index, or about the market (-1); columns as in `SentimentTape`."""
+    ) -> bool:
+        """A scored post about a coin, by its index, or about the market (-1); columns as in `SentimentTape`.
+
+        Returns
+        -------
+        bool
+            True when this post breaches control 21: the coin's symbols are to take no new risk.
+        """
         if self._guard is None:
-            return
-        share, until_ns, back, _, _ = self._guard.judge(
+            return False
+        share, until_ns, back, why, _ = self._guard.judge(
             coin,
             event_ns,
             known_ns,
@@ -140,6 +142,7 @@ class Stream:
             fact = PostFact(coin_name(self.coins, coin), event_ns, known_ns, score, weight * share, author, source)
             for run in self._own.values():
                 run.post(coin, fact, until_ns)
+        return is_flood(why)
 
     def on_metric(self, name: str, coin: int, event_ns: int, known_ns: int, value: float, revision: int = 0) -> None:
         """An observation of a metric about a coin, by its index, or about the market (-1)."""

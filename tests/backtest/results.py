@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from backtest.result import ORDERLOG, InputShare, Result
+from backtest.result import ORDERLOG, Discount, InputShare, Result
 from risk.orders import CANCELLED, FILLED
 from risk.records import (
     ACTIVE,
@@ -129,6 +129,7 @@ def made_result(
         "model": {"id": "vader", "revision": "3.3.2", "cutoff": "2014-06-01", "warning": ""},
         "initial_cash": 10_000.0,
         "stress": {"fees doubled": 0.012, "one bar later": -0.031, "scores 10x as late": -0.044},
+        "discounted": _discounted(symbols, start_ns),
         "trials": 12,
         "elapsed": 0.41,
     }
@@ -229,6 +230,16 @@ def _settings(symbols: tuple[str, ...], market: str) -> dict[str, Any]:
             "leverage": 1.0,
         },
     }
+
+
+def _discounted(symbols: tuple[str, ...], start_ns: int) -> list[Discount]:
+    coin = symbols[0].split("/")[0]
+    end_ns = start_ns + 7 * HOUR_NS
+    return [
+        Discount(coin, 21, "one template", start_ns + HOUR_NS, end_ns, 1984, 14, 0.5, 0.975),
+        Discount("*", 22, "one source alone", end_ns, end_ns + HOUR_NS, 2, 0, 0.5, 0.62),
+        Discount(coin, 0, "near-duplicates, the k-th for 1/k", start_ns, end_ns, 300, 0, 0.0, 41.4),
+    ]
 
 
 def _inputs(symbols: tuple[str, ...], n: int, close_ns: Any) -> list[InputShare]:

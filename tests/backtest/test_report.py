@@ -21,9 +21,10 @@ from rich.console import Console
 from backtest import page as page_module
 from backtest import words
 from backtest.compare import compare, comparison_text, show_comparison
+from backtest.metrics import metrics_json
 from backtest.page import page_html, write_page
 from backtest.page_pack import MOST_BYTES, Thinner, ladder_spans, pack
-from backtest.result import InputShare, Result
+from backtest.result import Discount, InputShare, Result
 from backtest.terminal import report_text, show
 from data.errors import InputError, WorkError
 from risk.records import FILL, R_BAR_AGE, R_DRAWDOWN, R_LADDER, R_LEVERAGE, R_POSITION
@@ -56,8 +57,32 @@ def hostile() -> Result:
         holds={(EVIL, EVIL, EVIL): 4},
         stress={EVIL: -0.1},
         resume_after=EVIL,
+        discounted=[Discount(EVIL, 21, EVIL, 0, 1, 9)],
         inputs=[InputShare("bars", EVIL, EVIL, 3, 0, 1, EVIL, {EVIL: 3})],
     )
+
+
+# --- what was discounted ----------------------------------------------------------------------------------------------
+def test_discounted_posts_are_told_everywhere(year: Result, year_page: str) -> None:
+    """By coin and span, with the rule, what was observed and what is allowed; nothing is said where nothing was."""
+    text = report_text(year, 120)
+    assert "BTC 2024-01-01 01:00 → 2024-01-01 07:00  1,984 posts: one template: 98%, limit 50%" in text
+    assert "* 2024-01-01 07:00 → 2024-01-01 08:00  2 posts: one source alone: mood moved by 0.62, limit 0.50" in text
+    assert "300 posts: near-duplicates, the k-th for 1/k, 41 in all" in text
+    for told in ("Discounted posts", "flood and manipulation", "two sources", "one template: 98%, limit 50%"):
+        assert told in year_page
+    assert metrics_json(year)["discounted"][0] == {
+        "coin": "BTC", "rule": 21, "why": "one template", "since_ns": year.close_ns[0],
+        "until_ns": year.close_ns[0] + 6 * HOUR_NS, "posts": 1984, "taken_back": 14, "limit": 0.5, "observed": 0.975,
+    }  # fmt: skip
+    plain = made_result(300, discounted=[])
+    assert "Discounted" not in report_text(plain, 120) and "Discounted posts" not in page_html(plain)
+
+
+def test_of_many_discounts_the_largest_are_shown_in_the_terminal() -> None:
+    many = [Discount("BTC", 22, "one source alone", 0, 1, count, 0, 0.5, 0.6) for count in range(1, 11)]
+    text = report_text(made_result(300, discounted=many), 120)
+    assert "10 posts" in text and "and 10 more posts in 4 lots" in text and " 3 posts" not in text
 
 
 # --- words ------------------------------------------------------------------------------------------------------------

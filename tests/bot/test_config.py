@@ -65,6 +65,8 @@ tag_share = { meme = "10%" }
 DOGE = "meme"
 [market."BTC/USDT"]
 tick = 0.1
+[sources]
+weights = { reddit = 0.5, news = 2 }
 """
     config = load_config(write(tmp_path, text))
     assert config.run.cash == Decimal("25000.50")
@@ -77,6 +79,7 @@ tick = 0.1
     assert config.limits.position_notional == Cap(Decimal("1000"), False)
     assert config.limits.tag_share == {"meme": 0.1}
     assert config.market["BTC/USDT"].tick == 0.1
+    assert config.sources.weights == {"reddit": 0.5, "news": 2.0}
     assert config.quote == "USDT"
 
 
@@ -113,6 +116,9 @@ tick = 0.1
         ("[execution]\nchases = 1.5", "execution.chases", "whole number"),
         ("[limits]\norder_notional = 100", "limits.order_notional", "quoted text"),
         ("[limits]\ndrawdown = 20", "limits.drawdown", "at most 1"),
+        ("[limits]\nflood_share = 0", "limits.flood_share", "above 0"),
+        ("[limits]\nmood_jump = 0", "limits.mood_jump", "above 0"),
+        ("[sources]\nweights = { x = -1 }", "sources.weights.x", "at least 0"),
         ("[limits]\ndaily_loss = 0.2\ndaily_loss_flatten = 0.1", "limits", "nearer than daily_loss"),
         ('[limits]\ntag_share = { meme = "10%" }', "limits.tag_share.meme", "no coin has this tag"),
         ("[params]\nentry = true\nexit = 'x'", "params.exit", "has to be a number"),

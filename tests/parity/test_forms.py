@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from backtest.crowd import guard_limits
 from backtest.hook import python_rule
 from backtest.load import RunInputs
 from backtest.loop import LOGS_FULL, act_on, before_decision, loop, next_event
@@ -25,7 +26,7 @@ RECORDED = ("weights", "equity", "cash", "gross", "net", "level", "held", "rows"
 SECOND = 10**9
 HARSH = Limits(
     daily_loss=0.01, daily_loss_flatten=0.02, drawdown=0.06, loss_streak=2, asset_share=0.3, orders_per_minute=6,
-    novelty_return_z=4.0, turnover_per_day=20_000.0,
+    novelty_return_z=4.0, turnover_per_day=20_000.0, flood_posts=4, flood_z=2.0, mood_jump=0.2,
 )  # fmt: skip
 
 
@@ -111,7 +112,8 @@ def inlined(spec: RunSpec, inputs: RunInputs) -> dict[str, Any]:
 def as_live(spec: RunSpec, inputs: RunInputs) -> dict[str, Any]:
     """Signals from a stream that is told one fact at a time, decisions made in Python one at a time."""
     seen = inputs.signals
-    stream = Stream(spec.strategy.signals, seen.symbols, seen.coins, seen.bar_ns, max_age_ns=spec.limits.signal_age_ns)
+    limits = {"max_age_ns": spec.limits.signal_age_ns, "guard": guard_limits(spec.limits)}
+    stream = Stream(spec.strategy.signals, seen.symbols, seen.coins, seen.bar_ns, **limits)
     rows, states = (part[inputs.first :] for part in told(stream, seen))
     tape = prepare_run(spec, inputs, interpreted=True).tape
     np.testing.assert_array_equal(tape["rows"][:, :, :-1], rows[:, :, :-1])

@@ -24,6 +24,7 @@ from risk.records import (
     R_FEES,
     R_FILTERS,
     R_FINITE,
+    R_FLOOD,
     R_FUNDS,
     R_GROSS,
     R_LADDER,
@@ -203,6 +204,14 @@ def test_control_23_novelty_pauses_new_orders_only() -> None:
     desk.books[0]["novel_until"] = NOW + HOUR
     assert ask(desk) == (R_NOVELTY, 0.0, float(HOUR))
     assert ask(desk, now=NOW + HOUR)[0] == APPROVED and ask(desk, k=1)[0] == APPROVED
+    assert ask(desk, purpose=EXIT, side=-1, limit=99.0)[0] == APPROVED
+
+
+def test_control_21_a_flood_pauses_new_orders_by_its_own_name() -> None:
+    """The pause is told with the rule that asked for it."""
+    desk = desk_of(held=(1.0, 0.0))
+    desk.books[0]["novel_until"], desk.books[0]["novel_rule"] = NOW + HOUR, R_FLOOD
+    assert ask(desk) == (R_FLOOD, 0.0, float(HOUR)) and ask(desk, k=1)[0] == APPROVED
     assert ask(desk, purpose=EXIT, side=-1, limit=99.0)[0] == APPROVED
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from risk.desk import Desk
+from risk.novelty import FLOODED
 from risk.policy import Execution
 from risk.records import (
     ACTIVE,
@@ -15,6 +16,7 @@ from risk.records import (
     C_STREAK,
     ENTRY,
     EV_ERROR,
+    EV_FROZEN,
     EV_LADDER,
     FLATTEN,
     FLATTEN_EXIT,
@@ -23,6 +25,7 @@ from risk.records import (
     R_DAY_LOSS,
     R_DAY_LOSS_FLATTEN,
     R_DRAWDOWN,
+    R_FLOOD,
     R_STRATEGY,
     R_STREAK,
     R_TURNOVER,
@@ -215,6 +218,28 @@ def test_tightening_cancels_waiting_entries_and_keeps_exits_and_protection() -> 
 
     play.run(latched)
     assert play.desk.account["reserved"] == 0.0 and play.desk.books["qty"].tolist() == [1.0, 0.0]
+
+
+def test_control_21_a_flood_cancels_waiting_entries_of_its_symbol_and_pauses_new_ones() -> None:
+    """Entries wait in both symbols, nothing trades through; the first symbol is flooded in the second bar and the third."""
+    prices = tuple(np.repeat(column, 2, axis=1).copy() for column in flat_bars([100.0] + [101.0] * 7))
+    setup = replace(
+        limited(flood_pause_ns=3 * HOUR), execution=Execution(entry="post-only", band=0.0, wait_ns=DAY)
+    )  # fmt: skip
+    play = Play(setup, prices, [[1, 1], *[[NAN, NAN]] * 3, *[[1, 1]] * 4])  # type: ignore[arg-type]
+    play.tape["strange"][1, 0] = play.tape["strange"][2, 0] = FLOODED
+    waiting: dict[int, list[int]] = {}
+
+    def look(run: Play, when: str, decision: int) -> None:
+        if when == "after":
+            waiting[decision] = run.desk.working["symbol"].tolist()
+
+    play.run(look)
+    assert waiting[0] == [0, 1] and waiting[1] == waiting[4] == [1]  # until 3 hours after the last sign
+    assert sorted(waiting[5]) == [0, 1]
+    [event] = play.events_of(EV_FROZEN)  # one flood, one event
+    assert (event["rule"], event["symbol"], event["ns"]) == (R_FLOOD, 0, START + 2 * HOUR)
+    assert play.desk.account["level"] == ACTIVE  # the other symbols go on
 
 
 def test_strategy_errors_in_a_row_take_no_new_risk() -> None:

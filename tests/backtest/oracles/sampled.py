@@ -61,7 +61,7 @@ def sampled(folder: Path, hours: int = 1000) -> Store:
             "p_bearish": np.clip(-score, 0, 1), "p_neutral": 1 - np.abs(score),
             "p_bullish": np.clip(score, 0, 1), "score": score, "followers": posts["followers"].to_numpy(),
             "author": posts["author"].to_pylist(), "revision": posts["revision"].to_numpy(),
-            "cluster": 0, "flags": 0,
+            "cluster": rng.integers(0, 300, count), "flags": rng.choice([0, 0, 1, 8], count),
         },
     )  # fmt: skip
     for kind in ("bars", "metrics"):
