@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import string
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
@@ -42,6 +43,9 @@ CUE_CHARS: Final = 60
 NEAR_CHARS: Final = 18
 """A weak cue, and a cue for a ticker that is an everyday word, counts within so many characters: two words or so."""
 
+SHOUTING_MIN: Final = 10
+"""A text with fewer capitals outside its coins' names doesn't shout."""
+
 _PATTERN_CHARS_MAX: Final = 64  # longer names are no cues for what stands after them
 
 _RULES_VERSION: Final = "2"
@@ -56,6 +60,8 @@ _UNSURE: Final = frozenset({_CUED, _WORD})
 _NEED_CUES: Final = frozenset({_CUED, _WORD, _STOCK, _NAME, _PROPER})
 _QUOTES: Final = ("usd", "usdt", "usdc", "busd", "perp", "btc")
 
+_CAPITALS: Final = string.ascii_uppercase.encode()
+_LETTERS: Final = string.ascii_letters.encode()
 _CASHTAGS = re.compile(r"(?<![\w$])\$([A-Za-z][A-Za-z0-9]{0,14})(?![A-Za-z0-9])")
 
 
@@ -159,7 +165,7 @@ class Linker:
         coins = _coins(spans, {found.kind for _, _, found in spans}, cased)
         if not coins:
             return ()
-        shouting = _is_shouting(cased, spans)
+        shouting = any(found.kind in _UNSURE for _, _, found in spans) and _is_shouting(cased, spans)
         starts, ends = places(text)
         return tuple(
             Mention(starts[start + 1], ends[end], found.ticker)
@@ -251,7 +257,7 @@ def _weighed(spans: Sequence[_Found], cased: str) -> list[tuple[int, int, str]]:
     """What names a coin where some readings need a cue."""
     cues = [(start, end) for start, end, found in spans if found.kind in _CUES and _is_as_written(found, cased, start)]
     weak = [(start, end) for start, end, found in spans if found.kind == _WEAK]
-    shouting = _is_shouting(cased, spans)
+    shouting = any(found.kind in _UNSURE for _, _, found in spans) and _is_shouting(cased, spans)
     named = []
     for start, end, found in spans:
         kind = found.kind
@@ -322,7 +328,7 @@ def _beside(cues: _Spans, start: int, end: int, chars: int) -> bool:
 
 
 def _is_shouting(cased: str, spans: Sequence[_Found]) -> bool:
-    """Whether most words of a text are in upper case, those that may be tickers left out."""
+    """Whether most letters of a text are capitals, names of coins left out."""
     reached = 0
     rest = []
     for start, end, found in spans:
@@ -330,5 +336,8 @@ def _is_shouting(cased: str, spans: Sequence[_Found]) -> bool:
             rest.append(cased[reached:start])
             reached = end
     rest.append(cased[reached:])
-    words = [word for piece in rest for word in piece.split() if word.isalpha() and len(word) > 1]
-    return len(words) >= 4 and 2 * sum(word.isupper() for word in words) > len(words)
+    letters = "".join(rest).encode("ascii", "ignore")
+    lower = len(letters.translate(None, _CAPITALS))
+    upper = len(letters) - lower
+    lower -= len(letters.translate(None, _LETTERS))
+    return upper >= SHOUTING_MIN and upper > lower

@@ -18,12 +18,11 @@ _ASCII: Final = "".join(
 )
 _ASCII_BYTES: Final = _ASCII.encode() + b" " * 128
 _ASCII_SIGNS: Final = dict(enumerate(_ASCII))
-_ODD_BREAKS: Final = "“”„«»—–…、。，！？：；（）「」『』【】•·|"
 _ODD = re.compile(r"[^\x00-\x7f]+")
 _CJK_SIGNS: Final = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]"  # no spaces there: each sign is a word
 _CJK = re.compile(_CJK_SIGNS)
 _WORDS = re.compile(rf"\||{_CJK_SIGNS}|(?:(?!{_CJK_SIGNS})[^ |])+")
-_CACHED_CHARS: Final = 16
+_CACHED_CHARS: Final = 32
 
 
 def without_links(text: str) -> str:
@@ -84,17 +83,28 @@ def places(text: str) -> tuple[dict[int, int], dict[int, int]]:
 
 def _flat(text: str) -> str:
     """The text character by character: a word's as they are but for accents, a blank or ``|`` for the rest."""
-    if not text.isascii():
-        text = _ODD.sub(_plain_run, text)
     if ". " in text:
         text = text.replace(". ", "| ")
     if " - " in text:
         text = text.replace(" - ", " | ")
     if ".eth" in text:
         text = text.replace(".eth", "_eth")  # a name in the Ethereum name service speaks of no coin
-    if text.isascii():
-        return text.encode("ascii").translate(_ASCII_BYTES).decode("ascii")  # twenty times faster than on str
-    return text.translate(_ASCII_SIGNS)
+    if not text.isascii():
+        odd = "".join(_ODD.findall(text))
+        if _has_words_cached(odd) if len(odd) <= _CACHED_CHARS else _has_words(odd):
+            text = _ODD.sub(_plain_run, text)
+            if not text.isascii():
+                return text.translate(_ASCII_SIGNS)
+    # Twenty times faster than on str; a symbol that isn't ASCII becomes a question mark, and that a break.
+    return text.encode("ascii", "replace").translate(_ASCII_BYTES).decode("ascii")
+
+
+def _has_words(odd: str) -> bool:
+    """Whether any of these characters belongs to a word."""
+    return any(map(str.isalnum, odd))
+
+
+_has_words_cached = lru_cache(maxsize=16_384)(_has_words)
 
 
 def _plain_run(match: re.Match[str]) -> str:
@@ -108,12 +118,10 @@ def _plain_cached(run: str) -> str:
 
 
 def _plain(letter: str) -> str:
-    """One character of other alphabets: letters without accents, symbols as a blank or a break."""
-    if letter in _ODD_BREAKS:
-        return "|"
+    """One character that isn't ASCII: a letter without accents, or a break."""
     if not letter.isalnum():
-        return " "
+        return "|"
     base = unicodedata.normalize("NFD", letter)[0]
     if base.isascii():
         return base
-    return letter if len(letter.lower()) == 1 else " "
+    return letter if len(letter.lower()) == 1 else "|"

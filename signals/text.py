@@ -24,7 +24,8 @@ ROUNDS_MAX: Final = 8
 """An entity may hide a tag, and an entity another entity; nesting deeper than this is left as it is."""
 
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
-_TAG = re.compile(r"<!--.*?-->|</?[A-Za-z][^<>]*>", re.DOTALL)
+_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+_TAG = re.compile(r"</?[A-Za-z][^<>]*>")
 _UNREAD = re.compile(r"<(script|style)\b.*?(?:</\1\s*>|$)", re.DOTALL | re.IGNORECASE)
 _ODD = re.compile(r"[^\x00-\x7f]+")
 _CACHED_CHARS: Final = 32
@@ -75,6 +76,8 @@ def normalise(text: str) -> str:
     """
     if len(text) > TEXT_CHARS_MAX:
         text = text[:TEXT_CHARS_MAX]
+    if "\ufe0f" in text:
+        text = text.replace("\ufe0f", "")  # only the commonest of the invisible: it comes with every second emoji
     if "<" not in text and "&" not in text and _is_plain(text):
         return _single_spaces(text)
     for _ in range(ROUNDS_MAX):
@@ -90,13 +93,19 @@ def _round(text: str) -> str:
     if "&" in text:
         text = _CONTROL.sub("", html.unescape(text))
     if "<" in text:
-        text = _TAG.sub(" ", _UNREAD.sub(" ", text))
+        text = _TAG.sub(" ", _UNREAD.sub(" ", _without_comments(text)))
     if not text.isascii():
         if not unicodedata.is_normalized("NFKC", text):
-            text = unicodedata.normalize("NFKC", text)
+            text = unicodedata.normalize("NFKC", text)[:TEXT_CHARS_MAX]  # one sign may stand for eighteen
         text = _INVISIBLE.sub("", text)
         text = in_latin(text)
     return _single_spaces(text)
+
+
+def _without_comments(text: str) -> str:
+    """Up to the last end of a comment only: each one begun after it would be searched to the end of the text."""
+    end = text.rfind("-->") + 3
+    return _COMMENT.sub(" ", text[:end]) + text[end:] if end > 2 else text
 
 
 def _is_plain(text: str) -> bool:
@@ -118,6 +127,8 @@ _is_plain_cached = lru_cache(maxsize=16_384)(_is_plain_odd)
 
 
 def _single_spaces(text: str) -> str:
+    if "  " not in text and text.isprintable() and text[:1] != " " != text[-1:]:
+        return text  # nothing printable but the blank is white space
     return " ".join(text.split())
 
 

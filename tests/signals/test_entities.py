@@ -1,5 +1,6 @@
 """Linking posts to coins: the rules, the table, the alias file, hostile texts."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.errors import InputError, InputErrors
+from signals.addresses import ADDRESSES
 from signals.aliases import read_aliases
 from signals.coins import COINS, STABLE, TICKER_RULES
 from signals.entities import Linker, Links
@@ -31,6 +33,13 @@ def coins(text: str) -> tuple[str, ...]:
         ("bnb for the weekend in Rome", ()),
         ("whether something ethical happens", ()),
         ("the abtc and btcx of it", ()),
+        ("El Salvador's Bitcoiners", ("BTC",)),
+        ("Bítcoin and Ethéreum", ("BTC", "ETH")),
+        ("vitalik.eth minted it", ()),
+        ("₿itcoin at $100,000", ("BTC",)),
+        ("0xdAC17F958D2ee523a2206206994597C13D831ec7 unlocked", ("USDT",)),
+        ("ca: DezXAZ8z7PnrnRJjz3wXBoRgixCa6xjnB7YaB1pPB263", ("BONK",)),
+        ("0xdAC17F958D2ee523a2206206994597C13D831ec8 unlocked", ()),
     ],
 )
 def test_names_tickers_and_handles(text: str, expected: tuple[str, ...]) -> None:
@@ -51,6 +60,9 @@ def test_names_tickers_and_handles(text: str, expected: tuple[str, ...]) -> None
         ("you need just ONE bitcoin", ("BTC",)),
         ("NOT a token to hold, Satoshi is NOT here", ()),
         ("$PEOPLE and $NOT", ("PEOPLE", "NOT")),
+        ("$T pays a dividend", ()),
+        ("$T staking is live", ("T",)),
+        ("tBTC and sBTC and altbtc", ()),
     ],
 )
 def test_an_ambiguous_ticker_needs_a_cue(text: str, expected: tuple[str, ...]) -> None:
@@ -73,6 +85,12 @@ def test_capitals_say_nothing_in_a_post_that_shouts() -> None:
         ("Stellar earnings lift the stock, says a crypto desk", ()),
         ("bitcoin cash splits again", ("BCH",)),
         ("ethereum classic beats ethereum", ("ETC", "ETH")),
+        ("I sold my bitcoin. Cash is king", ("BTC",)),
+        ("bitcoin, cash and gold", ("BTC",)),
+        ("Latest price (ETH/USD) - Coin Rivet", ("ETH",)),
+        ("Tether Cuts Commercial Paper", ("USDT",)),
+        ("Tether your phone to it", ()),
+        ("Polygon hard fork explained", ("MATIC",)),
     ],
 )
 def test_names_that_mean_other_things_too(text: str, expected: tuple[str, ...]) -> None:
@@ -88,6 +106,9 @@ def test_names_that_mean_other_things_too(text: str, expected: tuple[str, ...]) 
         ("USDT supply grows", ("USDT",)),
         ("Bitcoin, Ether, Tether stolen", ("BTC", "ETH", "USDT")),
         ("BINANCE:BTCUSDT idea", ("BTC",)),
+        ("we take BTC/ETH/USDT", ("BTC", "ETH", "USDT")),
+        ("BTC/USDT ETH/USDT SOL/USDT", ("BTC", "ETH", "SOL")),
+        ("#Bitcoin #USDT #XRP", ("BTC", "USDT", "XRP")),
     ],
 )
 def test_the_quote_of_a_pair_is_not_what_the_post_is_about(text: str, expected: tuple[str, ...]) -> None:
@@ -110,6 +131,8 @@ def test_spam_like_is_four_different_cashtags() -> None:
         ("Is bitcoin the best crypto?", False),
         ("the bitcoin market is thin", False),
         ("good morning", False),
+        ("Crypto Price Today: Bitcoin slips", True),
+        ("crypto libraries to learn from", False),
     ],
 )
 def test_market_wide(text: str, market: bool) -> None:
@@ -176,16 +199,23 @@ def test_many_is_the_same_as_one_by_one() -> None:
 
 
 def test_the_table_is_sound() -> None:
-    assert len(COINS) >= 60
+    assert len(COINS) >= 200
+    ambiguous = ("SOL", "ONE", "NEAR", "LINK", "ICP", "APE", "GAS", "NOT", "PEOPLE")
+    assert {COINS[ticker].rule for ticker in ambiguous} <= {"cue", "word", "tag"}
     assert {coin.rule for coin in COINS.values()} <= set(TICKER_RULES)
     assert set(COINS) >= STABLE
     readings = [
         word
         for coin in COINS.values()
         for word in (*coin.names, *coin.ambiguous_names, *coin.proper_names, *(f"@{handle}" for handle in coin.handles))
-    ]
+    ] + [address for coin in COINS.values() for address in coin.addresses]
     assert len(readings) == len(set(readings))
     assert all(word == word.lower().strip() for word in readings)
+    assert set(ADDRESSES) <= set(COINS)
+    assert all(ADDRESS.fullmatch(address) for coin in COINS.values() for address in coin.addresses)
+
+
+ADDRESS = re.compile(r"0x[0-9a-f]{40}|[1-9a-z]{32,44}")
 
 
 def aliases(folder: Path, content: str) -> Path:
@@ -198,7 +228,7 @@ def test_alias_file(tmp_path: Path) -> None:
     path = aliases(
         tmp_path,
         '[BTC]\nnames = ["corn", "比特币"]\nhandles = ["@Saylor"]\ndrop = ["satoshis"]\n'
-        '[SOL]\nticker = "upper"\n[XYZ1]\nnames = ["xyz one"]\nambiguous = ["Xylo"]\n',
+        f'[SOL]\nticker = "upper"\n[XYZ1]\nnames = ["xyz one"]\nambiguous = ["Xylo"]\naddresses = ["0x{"aB" * 20}"]\n',
     )
     linker = Linker.with_aliases(path)
     assert linker.link("corn season").coins == ("BTC",)
@@ -210,6 +240,7 @@ def test_alias_file(tmp_path: Path) -> None:
     assert linker.link("Xylo phones").coins == ()
     assert linker.link("Xylo staking").coins == ("XYZ1",)
     assert linker.link("XYZ1 staking").coins == ("XYZ1",)
+    assert linker.link(f"0x{'ab' * 20} launched").coins == ("XYZ1",)
     assert linker.link("bitcoin").coins == ("BTC",)
     assert linker.identity != LINKER.identity
     assert Linker().identity == LINKER.identity
@@ -225,6 +256,8 @@ def test_alias_file(tmp_path: Path) -> None:
         ('names = ["corn"]', ["outside a coin's table"]),
         ('[BTC]\nticker = "loud"', ["BTC.ticker", "'loud'", "any, upper, cue"]),
         ('[BTC]\nhandles = ["@a b"]', ["not a handle"]),
+        ('[BTC]\naddresses = ["0x12"]', ["BTC.addresses", "not an address", "40 hex digits"]),
+        ('[UNI]\naddresses = ["0xdac17f958d2ee523a2206206994597c13d831ec7"]', ["names two coins", "USDT"]),
         ('[BTC]\ndrop = ["corn"]', ["not in the built-in table", "bitcoins"]),
         ('[ETH]\nnames = ["bitcoin"]', ["'bitcoin'", "BTC and ETH", "drop"]),
         ("[BTC\n", ["not valid TOML", "line 1"]),
