@@ -41,7 +41,8 @@ def test_count() -> None:
     count = Count()
     count.add({"BTC", "ETH"}, {"BTC", "SOL", "NOSUCHCOIN"})
     assert (count.right, count.wrong, count.missed, count.unknown) == (1, 1, 1, 1)
-    assert (count.precision, count.recall, count.recall_of_all) == (0.5, 0.5, pytest.approx(1 / 3))
+    assert count.precision == count.recall == 0.5
+    assert count.recall_of_all == pytest.approx(1 / 3)
 
 
 def test_another_text_than_the_labelled_one_is_refused(tmp_path: Path) -> None:
