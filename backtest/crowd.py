@@ -17,7 +17,7 @@ from risk.novelty import FLOODED
 from risk.records import R_FLOOD, R_TWO_SOURCES, Array
 from signals.guard import WHY, GuardLimits, Verdicts, floods, verdicts
 from signals.inputs import Inputs, SentimentTape
-from signals.kernels_guard import FINE, JUMP
+from signals.ops import FINE, JUMP
 
 
 def guard_limits(limits: Limits) -> GuardLimits:

@@ -18,9 +18,10 @@ from data.errors import InputError
 from data.store import Store
 from data.times import format_duration, format_time
 from risk.records import Array
-from signals.guard import SMALL, SMALL_FOLLOWERS
+from signals.guard import SMALL_FOLLOWERS
 from signals.inputs import Inputs, MetricTape, SentimentTape, ids_of
 from signals.mood import post_weights
+from signals.ops import SMALL
 
 FUNDING = "funding_rate"
 EIGHT_HOURS_NS = 8 * 3600 * 10**9

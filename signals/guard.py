@@ -29,11 +29,9 @@ from typing import Any
 
 import numpy as np
 
-from signals import kernels_guard as kernels
 from signals.inputs import Array, Inputs, SentimentTape
-from signals.ops import OWN_COIN, scope_of
+from signals.ops import FINE, JUMP, OWN_COIN, scope_of
 
-SMALL = kernels.SMALL
 SMALL_FOLLOWERS = 100.0
 WHY = (
     "", "near-duplicates", "hidden marks, look-alike letters or labels", "one template", "one author",
@@ -77,10 +75,13 @@ class Guard:
     """
 
     def __init__(self, limits: GuardLimits, coins: int) -> None:
+        from signals import kernels_guard, kernels_tables  # which a run on prices alone never loads
+
         self.limits = limits
+        self._kernels: Any = kernels_guard
         self._par = np.array([limits.posts, limits.z, limits.share, limits.pause_ns, limits.jump])
-        self._slab = np.zeros((coins + 1) * kernels.COIN_SLOTS)
-        self._authors = np.zeros(kernels.TABLE_PLACES * kernels.TABLE_SLOTS, np.int64)
+        self._slab = np.zeros((coins + 1) * kernels_guard.COIN_SLOTS)
+        self._authors = np.zeros(kernels_tables.TABLE_PLACES * kernels_tables.TABLE_SLOTS, np.int64)
         self._clusters = self._authors.copy()
 
     @property
@@ -93,7 +94,7 @@ class Guard:
     ) -> tuple[float, int, int, int, float]:  # fmt: skip
         """One post; see `signals.kernels_guard.judge_post`."""
         post: Any = (coin, event_ns, known_ns, score, weight, author, source, cluster, flags, revision, trusted)
-        found: tuple[float, int, int, int, float] = kernels.judge_post(*self._state, *post)
+        found: tuple[float, int, int, int, float] = self._kernels.judge_post(*self._state, *post)
         return found
 
     def judge_all(self, tape: SentimentTape) -> Verdicts:
@@ -107,7 +108,7 @@ class Guard:
             tape.coin, tape.event_ns, tape.known_ns, tape.score, tape.weight, tape.author, tape.source, tape.cluster,
             tape.flags, tape.revision, tape.trusted,
         )  # fmt: skip
-        kernels.judge_posts(*self._state, *posts, *vars(found).values())
+        self._kernels.judge_posts(*self._state, *posts, *vars(found).values())
         return found
 
     def snapshot(self) -> dict[str, Array]:
@@ -130,7 +131,7 @@ def verdicts(inputs: Inputs, limits: GuardLimits = OFF) -> Verdicts:
 
 def is_flood(why: int) -> bool:
     """Whether a post was discounted by control 21."""
-    return why not in (kernels.FINE, kernels.JUMP)
+    return why not in (FINE, JUMP)
 
 
 def floods(inputs: Inputs, limits: GuardLimits, coin: str | None) -> tuple[Array, Array]:
@@ -140,7 +141,7 @@ def floods(inputs: Inputs, limits: GuardLimits, coin: str | None) -> tuple[Array
     """
     tape, judged = inputs.sentiment, verdicts(inputs, limits)
     symbols = len(inputs.symbols)
-    breached = (judged.why != kernels.FINE) & (judged.why != kernels.JUMP)
+    breached = (judged.why != FINE) & (judged.why != JUMP)
     scope = scope_of(coin, inputs.coins)
     if scope == OWN_COIN:
         mine = np.flatnonzero(breached & (tape.coin >= 0) & (tape.coin < symbols))

@@ -45,7 +45,7 @@ class SentimentTape:
     cluster : i8[f], optional
         Number of the near-duplicates that the post belongs to, 0 when nobody looked for them.
     flags : i8[f], optional
-        Bits of `data.facts.FLAGS`, and `signals.guard.SMALL` for an author whom few or nobody knows.
+        Bits of `data.facts.FLAGS`, and `signals.ops.SMALL` for an author whom few or nobody knows.
     """
 
     coin: Array

@@ -3,9 +3,8 @@
 Every post is judged at its arrival, in order of `known_ns`, by what had arrived by then; state is of a fixed size
 however many posts there are. One post a call: history is a loop over the same step.
 
-State of a coin lies from slot `at` on in `slab` and in `ticks`, the same memory read as int64. Two tables are shared by
-all coins: authors (name, first seen, last seen) and near-duplicates (cluster and coin, count, last seen). A table that
-is full forgets whom it saw longest ago.
+State of a coin lies from slot `at` on in `slab` and in `ticks`, the same memory read as int64; all coins share the two
+tables of `signals.kernels_tables`.
 """
 
 import math
@@ -13,6 +12,8 @@ import math
 from signals.bare import inner, kernel
 from signals.kernels import Floats, Ints, finite
 from signals.kernels_posts import M_SUM, M_TIME, M_WEIGHT, advance, faded, keep_past, take_back
+from signals.kernels_tables import is_stranger, repetition
+from signals.ops import AUTHOR, DUPLICATES, FINE, JUMP, SOURCE, STRANGERS, TEMPLATE, TRICKS
 
 MINUTE = 60 * 10**9
 HOUR, DAY = 60 * MINUTE, 24 * 60 * MINUTE
@@ -21,9 +22,6 @@ BUCKET = 5 * MINUTE
 BUCKETS = WINDOW // BUCKET
 RING = 128  # the newest posts of the window whose shares are taken
 SOURCES = 8
-CLUSTER_GAP = DAY  # a text counts as a repetition until it wasn't seen for so long
-STRANGER = DAY  # an author is a stranger for so long after the first post
-AUTHOR_GAP = 30 * DAY  # and again after so long a silence
 WARM = DAY  # a coin's usual volume is known from then on
 STRANGERS_WARM = 7 * DAY  # and who its usual authors are
 VOLUME_MEMORY = 1.0 / 2016.0  # a week of buckets
@@ -32,13 +30,8 @@ CLEAN_START = 48.0  # buckets without repetitions and tricks that a new coin is 
 HALF_LIFE = 6.0 * HOUR  # of the mood that control 22 looks at: the default of `Mood`, and so is its prior
 PRIOR = 1.0
 CLEAR = 0.05  # a score nearer to 0 than this takes no side
-PROBES = 8
 
-# Why a post is discounted; the texts stand in `signals.guard`.
-FINE, DUPLICATES, TRICKS, TEMPLATE, AUTHOR, STRANGERS, SOURCE, JUMP = range(8)
-# What a post shows: the bits of `data.facts.FLAGS`, and one of our own.
-TRICK_BITS = 1 | 2 | 8
-SMALL = 32  # few followers, or nobody knows how many
+TRICK_BITS = 1 | 2 | 8  # of `data.facts.FLAGS`
 MARK_DUPLICATE, MARK_TRICK, MARK_STRANGER = 1, 2, 4  # the same as a ring of posts keeps it
 
 # Parameters: posts and deviations from which on shares are looked at, share, pause in ns, jump.
@@ -60,50 +53,6 @@ G_RING = G_SOURCES + SOURCES * SOURCE_SLOTS
 R_NS, R_SOURCE, R_AUTHOR, R_CLUSTER, R_MARKS = range(5)
 POST_SLOTS = 5
 COIN_SLOTS = G_RING + RING * POST_SLOTS
-TABLE_PLACES = 1 << 16
-TABLE_SLOTS = 3
-
-
-@inner
-def place_of(table: Ints, key: int, now_ns: int, gap_ns: int) -> int:
-    """Where a key stands in a table (key, number, last seen); made anew when it is new or was not seen for long."""
-    home = ((key ^ (key >> 32)) * -7046029254386353131) >> 20
-    chosen, oldest = -1, now_ns + 1
-    for probe in range(PROBES):
-        at = ((home + probe) & (TABLE_PLACES - 1)) * TABLE_SLOTS
-        if table[at] == key:
-            chosen = at
-            break
-        if table[at + 2] < oldest:  # a place never used was last seen at 0
-            chosen, oldest = at, table[at + 2]
-    if table[chosen] != key or now_ns - table[chosen + 2] > gap_ns:
-        table[chosen] = key
-        table[chosen + 1] = 0
-    table[chosen + 2] = now_ns
-    return chosen
-
-
-@inner
-def repetition(clusters: Ints, coin: int, cluster: int, now_ns: int) -> int:
-    """Which post of its near-duplicates about this coin it is, 1 for the first, as far as is known by now."""
-    if cluster == 0:
-        return 1
-    key = cluster ^ ((coin + 2) * -4658895280553007687)
-    at = place_of(clusters, key if key != 0 else 1, now_ns, CLUSTER_GAP)
-    clusters[at + 1] += 1
-    count: int = clusters[at + 1]
-    return count
-
-
-@inner
-def is_stranger(authors: Ints, author: int, flags: int, now_ns: int) -> bool:
-    """Whether nobody follows the author and the first post came within a day; an unknown author is always one."""
-    if author == 0:
-        return flags & SMALL != 0
-    at = place_of(authors, author, now_ns, AUTHOR_GAP)
-    if authors[at + 1] == 0:
-        authors[at + 1] = now_ns
-    return flags & SMALL != 0 and now_ns - authors[at + 1] < STRANGER
 
 
 # --- what is usual ----------------------------------------------------------------------------------------------------
@@ -311,7 +260,7 @@ def mood_at(slab: Floats, ticks: Ints, at: int, now_ns: int, score: float, weigh
 def most_of(slab: Floats, ticks: Ints, at: int, now_ns: int, score: float, bound: float) -> float:
     """The weight with which a post of a score takes the mood to a bound and no further; 0 when it is there already."""
     left = faded(now_ns - ticks[at + M_TIME], HALF_LIFE) if slab[at + M_WEIGHT] > 0.0 else 0.0
-    missing = bound * (slab[at + M_WEIGHT] * left + PRIOR) - slab[at + M_SUM] * left
+    missing: float = bound * (slab[at + M_WEIGHT] * left + PRIOR) - slab[at + M_SUM] * left
     return max(missing / (score - bound), 0.0)
 
 

@@ -43,6 +43,11 @@ ATTENTION_SPARE = 4  # buckets beside the window, for decisions that lag behind 
 METRIC_SLOTS = 7
 
 
+# --- why a post is discounted; the texts stand in `signals.guard` -----------------------------------------------------
+FINE, DUPLICATES, TRICKS, TEMPLATE, AUTHOR, STRANGERS, SOURCE, JUMP = range(8)
+SMALL = 32  # an author with few followers, or nobody knows how many: a bit beside those of `data.facts.FLAGS`
+
+
 def scope_of(coin: str | None, coins: tuple[str, ...]) -> int:
     """Scope of a signal that looks at one coin by name, at the market ("*"), or at each symbol's own (None)."""
     if coin is None:

@@ -38,8 +38,7 @@ from signals import (
     evaluate,
 )
 from signals.guard import OFF, GuardLimits, verdicts
-from signals.kernels_guard import DUPLICATES, JUMP, TRICKS
-from signals.ops import NO_BAR, OK, STATE_BITS, SUSPECT
+from signals.ops import DUPLICATES, JUMP, NO_BAR, OK, STATE_BITS, SUSPECT, TRICKS
 from signals.own import BarFact, MetricFact
 from tests.contracts.worlds import HOUR_NS, START_NS, Shape, garbled, shapes, told, world
 

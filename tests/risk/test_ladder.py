@@ -221,7 +221,7 @@ def test_tightening_cancels_waiting_entries_and_keeps_exits_and_protection() -> 
 
 
 def test_control_21_a_flood_cancels_waiting_entries_of_its_symbol_and_pauses_new_ones() -> None:
-    """Entries wait in both symbols, nothing trades through; the first symbol is flooded in the second bar and the third."""
+    """Entries wait in both symbols, nothing trades through; the first symbol is flooded in the next two bars."""
     prices = tuple(np.repeat(column, 2, axis=1).copy() for column in flat_bars([100.0] + [101.0] * 7))
     setup = replace(
         limited(flood_pause_ns=3 * HOUR), execution=Execution(entry="post-only", band=0.0, wait_ns=DAY)

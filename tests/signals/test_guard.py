@@ -11,21 +11,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from signals import Attention, Mood, MoodAge, MoodNovelty, SentimentTape, evaluate
-from signals.guard import OFF, SMALL, WHY, Guard, GuardLimits, floods, is_flood, verdicts
+from signals.guard import OFF, WHY, Guard, GuardLimits, floods, is_flood, verdicts
 from signals.inputs import Inputs, ids_of, of_closes
-from signals.kernels_guard import (
+from signals.kernels_guard import COIN_SLOTS
+from signals.kernels_tables import TABLE_PLACES
+from signals.ops import (
     AUTHOR,
-    COIN_SLOTS,
     DUPLICATES,
     FINE,
     JUMP,
+    OK,
+    SMALL,
     SOURCE,
+    STALE,
     STRANGERS,
-    TABLE_PLACES,
+    SUSPECT,
     TEMPLATE,
     TRICKS,
-)
-from signals.ops import OK, STALE, SUSPECT
+)  # fmt: skip
 
 MINUTE = 60 * 10**9
 HOUR = 60 * MINUTE
