@@ -83,71 +83,66 @@ def examine(
     InputError
         A horizon is shorter than a bar or no multiple of it, or the span is too short for it.
     """
-    line = Timeline.of(inputs)
-    span_ns = int(line.ns[-1] - line.ns[0])
-    horizons, notes = usable_horizons(horizons_ns, inputs.signals.bar_ns, span_ns)
-    ahead = {h: line.spread(forward_returns(spec, inputs, h)) for h in horizons}
-    controls = {h: line.spread(past_returns(inputs, h)) for h in {*horizons, spec.bar_ns, DAY_NS}}
-    most = len(spec.strategy.signals) * len(spec.symbols) * len(horizons)
-    maker = _Maker(spec, inputs, line, ahead, controls, seed, draws, max(PLACEBOS, PLACEBOS_A_TEST * most))
-    steps = len(spec.strategy.signals) * (len(horizons) + 1)
+    maker = _Maker(spec, inputs, horizons_ns, seed, draws)
+    steps = len(spec.strategy.signals) * (len(maker.ahead) + 1)
     for place, name in enumerate(spec.strategy.signals):
         for done in maker.look_at(name):
             if progress is not None:
-                progress(place * (len(horizons) + 1) + done, steps)
-    cells = judged(maker.cells)
-    if line.stride > 1:
-        notes.append(f"every {line.stride}th close is looked at, for the bars are many")
-    return SignalReport(
-        symbols=tuple(spec.symbols),
-        declared={name: repr(signal) for name, signal in spec.strategy.signals.items()},
-        horizons_ns=tuple(horizons),
-        reference_ns=maker.reference,
-        bar_ns=spec.bar_ns,
-        step_ns=line.step_ns,
-        start_ns=int(line.ns[0]),
-        end_ns=int(line.ns[-1]),
-        decisions=line.decisions,
-        cells=tuple(cells),
-        quarters=tuple(maker.quarters),
-        curves=tuple(maker.curves),
-        coverage=tuple(maker.coverage),
-        verdicts=tuple(verdicts(cells, maker.coverage)),
-        placebo_ns=maker.placebo_ns,
-        placebos=maker.placebos,
-        draws=draws,
-        seed=seed,
-        shuffled=shuffled,
-        synthetic=inputs.synthetic,
-        model=model_of(spec, int(line.ns[0])),
-        inputs=tuple(inputs.shares),
-        notes=(*notes, *inputs.notes),
-    )
+                progress(place * (len(maker.ahead) + 1) + done, steps)
+    return maker.report(shuffled)
 
 
 class _Maker:
     """Works through the signals of a report one by one."""
 
     def __init__(
-        self,
-        spec: RunSpec,
-        inputs: RunInputs,
-        line: Timeline,
-        ahead: Mapping[int, Array],
-        controls: Mapping[int, Array],
-        seed: int,
-        draws: int,
-        placebos: int,
+        self, spec: RunSpec, inputs: RunInputs, horizons_ns: Sequence[int] | None, seed: int, draws: int
     ) -> None:
-        self.spec, self.inputs, self.line = spec, inputs, line
-        self.ahead, self.controls = ahead, controls
-        self.seed, self.draws, self.placebos = seed, draws, placebos
+        self.spec, self.inputs, self.seed, self.draws = spec, inputs, seed, draws
+        self.line = line = Timeline.of(inputs)
+        horizons, self.notes = usable_horizons(horizons_ns, spec.bar_ns, int(line.ns[-1] - line.ns[0]))
+        if line.stride > 1:
+            self.notes.append(f"one close in {line.stride} is looked at, for the bars are many")
+        self.ahead = {h: line.spread(forward_returns(spec, inputs, h)) for h in horizons}
+        self.controls = {h: line.spread(past_returns(inputs, h)) for h in {*horizons, spec.bar_ns, DAY_NS}}
+        most = len(spec.strategy.signals) * len(spec.symbols) * len(horizons)
+        self.placebos = max(PLACEBOS, PLACEBOS_A_TEST * most)
         self.cells: list[Cell] = []
         self.quarters: list[Quarter] = []
         self.curves: list[Curve] = []
         self.coverage: list[Coverage] = []
         self.reference: dict[str, int] = {}
         self.placebo_ns: dict[str, int] = {}
+
+    def report(self, shuffled: bool) -> SignalReport:
+        """What was found, judged as a whole."""
+        spec, inputs, line = self.spec, self.inputs, self.line
+        cells = judged(self.cells)
+        return SignalReport(
+            symbols=tuple(spec.symbols),
+            declared={name: repr(signal) for name, signal in spec.strategy.signals.items()},
+            horizons_ns=tuple(self.ahead),
+            reference_ns=self.reference,
+            bar_ns=spec.bar_ns,
+            step_ns=line.step_ns,
+            start_ns=int(line.ns[0]),
+            end_ns=int(line.ns[-1]),
+            decisions=line.decisions,
+            cells=tuple(cells),
+            quarters=tuple(self.quarters),
+            curves=tuple(self.curves),
+            coverage=tuple(self.coverage),
+            verdicts=tuple(verdicts(cells, self.coverage)),
+            placebo_ns=self.placebo_ns,
+            placebos=self.placebos,
+            draws=self.draws,
+            seed=self.seed,
+            shuffled=shuffled,
+            synthetic=inputs.synthetic,
+            model=model_of(spec, int(line.ns[0])),
+            inputs=tuple(inputs.shares),
+            notes=(*self.notes, *inputs.notes),
+        )
 
     def look_at(self, name: str) -> Iterator[int]:
         """All of one signal: its cells, coverage, quarters and curves; yields the number of steps done."""

@@ -169,7 +169,7 @@ def bootstrap(ranked: Ranked, block: int, draws: int, seed: Sequence[int]) -> Ar
     """`correlations` of resampled time, f8[draws, M, 3], by the stationary bootstrap with blocks of that mean length.
 
     Time is drawn for all symbols at once, so that gaps and what symbols share stay. The ranks are those of the whole
-    sample: ranking each draw anew would change a correlation r by the order of r squared times its error.
+    sample: ranking each draw anew spreads them as widely and costs a sort each.
     """
     from arch.bootstrap import StationaryBootstrap
 

@@ -38,7 +38,7 @@ def read_signal(text: str, *, key: str = "signal") -> Signal:
     >>> read_signal('Mood(half_life="12h", prior=2.0)')
     Mood('12h', prior=2.0)
     >>> read_signal("attention")
-    Attention('7d')
+    Attention()
     """
     try:
         tree = ast.parse(text.strip(), mode="eval").body
