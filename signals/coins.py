@@ -95,7 +95,7 @@ KAS   | cue   | kaspa | | kaspacurrency
 RUNE  | word  | thorchain | | thorchain
 CAKE  | word  | pancakeswap | | pancakeswap
 LUNA  | cue   | terra luna, terraluna, luna 2.0, luna foundation, luna foundation guard | terra | terra_money
-LUNC  | any   | terra classic, luna classic | |
+LUNC  | any   | terra classic, luna classic, terra luna classic | |
 UST   | cue   | terrausd, terra usd, ustc, terraclassicusd | |
 FTT   | cue   | ftx token | |
 ZEC   | cue   | zcash | | zcash

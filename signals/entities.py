@@ -51,18 +51,18 @@ _PATTERN_CHARS_MAX: Final = 64  # longer names are no cues for what stands after
 _RULES_VERSION: Final = "2"
 
 # What a pattern says when it is found; the first four count as they stand, a bare ticker under "upper" in upper case.
-_SURE, _CASHTAG, _HANDLE, _UPPER, _CUED, _WORD, _STOCK, _NAME, _PROPER, _STRONG, _WEAK, _MARKET, _ASIDE, _NONE = range(
-    14
-)
+_SURE, _CASHTAG, _HANDLE, _UPPER = range(4)
+_CUED, _WORD, _STOCK, _NAME, _PROPER = range(4, 9)
+_STRONG, _WEAK, _MARKET, _ASIDE, _NONE = range(9, 14)
 _TICKER_KIND: Final = {"any": _SURE, "upper": _UPPER, "cue": _CUED, "word": _WORD}
 _CUES: Final = frozenset({_SURE, _CASHTAG, _HANDLE, _UPPER, _STRONG, _MARKET, _ASIDE})
 _UNSURE: Final = frozenset({_CUED, _WORD})
-_NEED_CUES: Final = frozenset({_CUED, _WORD, _STOCK, _NAME, _PROPER})
+_NEED_CUES: Final = frozenset({*_UNSURE, _STOCK, _NAME, _PROPER})
 _QUOTES: Final = ("usd", "usdt", "usdc", "busd", "perp", "btc")
 
 _CAPITALS: Final = string.ascii_uppercase.encode()
 _LETTERS: Final = string.ascii_letters.encode()
-_CASHTAGS = re.compile(r"(?<![\w$])\$([A-Za-z][A-Za-z0-9]{0,14})(?![A-Za-z0-9])")
+_CASHTAGS = re.compile(r"\$([A-Za-z][A-Za-z0-9]{0,14})(?![A-Za-z0-9])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,13 +165,17 @@ class Linker:
         coins = _coins(spans, {found.kind for _, _, found in spans}, cased)
         if not coins:
             return ()
-        shouting = any(found.kind in _UNSURE for _, _, found in spans) and _is_shouting(cased, spans)
+        shouting = _is_shouting(cased, spans)
         starts, ends = places(text)
-        return tuple(
-            Mention(starts[start + 1], ends[end], found.ticker)
-            for start, end, found in spans
-            if found.ticker in coins and _may_name(found, cased, start, end, shouting)
-        )
+        mentions = []
+        reached = 0
+        for start, end, found in spans:
+            if found.ticker in coins and _may_name(found, cased, start, end, shouting):
+                mentions.append(
+                    Mention(starts[max(start, reached) + 1], ends[end], found.ticker)
+                )  # two may share a word
+                reached = end
+        return tuple(mentions)
 
     def _spans(self, cased: str) -> list[_Found]:
         """What is found, as (start, end, pattern), both ends on the space around it; the longest reading alone."""
@@ -203,8 +207,6 @@ def _readings(coins: dict[str, Coin]) -> dict[str, tuple[int, str]]:
     def claim(written: str, kind: int, ticker: str) -> None:
         readings.setdefault(spaced(written).lower().strip(), (kind, ticker))
 
-    for phrase in NOT_COINS:
-        claim(phrase, _NONE, "")
     for ticker, coin in coins.items():
         for name in coin.names:
             claim(name, _SURE, ticker)
@@ -227,6 +229,8 @@ def _readings(coins: dict[str, Coin]) -> dict[str, tuple[int, str]]:
                 claim(f"{ticker}{quote}", _SURE, ticker)
             claim(f"{ticker}_{quote}", _SURE, ticker)
             claim(f"${ticker}{quote}", _CASHTAG, ticker)
+    for phrase in NOT_COINS:
+        claim(phrase, _NONE, "")
     for phrases, kind in ((MARKET, _MARKET), (MARKET_ASIDE, _ASIDE), (STRONG_CUES, _STRONG), (WEAK_CUES, _WEAK)):
         for phrase in phrases:
             claim(phrase, kind, "")
@@ -257,7 +261,7 @@ def _weighed(spans: Sequence[_Found], cased: str) -> list[tuple[int, int, str]]:
     """What names a coin where some readings need a cue."""
     cues = [(start, end) for start, end, found in spans if found.kind in _CUES and _is_as_written(found, cased, start)]
     weak = [(start, end) for start, end, found in spans if found.kind == _WEAK]
-    shouting = any(found.kind in _UNSURE for _, _, found in spans) and _is_shouting(cased, spans)
+    shouting = _is_shouting(cased, spans)
     named = []
     for start, end, found in spans:
         kind = found.kind
@@ -328,7 +332,9 @@ def _beside(cues: _Spans, start: int, end: int, chars: int) -> bool:
 
 
 def _is_shouting(cased: str, spans: Sequence[_Found]) -> bool:
-    """Whether most letters of a text are capitals, names of coins left out."""
+    """Whether most letters of a text are capitals, names of coins left out; asked only where capitals matter."""
+    if not any(found.kind in _UNSURE for _, _, found in spans):
+        return False
     reached = 0
     rest = []
     for start, end, found in spans:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from signals.coins import Coin
 from signals.entities import Linker, Mention
 from signals.mask import masked
 from signals.spacing import without_links
@@ -100,11 +101,22 @@ def test_any_text_has_mentions_of_its_links(text: str) -> None:
         ("bitcoin cash is BCH", "BCH", "target is target"),
         ("BTC https://t.co/btc-up", "BTC", "target"),
         ("up and away", "*", "up and away"),
+        ("Terra Luna 2.0 airdrop", "LUNA", "target airdrop"),
+        ("two Shiba Inu Coins", "SHIB", "two target Coins"),
         ("", "BTC", ""),
     ],
 )
 def test_masks(text: str, coin: str, expected: str) -> None:
     assert masked(text, LINKER.mentions(text), coin) == expected
+
+
+def test_names_that_share_a_word_share_its_mention() -> None:
+    names = {"AAA": Coin("AAA", "tag", names=("red moon",)), "BBB": Coin("BBB", "tag", names=("moon dust",))}
+    linker = Linker(names)
+    text = "the red moon dust fell"
+    mentions = linker.mentions(text)
+    assert mentions == (Mention(4, 12, "AAA"), Mention(13, 17, "BBB"))
+    assert masked(text, mentions, "BBB") == "the other target fell"
 
 
 def test_spans_after_web_addresses_and_foreign_signs() -> None:
