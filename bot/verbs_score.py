@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bot.terminal import VAR, AsJson, ConfigFile, OnSample, VarFolder, emit, note, now_ns, progress, say
+from data.errors import InputError
 
 if TYPE_CHECKING:
     from data.store import Store
     from signals.models import ModelCard
-    from signals.score_report import ScoreOptions, ScoreReport
+    from signals.score_report import ScoreOptions, ScoreProgress, ScoreReport
     from signals.scorer import Compute
 
 PANEL = "Facts"
@@ -41,11 +42,16 @@ def score(
     until: Annotated[str | None, typer.Option(help="Only posts known before then.")] = None,
     sources: Annotated[list[str] | None, typer.Option("--source", help="Only posts of this source.")] = None,
     keep_spam: Annotated[bool, typer.Option(help="Score posts that look like spam, too.")] = False,
+    keep_foreign: Annotated[bool, typer.Option(help="Score posts that aren't in English, too.")] = False,
     rescore_duplicates: Annotated[
         bool, typer.Option(help="Score near-duplicates too, instead of taking the first one's score.")
     ] = False,
     sample: OnSample = None,
     var: VarFolder = VAR,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Then score each new post as it arrives, till Ctrl-C.")
+    ] = False,
+    max_delay: Annotated[str | None, typer.Option(help="With --follow: from a post to its score; else 200ms.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Score the stored posts that have no score of this model and revision. Stopped at any time, it goes on later."""
@@ -56,11 +62,13 @@ def score(
     from signals.score_report import ScoreOptions
     from signals.scorer import Compute
 
+    budget = latency_budget(follow, max_delay)
     chosen, store = facts_of(config, sample=sample, var=var)
     card = resolve_model(chosen) if chosen and model is None else resolve(model or DEFAULT_MODEL, labels, cutoff)
     options = ScoreOptions(
         delay_ns=parse_duration(delay, key="--delay"),
         keep_spam=keep_spam,
+        keep_foreign=keep_foreign,
         rescore_duplicates=rescore_duplicates,
         since_ns=None if since is None else parse_time(since, key="--since"),
         until_ns=None if until is None else parse_time(until, key="--until"),
@@ -68,14 +76,23 @@ def score(
     )
     compute = Compute(device, batch_tokens, dtype, engine, long)
     aliases = chosen.path(chosen.aliases.file) if chosen and chosen.aliases.file else None
-    report = run_scoring(store, card, compute, options=options, aliases=aliases)
+    report = run_scoring(store, card, compute, options=options, aliases=aliases, max_delay_ns=budget)
     if as_json:
         emit({**dataclasses.asdict(report), "done": report.done, "posts_per_second": report.posts_per_second})
     else:
         show_scoring(report)
-    if report.interrupted:
+    if report.interrupted and not report.delays_ms:
         note("interrupted: what was scored is stored; the same command goes on from there")
         raise typer.Exit(INTERRUPTED)
+
+
+def latency_budget(follow: bool, max_delay: str | None) -> int | None:
+    """Nanoseconds from a post to its score when new posts are followed, else None."""
+    from data.times import parse_duration
+
+    if max_delay is not None and not follow:
+        raise InputError("needs --follow", key="--max-delay", value=max_delay, remedy="Add --follow")
+    return parse_duration(max_delay or "200ms", key="--max-delay") if follow else None
 
 
 def run_scoring(
@@ -85,9 +102,11 @@ def run_scoring(
     *,
     options: "ScoreOptions",
     aliases: Path | None,
+    max_delay_ns: int | None = None,
 ) -> "ScoreReport":
-    """Score with a bar on stderr; names of the user's own come on top of the built-in ones."""
+    """Score with a bar on stderr, and go on with new posts when given a latency budget; a user's own names on top."""
     from signals.scoring import score_posts
+    from signals.streaming import follow_posts
 
     if aliases is not None:
         from signals.aliases import read_aliases
@@ -97,7 +116,14 @@ def run_scoring(
     if card.notice:
         note(f"note: {card.notice}")
     with progress(f"scoring with {card.name}", "posts") as advance:
-        return score_posts(store, card, compute, now_ns, lambda done: advance(done.done, done.total), options=options)
+
+        def tell(done: "ScoreProgress") -> None:
+            advance(done.done, done.total)
+
+        if max_delay_ns is not None:
+            note(f"following the store, at most {max_delay_ns / 1e6:,.0f} ms from a post to its score; Ctrl-C ends it")
+            return follow_posts(store, card, compute, now_ns, tell, options, max_delay_ns)
+        return score_posts(store, card, compute, now_ns, tell, options=options)
 
 
 def show_scoring(report: "ScoreReport") -> None:
@@ -111,7 +137,7 @@ def show_scoring(report: "ScoreReport") -> None:
         say(f"  {report.done:,} done now in {report.elapsed_s:.1f} s, {rate}")
         say(
             f"  {report.linked:,} about a coin or the market, {report.unlinked:,} about neither, {report.spam:,} spam, "
-            f"{report.unchanged:,} edited without new words"
+            f"{report.foreign:,} not in English, {report.unchanged:,} edited without new words"
         )
     if report.note:
         say(f"  {report.note}")
@@ -121,5 +147,8 @@ def show_scoring(report: "ScoreReport") -> None:
             f"  {report.near_duplicates:,} posts all but repeat an earlier one; "
             f"{report.scores_borrowed:,} scores were taken from those"
         )
+    if report.delays_ms:
+        told = ", ".join(f"{name} {value:,.0f} ms" for name, value in report.delays_ms.items())
+        say(f"  from a post to its score: {told}")
     if report.failed:
         say(f"  {report.failed:,} posts got no score (the model gave no finite answer); the next run tries them again")

@@ -57,6 +57,8 @@ class ModelCard:
         Where a local model lies.
     masks : bool
         It reads texts in which the coin asked for is "target" and the others are "other" (see `signals.mask`).
+    english : bool
+        It reads English only: posts in other languages get no score unless that is asked for.
     calibration : Calibration
         From logits to probabilities.
     thresholds : mapping of str to (low, high)
@@ -76,6 +78,7 @@ class ModelCard:
     notes: str = ""
     folder: Path | None = None
     masks: bool = False
+    english: bool = False
     calibration: Calibration = Calibration()
     thresholds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
@@ -131,6 +134,7 @@ _KNOWN: Final[dict[str, ModelCard]] = {
             cutoff=date(2014, 12, 31),
             licence="MIT",
             max_length=MAX_LENGTH,
+            english=True,
             notes="Lexicon of 2014 (package vaderSentiment): the baseline that a model has to beat",
         ),
         ModelCard(
@@ -142,6 +146,7 @@ _KNOWN: Final[dict[str, ModelCard]] = {
             cutoff=date(2019, 8, 27),
             licence="Apache-2.0 (its code repository; the hub page states none)",
             max_length=512,
+            english=True,
             notes="BERT-base on financial news; the cutoff is the date of its paper, an upper bound",
         ),
         ModelCard(
@@ -153,6 +158,7 @@ _KNOWN: Final[dict[str, ModelCard]] = {
             cutoff=date(2022, 6, 16),
             licence="none stated",
             max_length=128,
+            english=True,
             notes="BERTweet-base on StockTwits, Telegram, Reddit and Twitter posts to 2022-06; finds headlines neutral",
         ),
         ModelCard(
@@ -164,6 +170,7 @@ _KNOWN: Final[dict[str, ModelCard]] = {
             cutoff=date(2021, 12, 31),
             licence="CC-BY-4.0",
             max_length=512,
+            english=True,
             notes="RoBERTa-base on tweets of 2018-01 to 2021-12; general sentiment, not market direction",
         ),
     )
@@ -181,7 +188,7 @@ def _embedded() -> ModelCard:
     """The shipped model: a folder like any other, under the name and with the words of its own card."""
     card = _from_folder(EMBEDDED, None)
     notes = "shipped with Tidegate: three layers distilled from MiniLM-L6, coins masked, calibrated"
-    return replace(card, name=EMBEDDED_MODEL, notes=notes)
+    return replace(card, name=EMBEDDED_MODEL, notes=notes, english=True)
 
 
 def resolve(name_or_id: str, labels: str | Sequence[str] | None = None, cutoff: date | str | None = None) -> ModelCard:

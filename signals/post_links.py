@@ -11,11 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from data.facts import MARKET_WIDE, SPAM_LIKE
+from data.facts import FOREIGN, MARKET_WIDE, SPAM_LIKE
 from signals.duplicates import Clusters, First, cluster_id, turns
 from signals.entities import Linker
+from signals.language import is_english
 from signals.mask import masked
+from signals.models import ModelCard
 from signals.score_cache import Heard, Row, ScoreCache
+from signals.score_report import ScoreOptions
 from signals.text import normalise, text_key, tricks
 
 Missing = Callable[[str, str, tuple[str, ...], int], tuple[str, ...]]
@@ -77,21 +80,24 @@ class PostLinks:
     linker : Linker
     cache : ScoreCache
         Remembers near-duplicates from run to run.
-    masks : bool
-        The model reads masked texts.
-    keep_spam : bool
-        Spam-like posts are scored, too.
-    rescore : bool
-        Near-duplicates are scored like any other text.
+    card : ModelCard
+        Says whether the model reads masked texts, and whether it reads English only.
+    options : ScoreOptions
     """
 
-    def __init__(self, linker: Linker, cache: ScoreCache, *, masks: bool, keep_spam: bool, rescore: bool) -> None:
+    def __init__(self, linker: Linker, cache: ScoreCache, card: ModelCard, options: ScoreOptions) -> None:
         self.linker = linker
         self.cache = cache
-        self.masks = masks
-        self.keep_spam = keep_spam
-        self.rescore = rescore
+        self.masks = card.masks
+        self.rescore = options.rescore_duplicates
+        self.keep_spam = options.keep_spam
+        self.keep_foreign = options.keep_foreign or not card.english
         self.clusters = Clusters(cache.firsts())
+
+    @property
+    def kept(self) -> str:
+        """Which posts are let through beyond the usual ones; another choice finds other posts to do."""
+        return ("spam" if self.keep_spam else "") + ("foreign" if self.keep_foreign else "")
 
     def open(self, rows: Sequence[dict[str, Any]], unchanged: set[int], missing: Missing) -> Chunk:
         """Link posts; what needs no score is settled at once.
@@ -115,8 +121,10 @@ class PostLinks:
                 chunk.settled[row["id"]] = "spam"
             elif not coins:
                 chunk.settled[row["id"]] = "unlinked"
+            elif (foreign := not is_english(text)) and not self.keep_foreign:
+                chunk.settled[row["id"]] = "foreign"
             else:
-                flags = tricks(row["text"], text) | (SPAM_LIKE if links.spam else 0)
+                flags = tricks(row["text"], text) | SPAM_LIKE * links.spam | FOREIGN * foreign
                 linked.append(LinkedPost(row["id"], row, text, coins, flags))
         self._group(chunk, linked)
         self._choose_texts(chunk, linked, missing)

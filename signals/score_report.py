@@ -26,7 +26,8 @@ class ScoreProgress:
 
 @dataclass
 class ScoreReport:
-    """What a run did. Posts count by revision; `done` = `linked` + `unlinked` + `spam` + `unchanged` of this run.
+    """What a run did. Posts count by revision; `done` of this run = `linked` + `unlinked` + `spam` + `foreign` +
+    `unchanged`.
 
     Attributes
     ----------
@@ -34,8 +35,9 @@ class ScoreReport:
         Posts in the store, in the span asked for.
     already : int
         Those that were done before this run.
-    linked, unlinked, spam, unchanged : int
-        Posts with at least one coin or the market; about neither; spam-like; revisions whose text is the old one.
+    linked, unlinked, spam, foreign, unchanged : int
+        Posts with at least one coin or the market; about neither; spam-like; not in English; revisions whose text is
+        the old one.
     failed : int
         Posts the model gave no finite answer for.
     rows_added, rows_revised : int
@@ -61,6 +63,7 @@ class ScoreReport:
     linked: int = 0
     unlinked: int = 0
     spam: int = 0
+    foreign: int = 0
     unchanged: int = 0
     failed: int = 0
     rows_added: int = 0
@@ -76,7 +79,7 @@ class ScoreReport:
     @property
     def done(self) -> int:
         """Posts that this run finished."""
-        return self.linked + self.unlinked + self.spam + self.unchanged
+        return self.linked + self.unlinked + self.spam + self.foreign + self.unchanged
 
     @property
     def posts_per_second(self) -> float:
@@ -96,6 +99,8 @@ class ScoreOptions:
         Scoring delay of a backfill.
     keep_spam : bool
         Spam-like posts get rows too.
+    keep_foreign : bool
+        Posts that aren't in English get rows from a model that reads English only, too; from others they always do.
     since_ns, until_ns : int, optional
         Only posts known in ``[since_ns, until_ns)``.
     sources : sequence of str, optional
@@ -112,6 +117,7 @@ class ScoreOptions:
     live: bool = False
     delay_ns: int = SCORE_DELAY_NS
     keep_spam: bool = False
+    keep_foreign: bool = False
     since_ns: int | None = None
     until_ns: int | None = None
     sources: Sequence[str] | None = None

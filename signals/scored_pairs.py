@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Final
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from data.store import Store
 from signals.models import ModelCard
+
+_AT_ONCE: Final = 20_000
 
 
 class StoredPairs:
@@ -19,13 +22,12 @@ class StoredPairs:
     def __init__(self, store: Store, card: ModelCard) -> None:
         where = {"model": [card.name], "model_revision": [card.pinned]}
         rows = store.table("sentiment", where, columns=("source", "key", "coin", "known_ns"))
-        sources, keys, coins = (rows[name].to_pylist() for name in ("source", "key", "coin"))
-        pairs = hashes(b"", sources, keys, coins)
+        pairs = row_hashes(b"", rows, ("source", "key", "coin"))
         order = np.lexsort((rows["known_ns"].to_numpy(), pairs))
         last = np.append(np.diff(pairs[order]) != 0, True)[: len(order)]
         self._pairs = pairs[order][last]
         self._known = rows["known_ns"].to_numpy()[order][last]
-        self._posts = np.unique(hashes(b"", sources, keys))
+        self._posts = np.unique(row_hashes(b"", rows, ("source", "key")))
 
     def has_posts(self, posts: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of the hashed posts have any score."""
@@ -53,5 +55,11 @@ def hash_of(salt: bytes, parts: Sequence[object]) -> int:
     return int.from_bytes(hashlib.blake2b(salt + b"\x1e" + joined, digest_size=8).digest(), "little", signed=True)
 
 
-def hashes(salt: bytes, *columns: list[Any]) -> NDArray[np.int64]:
-    return np.array([hash_of(salt, parts) for parts in zip(*columns, strict=True)], dtype=np.int64)
+def row_hashes(salt: bytes, rows: pa.Table, names: Sequence[str]) -> NDArray[np.int64]:
+    """`hash_of` over some columns of each row; a slice at a time, so that texts of a million rows never lie in memory."""
+    found = np.empty(rows.num_rows, dtype=np.int64)
+    for start in range(0, rows.num_rows, _AT_ONCE):
+        piece = rows.slice(start, _AT_ONCE)
+        columns = [piece[name].to_pylist() for name in names]
+        found[start : start + _AT_ONCE] = [hash_of(salt, parts) for parts in zip(*columns, strict=True)]
+    return found

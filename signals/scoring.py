@@ -16,11 +16,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from data.errors import InputError
@@ -33,7 +33,7 @@ from signals.models import ModelCard, fingerprint, resolve
 from signals.post_links import Chunk, LinkedPost, PostLinks
 from signals.score_cache import Row, ScoreCache
 from signals.score_report import ScoreOptions, ScoreProgress, ScoreReport
-from signals.scored_pairs import StoredPairs, hashes
+from signals.scored_pairs import StoredPairs, row_hashes
 from signals.scorer import Compute, Probabilities, Scorer, gather, open_scorer
 from signals.text import normalise
 
@@ -48,7 +48,8 @@ _FACT: Final = (
     *("source", "key", "coin", "event_ns", "known_ns", "quality"),
     *("p_bearish", "p_neutral", "p_bullish", "score", "followers", "author", "cluster", "flags"),
 )
-_CONTENT: Final = (*_IDENTITY, "event_ns", "quality", "text", "author", "followers")
+CONTENT: Final = (*_IDENTITY, "event_ns", "quality", "text", "author", "followers")
+"""Columns of a post that scoring needs."""
 
 
 def score_posts(
@@ -87,7 +88,9 @@ def score_posts(
     if chosen.delay_ns < 0:
         raise InputError("a score can't be known before its post", key="delay", value=chosen.delay_ns)
     with open_cache(store, card, compute) as cache:
-        return Job(store, card, cache, chosen.scorer or Late(card, compute), now_ns, progress, chosen).run()
+        return Job(
+            store, card, cache, now_ns, progress, replace(chosen, scorer=chosen.scorer or Late(card, compute))
+        ).run()
 
 
 def open_cache(store: Store, card: ModelCard, compute: Compute) -> ScoreCache:
@@ -128,7 +131,6 @@ class Job:
         store: Store,
         card: ModelCard,
         cache: ScoreCache,
-        scorer: Scorer,
         now_ns: Callable[[], int],
         progress: Callable[[ScoreProgress], None] | None,
         options: ScoreOptions,
@@ -136,14 +138,14 @@ class Job:
         self.store = store
         self.card = card
         self.cache = cache
-        self.scorer = scorer
+        assert options.scorer is not None
+        self.scorer = options.scorer
         self.now_ns = now_ns
         self.progress = progress
         self.options = options
         linker = options.linker or Linker()
-        keep_spam, rescore = options.keep_spam, options.rescore_duplicates
-        self.links = PostLinks(linker, cache, masks=card.masks, keep_spam=keep_spam, rescore=rescore)
-        self.salt = linker.identity.encode() + (b"spam" if keep_spam else b"")
+        self.links = PostLinks(linker, cache, card, options)
+        self.salt = linker.identity.encode() + self.links.kept.encode()
         self.report = ScoreReport(card.name, card.pinned, card.notice)
         self.stored = StoredPairs(store, card)
         self.chunk = Chunk()
@@ -155,16 +157,20 @@ class Job:
         """The whole job; returns early, with everything stored that was ready, on Ctrl-C."""
         try:
             for rows in self._chunks(self.pending()):
-                self.take(rows)
+                self.take(rows.to_pylist())
         except KeyboardInterrupt:
-            self.report.interrupted = True
-            self._store()
+            self.stop()
         self.report.elapsed_s = (self.now_ns() - self.begun_ns) / SECOND_NS
         return self.report
 
-    def take(self, rows: pa.Table) -> None:
-        """Link, score and store some posts."""
-        self.chunk = self.links.open(rows.to_pylist(), self._unchanged(rows), self.stored.missing)
+    def stop(self) -> None:
+        """After Ctrl-C: store what is scored of the posts under way."""
+        self.report.interrupted = True
+        self._store()
+
+    def take(self, rows: list[dict[str, Any]]) -> None:
+        """Link, score and store some posts: the columns `CONTENT` and the id of each, oldest first."""
+        self.chunk = self.links.open(rows, self._unchanged(rows), self.stored.missing)
         self.ready += len(self.chunk.settled)
         self._tell(self.ready)
         self._score()
@@ -174,24 +180,23 @@ class Job:
         """Identity of the posts to do, in total order, with their ids in a column of their own."""
         where = {"source": self.options.sources}
         rows = self.store.table("posts", where, self.options.since_ns, self.options.until_ns, _IDENTITY)
-        ids = self._ids(rows)
+        ids = self.ids(rows)
         done, linked = self.cache.posts()
         at = np.searchsorted(done, ids)
         at[at == len(done)] = 0
         seen = done[at] == ids if len(done) else np.zeros(len(ids), dtype=bool)
         if seen.any():
             # A post with rows counts as done only while they are there: somebody may have removed the facts.
-            posts = hashes(b"", rows["source"].to_pylist(), rows["key"].to_pylist())
-            seen &= ~linked[at] | self.stored.has_posts(posts)
+            seen &= ~linked[at] | self.stored.has_posts(row_hashes(b"", rows, ("source", "key")))
         self.report.posts = rows.num_rows
         self.report.already = int(seen.sum())
         pending = rows.append_column("id", pa.array(ids)).filter(pa.array(~seen))
         self.total = pending.num_rows
         return pending
 
-    def _ids(self, rows: pa.Table) -> NDArray[np.int64]:
-        columns = [rows[name].to_pylist() for name in ("source", "key", "revision")]
-        return hashes(self.salt, *columns)
+    def ids(self, rows: pa.Table) -> NDArray[np.int64]:
+        """Eight bytes for each post and revision, under this linker and these options."""
+        return row_hashes(self.salt, rows, ("source", "key", "revision"))
 
     def _chunks(self, pending: pa.Table) -> Iterator[pa.Table]:
         """Content of the pending posts, at most `CHUNK_POSTS` at once, oldest first."""
@@ -201,24 +206,24 @@ class Job:
         while start < len(known):
             last = known[min(start + WINDOW_POSTS, len(known)) - 1]
             where = {"source": self.options.sources}
-            rows = self.store.table("posts", where, int(known[start]), int(last) + 1, _CONTENT)
-            found = self._ids(rows)
+            rows = self.store.table("posts", where, int(known[start]), int(last) + 1, CONTENT)
+            found = self.ids(rows)
             at = np.minimum(np.searchsorted(ids, found), len(ids) - 1)
             rows = rows.append_column("id", pa.array(found)).filter(pa.array(ids[at] == found))
             for first in range(0, rows.num_rows, CHUNK_POSTS):
                 yield rows.slice(first, CHUNK_POSTS)
             start = int(np.searchsorted(known, last, side="right"))
 
-    def _unchanged(self, rows: pa.Table) -> set[int]:
+    def _unchanged(self, rows: list[dict[str, Any]]) -> set[int]:
         """Ids of the revisions whose text is that of the revision before them."""
-        later = rows.filter(pc.greater(rows["revision"], 0))
-        if later.num_rows == 0:
+        later = [row for row in rows if row["revision"] > 0]
+        if not later:
             return set()
-        keys = pc.unique(later["key"]).to_pylist()
+        keys = sorted({row["key"] for row in later})
         past = self.store.table("posts", {"key": keys}, columns=("source", "key", "revision", "text")).to_pylist()
         texts = {(row["source"], row["key"], row["revision"]): normalise(row["text"]) for row in past}
         found = set()
-        for row in later.to_pylist():
+        for row in later:
             here = (row["source"], row["key"])
             if texts.get((*here, row["revision"] - 1)) == texts[(*here, row["revision"])]:
                 found.add(row["id"])
