@@ -167,14 +167,16 @@ class Linker:
             return ()
         shouting = _is_shouting(cased, spans)
         starts, ends = places(text)
-        mentions = []
+        mentions: list[Mention] = []
         reached = 0
         for start, end, found in spans:
-            if found.ticker in coins and _may_name(found, cased, start, end, shouting):
-                mentions.append(
-                    Mention(starts[max(start, reached) + 1], ends[end], found.ticker)
-                )  # two may share a word
-                reached = end
+            if found.ticker not in coins or not _may_name(found, cased, start, end, shouting):
+                continue
+            if start < reached and found.ticker == mentions[-1].ticker:  # two readings share a word
+                mentions[-1] = mentions[-1]._replace(end=ends[end])
+            else:
+                mentions.append(Mention(starts[max(start, reached) + 1], ends[end], found.ticker))
+            reached = end
         return tuple(mentions)
 
     def _spans(self, cased: str) -> list[_Found]:
