@@ -225,6 +225,8 @@ def _posts(tape: SentimentTape, cut_ns: int, way: str, bar_ns: int, rng: np.rand
     if way == "garbled":
         columns["score"][later] = rng.uniform(-1.0, 1.0, int(later.sum()))
         columns["weight"][later] = rng.uniform(1.0, 50.0, int(later.sum()))
+        for name in ("author", "source", "cluster"):
+            columns[name][later] = rng.integers(1, 4, int(later.sum()))
     return SentimentTape(**_kept_or_delayed(columns, later, way, bar_ns))
 
 

@@ -222,15 +222,19 @@ def _list(items: list[str]) -> str:
 
 
 def _discounted(result: Result) -> Text:
-    """Posts that didn't count, or not in full, the largest lots first."""
-    most = sorted(result.discounted, key=lambda one: -one.posts)
+    """Posts that a control discounted, the largest lots first; near-duplicates in one line."""
+    told = sorted((one for one in result.discounted if one.rule), key=lambda one: -one.posts)
     lines = [
         f"{clean(one.coin)} {words.minute(one.since_ns)} → {words.minute(one.until_ns)}  {one.posts:,} posts: "
-        + words.discount(one.rule, one.why, one.observed, one.limit)
-        for one in most[:SHOWN]
+        + words.discount(one.rule, clean(one.why), one.observed, one.limit)
+        for one in told[:SHOWN]
     ]
-    if len(most) > SHOWN:
-        lines.append(f"and {sum(one.posts for one in most[SHOWN:]):,} more posts in {len(most) - SHOWN:,} lots")
+    if len(told) > SHOWN:
+        lines.append(f"and {sum(one.posts for one in told[SHOWN:]):,} more posts in {len(told) - SHOWN:,} lots")
+    repeated = [one for one in result.discounted if not one.rule]
+    if repeated:
+        posts, worth = sum(one.posts for one in repeated), sum(one.observed for one in repeated)
+        lines.append(f"{posts:,} posts: {words.discount(0, clean(repeated[0].why), worth, 0.0)}")
     return Text("\n".join(lines))
 
 

@@ -45,7 +45,10 @@ class BarFact(NamedTuple):
 
 
 class PostFact(NamedTuple):
-    """A scored post about the symbol's coin, or (`coin` is "*") about the market as a whole."""
+    """A scored post about the symbol's coin, or (`coin` is "*") about the market as a whole.
+
+    `weight` is what counts of it; posts that don't count at all aren't told (`signals.guard`).
+    """
 
     coin: str
     event_ns: int

@@ -81,8 +81,10 @@ def test_discounted_posts_are_told_everywhere(year: Result, year_page: str) -> N
 
 def test_of_many_discounts_the_largest_are_shown_in_the_terminal() -> None:
     many = [Discount("BTC", 22, "one source alone", 0, 1, count, 0, 0.5, 0.6) for count in range(1, 11)]
+    many += [Discount(coin, 0, "near-duplicates", 0, 1, 1000, 0, 0.0, 20.0) for coin in ("BTC", "ETH")]
     text = report_text(made_result(300, discounted=many), 120)
     assert "10 posts" in text and "and 10 more posts in 4 lots" in text and " 3 posts" not in text
+    assert "2,000 posts: near-duplicates, 40 in all" in text
 
 
 # --- words ------------------------------------------------------------------------------------------------------------
