@@ -63,9 +63,8 @@ def in_latin(text: str) -> str:
     """
     if not may_pose(text):
         return text
-    text = _COIN_SIGNS.sub("B", text)
     native = _is_native(text)
-    return _LETTERS.sub(lambda match: _read(match[0], native), text)
+    return _COIN_SIGNS.sub("B", _LETTERS.sub(lambda match: _read(match[0], native), text))
 
 
 def may_pose(text: str) -> bool:

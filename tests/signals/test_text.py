@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from data.facts import HIDDEN_MARKS, LOOK_ALIKES, PREFIXED
 from signals.lookalikes import CONFUSABLES, has_look_alikes, in_latin
+from signals.spacing import places, spaced
 from signals.text import normalise, tricks
 
 
@@ -83,3 +84,36 @@ def test_tricks_of_any_text(text: str) -> None:
     assert tricks(text) in range(16)
     assert tricks(text) == tricks(text, normalise(text))
     assert not has_look_alikes(text.encode("ascii", "ignore").decode())
+
+
+ODD_PIECES = [
+    "a",
+    "bitcoin",
+    " ",
+    ". ",
+    "/",
+    "$SOL",
+    "TC",
+    "&amp;",
+    "&#8203;",
+    "&lt;",
+    "<b>",
+    "<!--",
+    "-->",
+    "https://x",
+]
+ODD_PIECES += list("\u200b\ufe0f\u0301\u00a0\u0323\u1e9b\ud800\x00İßﬀ比のжоα𝗕🅱🚀₿ﷺᏸ½™’ВТС")
+
+
+@given(st.lists(st.sampled_from(ODD_PIECES), max_size=12).map("".join))
+def test_normal_form_of_odd_texts_is_final(text: str) -> None:
+    normal = normalise(text)
+    assert normalise(normal) == normal
+    assert normalise(f"{normal} <i></i>") == normal  # the long way agrees with the quick one
+    assert "  " not in normal
+    assert normal == normal.strip()
+    assert not set(normal) & set("\u200b\ufe0f\ud800\x00\u00a0")
+    starts, ends = places(normal)
+    words = spaced(normal).split()
+    assert len(starts) == len(ends) == len(words)
+    assert all(0 <= start < len(normal) for start in starts.values())
