@@ -20,7 +20,7 @@ function drawHorizons(s) {
   const high = down * tall + (down - 1) * gap;
   box.style.height = `${high + 52}px`;
   const places = horizons.map((_, i) => i);
-  const all = symbols.flatMap((one) => [...one.low, ...one.high, ...one.sham_low, ...one.sham_high]).filter((value) => value !== null);
+  const all = symbols.flatMap((one) => [...one.low, ...one.high, ...one.sham_low, ...one.sham_high, ...one.price, ...one.step]).filter((value) => value !== null);
   const most = Math.max(...all.map(Math.abs), 0.05) * 1.06;
   const traces = [], shape = frame({ hovermode: "x unified", annotations: [] });
   symbols.forEach((one, k) => {

@@ -35,6 +35,7 @@ def signal_text(report: SignalReport) -> Group:
         parts.append(Text(text, "black on yellow"))
     parts += [told_lines(headline(report)), Text("")]
     for signal in report.declared:
+        parts.append(Text(clean(f"{signal} = {report.declared[signal]}"), "bold"))
         parts += [_verdicts(report, signal), Text(""), _horizons(report, signal), Text(""), _quarters(report, signal)]
         parts += [Text(""), _missing(report, signal), Text("")]
     parts.append(Padding(Text("\n".join(how(report)), "dim"), 0))
@@ -57,11 +58,12 @@ def _sheet(columns: Sequence[tuple[str, bool]]) -> Table:
 
 
 def _verdicts(report: SignalReport, signal: str) -> Table:
-    """One row a symbol, at the horizon that says most there."""
+    """One row a symbol, at the horizon that says most there; the words break where names are long."""
     table = _sheet([
-        (clean(signal), False), ("verdict", False), ("after", True), ("IC", True), ("95%", True),
+        ("Verdict", False), ("", False), ("after", True), ("IC", True), ("95%", True),
         ("p", True),
     ])  # fmt: skip
+    table.columns[1].no_wrap = False
     for verdict in report.verdicts:
         if verdict.signal != signal:
             continue

@@ -44,7 +44,8 @@ def headline(report: SignalReport) -> list[Line]:
     for kind, text in _qualities(report):
         lines.append(Line(kind, text))
     if any(report.found(signal) for signal in report.declared):
-        lines.append(Line("plain", "A correlation isn't a profit: fees, spread and what moved since aren't in it."))
+        lines.append(Line("plain", "One report in twenty on pure noise finds something too."))
+        lines.append(Line("plain", "A correlation isn't a profit: fees and spread aren't in it."))
     return lines
 
 
