@@ -50,7 +50,7 @@ _FOREIGN = re.compile(f"[{_SCRIPTS}{''.join(sorted(set(CONFUSABLES) - set(_PLAIN
 _PLAIN_SIGNS = re.compile("[\U0001f150-\U0001f189]")
 _NATIVE = re.compile(f"[{_SCRIPTS}]")
 _POSING = re.compile(f"[{_SCRIPTS}{_PHONETIC}]")
-_LETTERS = re.compile(r"(?:[^\W\d_]|[\U0001f150-\U0001f189])+")
+_LETTERS = re.compile(r"(?:[^\W\d_]|[₿฿]|[\U0001f150-\U0001f189])+")
 _LATIN = re.compile("[A-Za-z]")
 _COIN_SIGNS = re.compile("[₿฿](?=itcoin|tc|TC|ITCOIN)")
 
@@ -64,7 +64,7 @@ def in_latin(text: str) -> str:
     if not may_pose(text):
         return text
     native = _is_native(text)
-    return _COIN_SIGNS.sub("B", _LETTERS.sub(lambda match: _read(match[0], native), text))
+    return _LETTERS.sub(lambda match: _read(match[0], native), text)
 
 
 def may_pose(text: str) -> bool:
@@ -97,5 +97,5 @@ def _read(word: str, native: bool) -> str:
     mixed = _LATIN.search(word) is not None
     if not mixed and (native or (len(word) == 1 and _NATIVE.search(word))):
         return word
-    latin = word.translate(_TO_LATIN_ROUGHLY if mixed else _TO_LATIN)
+    latin = _COIN_SIGNS.sub("B", word.translate(_TO_LATIN_ROUGHLY if mixed else _TO_LATIN))
     return word if _NATIVE.search(latin) else latin
