@@ -49,3 +49,35 @@ def write_tiny_bert(
     options = {"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": 64}
     (folder / "tokenizer_config.json").write_text(json.dumps(options), encoding="utf-8")
     return folder
+
+
+def write_tiny_int8(folder: Path, *, masks: bool = True, card: dict[str, object] | None = None, seed: int = 0) -> Path:
+    """The same model as the shipped one is stored: int8 by row, tokenizer.json, card.json, masks."""
+    import torch
+    from safetensors.torch import load_file, save_file
+    from transformers import AutoTokenizer
+
+    write_tiny_bert(folder, ("bearish", "neutral", "bullish"), seed=seed)
+    stored = {}
+    for name, tensor in load_file(folder / "model.safetensors").items():
+        if tensor.dim() == 2:
+            scale = tensor.abs().amax(dim=1).clamp(min=1e-8) / 127
+            stored[name] = (tensor / scale[:, None]).round().to(torch.int8)
+            stored[f"{name}.scale"] = scale
+        else:
+            stored[name] = tensor.contiguous()
+    save_file(stored, folder / "model.safetensors")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "vocab.txt").unlink()
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config["tidegate"] = {"masks": masks, "max_length": 32}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    said = {
+        "name": "tiny",
+        "labels": ["bearish", "neutral", "bullish"],
+        "cutoff": "2024-03-31",
+        "licence": "Apache-2.0",
+    }
+    (folder / "card.json").write_text(json.dumps({**said, **(card or {})}), encoding="utf-8")
+    return folder
