@@ -3,11 +3,17 @@
 python -m benchmarks.entities [--data FOLDER] [--rounds 3] [--posts 20000] [--json]
 
 The labels (`tests/signals/labels/entities_500.csv`) name file, column, row and a hash of each text, not the text; the
-files are looked for in ``FOLDER/text``, FOLDER being what TIDEGATE_REAL_DATA names unless given. Half of the labels
-("tune") were looked at while the rules were written, the other half ("held out") were not. A label is every coin that
-a reader finds named in the post, by name, ticker, hashtag or handle; ``market`` says that the post speaks of the crypto
-market as such, or of crypto and no coin. Coins that the table doesn't have are counted apart. Speed is of normalising
-and linking together, and of each step alone: one core, CPU time, the best of the rounds.
+files are looked for in ``FOLDER/text``, FOLDER being what TIDEGATE_REAL_DATA names unless given. A label is every coin
+that a reader finds named in the post, by name, ticker, hashtag or handle; ``market`` says that the post speaks of the
+crypto market as such, or of crypto and no coin. Coins that the table doesn't have are counted apart.
+
+The rules were mended by the mistakes in one half of the labels ("tune"). The other half ("held out") was read when it
+was labelled, and its totals were watched, but its mistakes were not looked at, but for two: the rule for other languages
+was mended by mistakes of both halves and of the files at large, so its held-out figure is no better than the other; and
+a coin's later name, USTC, is in the table since such a post was labelled. The sample leans to ambiguous words and to
+posts without a coin (40 and 25 % of each file where it has so many), so a plain stream is easier.
+
+Speed is of normalising and linking together, and of each step alone: one core, CPU time, the best of the rounds.
 """
 
 from __future__ import annotations
