@@ -7,7 +7,7 @@ files are looked for in ``FOLDER/text``, FOLDER being what TIDEGATE_REAL_DATA na
 that a reader finds named in the post, by name, ticker, hashtag or handle; ``market`` says that the post speaks of the
 crypto market as such, or of crypto and no coin. Coins that the table doesn't have are counted apart.
 
-The rules were mended by the mistakes in one half of the labels ("tune"). The other half ("held out") was read when it
+The rules were mended by the mistakes in one half of the labels ("tune"). The other ("held out") was read when it
 was labelled, and its totals were watched, but its mistakes were not looked at, but for two: the rule for other languages
 was mended by mistakes of both halves and of the files at large, so its held-out figure is no better than the other; and
 a coin's later name, USTC, is in the table since such a post was labelled. The sample leans to ambiguous words and to
