@@ -8,7 +8,7 @@ that a reader finds named in the post, by name, ticker, hashtag or handle; ``mar
 crypto market as such, or of crypto and no coin. Coins that the table doesn't have are counted apart.
 
 The rules were mended by the mistakes in one half of the labels ("tune"). The other ("held out") was read when it
-was labelled, and its totals were watched, but its mistakes were not looked at, but for two: the rule for other languages
+was labelled and its totals were watched, but its mistakes weren't looked at, but for two: the rule for other languages
 was mended by mistakes of both halves and of the files at large, so its held-out figure is no better than the other; and
 a coin's later name, USTC, is in the table since such a post was labelled. The sample leans to ambiguous words and to
 posts without a coin (40 and 25 % of each file where it has so many), so a plain stream is easier.
