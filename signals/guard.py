@@ -3,13 +3,13 @@
 How much a post counts is settled once, at its arrival, by what had arrived by then:
 
 - The k-th of near-duplicates about a coin counts 1 / k, until their text wasn't seen for a day.
-- Control 21. Of the posts about a coin in the last hour (the newest 128 of them at most), shares are looked at as soon
-  as there are `posts` of them: those that repeat another and those with hidden marks, look-alike letters or a label
-  before the text, each less its usual share. In a burst, posts an hour beyond `z` deviations of what is usual, also
-  the newest post's near-duplicates, its author, and, less their usual shares, its source and the strangers: authors
-  whom few follow (or nobody knows how many) and whose first post came within a day. A share of `share` is a flood:
-  for `pause` after its last sign the coin's mood is suspect, no post about it counts, and what the last one to two
-  hours had contributed is taken back. A burst alone is none: a genuine wave is one.
+- Control 21. As soon as there are `posts` of them in an hour, two shares of the posts about a coin are looked at: those
+  that repeat another, and those with hidden marks, look-alike letters or a label before the text, each less its usual
+  share. In a burst, posts an hour beyond `z` deviations of what is usual, also of the newest 128 alone, and there those
+  of the newest post's near-duplicates, of its author, and, less their usual shares, of its source and of strangers:
+  authors whom few follow (or nobody knows how many) and whose first post came within a day. A share of `share` is a
+  flood: for `pause` after its last sign the coin's mood is suspect, no post about it counts, and what the last one to
+  two hours had contributed is taken back. A burst alone is none: a genuine wave is one.
 - Control 22. A post that would, alone or with those before it, move the mood by more than `jump` from where it was one
   to two hours ago needs a witness: within the hour another source said the same, in another text, by another author.
   Without one it counts for no more than takes the mood to that bound, and the mood is suspect for an hour, or until a

@@ -43,10 +43,11 @@ G_COUNTED = 3
 G_REST = 3 * MOOD_WIDTH + 1
 (
     G_FROZEN, G_DOUBT, G_DOUBT_SIGN, G_FIRST, G_BUCKET, G_ROLLS, G_FULL, G_MEAN, G_SQUARE, G_SEEN,
-    G_DUPLICATE, G_TRICK, G_STRANGER, G_USUAL_DUPLICATE, G_USUAL_TRICK, G_USUAL_STRANGER,
-) = range(G_REST, G_REST + 16)  # fmt: skip
-G_COUNTS = G_REST + 16
-G_SOURCES = G_COUNTS + BUCKETS
+    G_USUAL_DUPLICATE, G_USUAL_TRICK, G_USUAL_STRANGER,
+) = range(G_REST, G_REST + 13)  # fmt: skip
+G_COUNTS = G_REST + 13  # of the last hour by bucket: posts, repetitions, tricks, strangers
+C_POSTS, C_DUPLICATES, C_TRICKS, C_STRANGERS = range(4)
+G_SOURCES = G_COUNTS + 4 * BUCKETS
 S_ID, S_NEWEST, S_USUAL, S_BUCKET, S_UP, S_DOWN = 0, 1, 2, 3, 4, 7  # up and down: when, cluster, author
 SOURCE_SLOTS = 10
 G_RING = G_SOURCES + SOURCES * SOURCE_SLOTS
@@ -59,11 +60,11 @@ COIN_SLOTS = G_RING + RING * POST_SLOTS
 
 
 @inner
-def hourly(slab: Floats, at: int) -> float:
-    """Posts of the last hour, in whole buckets."""
+def hourly(slab: Floats, at: int, what: int) -> float:
+    """Posts of the last hour, or those of one kind, in whole buckets."""
     total = 0.0
     for b in range(BUCKETS):
-        total += slab[at + G_COUNTS + b]
+        total += slab[at + G_COUNTS + what * BUCKETS + b]
     return total
 
 
@@ -77,7 +78,7 @@ def spread(slab: Floats, at: int) -> float:
 @inner
 def learn_volume(par: Floats, slab: Floats, ticks: Ints, at: int, now_ns: int) -> None:
     """Take the hour that ends now into what is usual; of a burst no more than what would still be no burst."""
-    count = hourly(slab, at)
+    count = hourly(slab, at, C_POSTS)
     if now_ns - ticks[at + G_FIRST] >= WARM:
         count = min(count, slab[at + G_MEAN] + par[P_Z] * spread(slab, at))
     a = max(VOLUME_MEMORY, 1.0 / (ticks[at + G_ROLLS] + 1.0))
@@ -99,15 +100,19 @@ def learn_silence(slab: Floats, ticks: Ints, at: int, buckets: int) -> None:
 
 
 @inner
-def learn_shares(slab: Floats, ticks: Ints, at: int, posts: float) -> None:
-    """Take the bucket that is over into the usual shares: each bucket is one vote, however many posts it had."""
+def learn_shares(slab: Floats, ticks: Ints, at: int, bucket: int) -> None:
+    """Take a bucket that is over into the usual shares: each bucket is one vote, however many posts it had."""
+    seen = at + G_COUNTS + bucket % BUCKETS
+    posts = slab[seen]
+    if posts == 0.0:
+        return
     ticks[at + G_FULL] += 1
     a = max(SHARE_MEMORY, 1.0 / ticks[at + G_FULL])
     slow = max(SHARE_MEMORY, 1.0 / (ticks[at + G_FULL] + CLEAN_START))
     for i in range(3):
-        usual, seen = at + G_USUAL_DUPLICATE + i, at + G_DUPLICATE + i
-        slab[usual] += (a if usual == at + G_USUAL_STRANGER else slow) * (slab[seen] / posts - slab[usual])
-        slab[seen] = 0.0
+        usual = at + G_USUAL_DUPLICATE + i
+        share = slab[seen + (1 + i) * BUCKETS] / posts
+        slab[usual] += (a if usual == at + G_USUAL_STRANGER else slow) * (share - slab[usual])
     for s in range(SOURCES):
         place = at + G_SOURCES + s * SOURCE_SLOTS
         slab[place + S_USUAL] += a * (slab[place + S_BUCKET] / posts - slab[place + S_USUAL])
@@ -124,12 +129,11 @@ def roll(par: Floats, slab: Floats, ticks: Ints, at: int, now_ns: int) -> None:
     gap = bucket - ticks[at + G_BUCKET]
     if gap <= 0:
         return
-    last = at + G_COUNTS + ticks[at + G_BUCKET] % BUCKETS
-    if slab[last] > 0.0:
-        learn_shares(slab, ticks, at, slab[last])
-    for b in range(1, min(gap, BUCKETS) + 1):
-        learn_volume(par, slab, ticks, at, (ticks[at + G_BUCKET] + b) * BUCKET)
-        slab[at + G_COUNTS + (ticks[at + G_BUCKET] + b) % BUCKETS] = 0.0
+    learn_shares(slab, ticks, at, ticks[at + G_BUCKET])
+    for b in range(ticks[at + G_BUCKET] + 1, ticks[at + G_BUCKET] + min(gap, BUCKETS) + 1):
+        learn_volume(par, slab, ticks, at, b * BUCKET)
+        for what in range(4):
+            slab[at + G_COUNTS + what * BUCKETS + b % BUCKETS] = 0.0
     if gap > BUCKETS:
         learn_silence(slab, ticks, at, gap - BUCKETS)
     ticks[at + G_BUCKET] = bucket
@@ -192,11 +196,12 @@ def enter(
     slab: Floats, ticks: Ints, at: int, place: int, now_ns: int, source: int, author: int, cluster: int, marks: int
 ) -> None:
     """Count a post in its bucket and keep it in the ring."""
-    slab[at + G_COUNTS + ticks[at + G_BUCKET] % BUCKETS] += 1.0
+    here = at + G_COUNTS + ticks[at + G_BUCKET] % BUCKETS
+    slab[here] += 1.0
     slab[place + S_BUCKET] += 1.0
     for i in range(3):
         if marks & (1 << i) != 0:
-            slab[at + G_DUPLICATE + i] += 1.0
+            slab[here + (1 + i) * BUCKETS] += 1.0
     post = at + G_RING + ticks[at + G_SEEN] % RING * POST_SLOTS
     ticks[post + R_NS], ticks[post + R_SOURCE], ticks[post + R_AUTHOR] = now_ns, source, author
     ticks[post + R_CLUSTER], ticks[post + R_MARKS] = cluster, marks
@@ -205,10 +210,22 @@ def enter(
 
 @inner
 def coordinated(par: Floats, slab: Floats, ticks: Ints, at: int, place: int, now_ns: int) -> tuple[float, int]:
-    """(share, why) of the sign of coordination that the newest post makes strongest; (0, FINE) while posts are few."""
-    count = hourly(slab, at)
+    """(share, why) of the strongest sign of coordination; (0, FINE) while posts are few."""
+    count = hourly(slab, at, C_POSTS)
     if count < par[P_POSTS]:
         return 0.0, FINE
+    duplicates, tricks = hourly(slab, at, C_DUPLICATES) / count, hourly(slab, at, C_TRICKS) / count
+    share, why = stronger(0.0, FINE, duplicates - slab[at + G_USUAL_DUPLICATE], DUPLICATES)
+    share, why = stronger(share, why, tricks - slab[at + G_USUAL_TRICK], TRICKS)
+    if now_ns - ticks[at + G_FIRST] < WARM or count - slab[at + G_MEAN] < par[P_Z] * spread(slab, at):
+        return share, why
+    other, other_why = in_burst(slab, ticks, at, place, now_ns)
+    return stronger(share, why, other, other_why)
+
+
+@inner
+def in_burst(slab: Floats, ticks: Ints, at: int, place: int, now_ns: int) -> tuple[float, int]:
+    """The same of the newest posts: at once, and also by what they have in common with the very newest."""
     newest = at + G_RING + (ticks[at + G_SEEN] - 1) % RING * POST_SLOTS
     n = duplicates = tricks = strangers = template = author = source = 0.0
     for back in range(min(ticks[at + G_SEEN], RING)):
@@ -225,14 +242,11 @@ def coordinated(par: Floats, slab: Floats, ticks: Ints, at: int, place: int, now
         source += 1.0 if ticks[post + R_SOURCE] == ticks[newest + R_SOURCE] else 0.0
     share, why = stronger(0.0, FINE, duplicates / n - slab[at + G_USUAL_DUPLICATE], DUPLICATES)
     share, why = stronger(share, why, tricks / n - slab[at + G_USUAL_TRICK], TRICKS)
-    age = now_ns - ticks[at + G_FIRST]
-    if age < WARM or count - slab[at + G_MEAN] < par[P_Z] * spread(slab, at):
-        return share, why
     if ticks[newest + R_CLUSTER] != 0:
         share, why = stronger(share, why, template / n, TEMPLATE)
     if ticks[newest + R_AUTHOR] != 0:
         share, why = stronger(share, why, author / n, AUTHOR)
-    if age >= STRANGERS_WARM:
+    if now_ns - ticks[at + G_FIRST] >= STRANGERS_WARM:
         share, why = stronger(share, why, strangers / n - slab[at + G_USUAL_STRANGER], STRANGERS)
     if several_sources(ticks, at):
         share, why = stronger(share, why, source / n - slab[place + S_USUAL], SOURCE)
