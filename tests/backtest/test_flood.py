@@ -158,6 +158,14 @@ def test_a_flood_moves_no_order(
     assert event["ns"][0] == FLOOD_NS + HOUR and event["observed"][0] == PAUSE
 
 
+def test_who_decides_as_facts_arrive_holds_too(ran: Callable[..., Any]) -> None:
+    """A decision a minute within the flood: the first sees one post of it, the next is frozen."""
+    _, _, result = ran(LONG, flood(-1.0), decide_on="facts", limits=replace(Limits(), orders_per_hour=10**4))
+    assert not (result.orders["decided_ns"] > FLOOD_NS).any()
+    inside = (result.decide_ns > FLOOD_NS + 2 * 60 * 10**9) & (result.decide_ns < FLOOD_NS + HOUR)
+    assert inside.sum() > 50 and np.isnan(result.target[inside]).all()
+
+
 @pytest.mark.parametrize(("mood", "score"), [(LONG, -1.0), (FLAT, 1.0)])
 def test_the_same_posts_by_genuine_authors_do(ran: Callable[..., Any], mood: float, score: float) -> None:
     """A long sells, a flat one buys, within the hour."""
