@@ -38,7 +38,7 @@ def signal_text(report: SignalReport) -> Group:
         parts.append(Text(clean(f"{signal} = {report.declared[signal]}"), "bold"))
         parts += [_verdicts(report, signal), Text(""), _horizons(report, signal), Text(""), _quarters(report, signal)]
         parts += [Text(""), _missing(report, signal), Text("")]
-    parts.append(Padding(Text("\n".join(how(report)), "dim"), 0))
+    parts.append(Padding(Text("\n".join(clean(text) for text in how(report)), "dim"), 0))
     return Group(*parts)
 
 

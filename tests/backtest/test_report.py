@@ -1,16 +1,9 @@
 """The report in the terminal, as a page and side by side: what it says, what it fits into, and what it never does."""
 
-import base64
-import gzip
-import html.parser
 import io
 import json
 import re
-import shutil
-import struct
-import subprocess
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -28,6 +21,7 @@ from backtest.result import Discount, InputShare, Result
 from backtest.terminal import report_text, show
 from data.errors import InputError, WorkError
 from risk.records import FILL, R_BAR_AGE, R_DRAWDOWN, R_LADDER, R_LEVERAGE, R_POSITION
+from tests.backtest.pages import Tags, opened, payload, shell, unpacked
 from tests.backtest.results import HOUR_NS, SYMBOLS, made_result
 
 EVIL = '<script>alert(1)</script>"><img src=x onerror=alert(2)>'
@@ -153,43 +147,6 @@ def test_a_terminal_that_knows_only_ascii_gets_ascii() -> None:
 
 
 # --- page -------------------------------------------------------------------------------------------------------------
-def payload(text: str, name: str) -> bytes:
-    found = re.search(rf'<script type="text/plain" id="{name}">([A-Za-z0-9+/=]+)</script>', text)
-    assert found is not None
-    return gzip.decompress(base64.b64decode(found[1]))
-
-
-def unpacked(raw: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
-    length = struct.unpack_from("<I", raw)[0]
-    header = json.loads(raw[4 : 4 + length])
-    arrays = {
-        name: np.frombuffer(raw, f"<{kind}", count, 4 + length + offset)
-        for name, (offset, count, kind) in header["arrays"].items()
-    }
-    return header, arrays
-
-
-class Tags(html.parser.HTMLParser):
-    """All tags with their attributes, and the text between them."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, text: str) -> None:
-        self.words.append(text)
-
-
-def shell(text: str) -> str:
-    """The page without its two packed blocks."""
-    return re.sub(r'(<script type="text/plain" id="\w+">)[^<]*', r"\1", text)
-
-
 def test_the_page_of_a_year_of_hours_is_under_five_megabytes(year: Result, year_page: str) -> None:
     assert len(year_page.encode()) < 5_000_000
     header, arrays = unpacked(payload(year_page, "facts"))
@@ -308,28 +265,15 @@ def test_writing_a_page_is_all_or_nothing(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_browser_draws_the_charts(tmp_path: Path) -> None:
-    browser = next(
-        (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), ""
-    )
-    if not browser:
-        pytest.skip("no Chromium here: the page's charts were not drawn")
     path = write_page(hostile(), tmp_path / "report.html")
-    command = [
-        browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-        "--disable-background-networking", "--disable-component-update", f"--user-data-dir={tmp_path / 'profile'}",
-        "--enable-logging=stderr", "--v=0", "--virtual-time-budget=8000", "--dump-dom",
-        f"{path.as_uri()}?theme=dark&days=5&symbol=1",
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, timeout=100, check=False, text=True)
-    if done.returncode != 0:
-        pytest.skip(f"{browser} does not start here: the page's charts were not drawn")
-    tags = Tags(done.stdout).tags
+    shown, complaints = opened(path, "theme=dark&days=5&symbol=1", tmp_path)
+    tags = Tags(shown).tags
     drawn = [attrs.get("id") for _, attrs in tags if "js-plotly-plot" in (attrs.get("class") or "").split()]
     assert drawn == ["equity", "price", "exposure"]
     assert next(attrs for tag, attrs in tags if tag == "html")["data-theme"] == "dark"
     assert "hidden" in next(attrs for _, attrs in tags if attrs.get("id") == "no-charts")
     assert sum(tag == "tr" for tag, _ in tags) > 25 and not any(tag == "img" for tag, _ in tags)
-    assert "CONSOLE" not in done.stderr  # no error, and nothing refused by the page's own policy
+    assert "CONSOLE" not in complaints  # no error, and nothing refused by the page's own policy
 
 
 # --- compare ----------------------------------------------------------------------------------------------------------
