@@ -1,11 +1,16 @@
 """Verbs that list what there is: `limits`, `strategies`, `models`, `signals`."""
 
 import dataclasses
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bot.terminal import AsJson, ConfigFile, Settings, emit, note, say, table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from signals.models import ModelCard
 
 PANEL = "Look up"
 
@@ -82,22 +87,76 @@ def list_strategies(as_json: AsJson = False) -> None:
     )
 
 
-def models(as_json: AsJson = False) -> None:
-    """List the models that can score posts: kind, labels, how far their training reaches, licence."""
-    from signals.models import DEFAULT_MODEL, registry
+def models(
+    name: Annotated[str | None, typer.Argument(help="One model, or a folder: its whole card.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the models that can score posts, or show one's card: what it learnt from, until when, how good it is."""
+    from signals.models import DEFAULT_MODEL, card_of, registry
 
-    cards = list(registry().values())
+    cards = list(registry().values()) if name is None else [card_of(name)]
     if as_json:
-        emit([{**dataclasses.asdict(card), "default": card.name == DEFAULT_MODEL} for card in cards])
+        found = [{**dataclasses.asdict(card), "default": card.name == DEFAULT_MODEL} for card in cards]
+        emit(found if name is None else found[0])
+        return
+    if name is not None:
+        show_card(cards[0])
         return
     rows = []
     for card in cards:
-        name = f"{card.name} (default)" if card.name == DEFAULT_MODEL else card.name
-        rows.append(
-            (name, card.hub_id or card.kind, ", ".join(card.labels), card.cutoff_text, card.licence, card.notes)
-        )
+        shown = f"{card.name} (default)" if card.name == DEFAULT_MODEL else card.name
+        rows.append((shown, card.origin, ", ".join(card.labels), card.cutoff_text, card.licence, card.notes))
     table("Models", ("name", "from", "labels", "trained up to", "licence", "notes"), rows)
-    note("A hub model needs its commit: tidegate score --model finbert@<40 hex digits>; a local folder works too")
+    note("One model's card: tidegate models NAME. A hub model needs its commit: tidegate score --model finbert@<40 hex")
+    note("digits>; a local folder works too")
+
+
+def show_card(card: "ModelCard") -> None:
+    """All that is known of one model."""
+    rows = [
+        ("name", card.name),
+        ("from", card.origin),
+        ("revision", card.revision or "to be pinned: name@<40 hex digits>"),
+        ("labels", ", ".join(card.labels)),
+        ("trained up to", card.cutoff_text),
+        ("licence", card.licence),
+        ("reads", f"{card.max_length} tokens" + (", coins masked" if card.masks else "")),
+        ("languages", "English" if card.english else "not declared"),
+        ("calibration", f"temperature {card.calibration.temperature:.3g}, bias {_numbers(card.calibration.bias)}"),
+        *((f"thresholds, {kind}", _numbers(pair)) for kind, pair in card.thresholds.items()),
+        ("notes", card.notes),
+    ]
+    table("", ("what", "value"), [row for row in rows if row[1]])
+    for key, value in card.about.items():
+        _show_part(key.replace("_", " "), value)
+
+
+def _show_part(title: str, value: object) -> None:
+    """One part of a card: a table for a list of objects, lines for a list of words, pairs for an object."""
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        columns = list(dict.fromkeys(column for item in value for column in item))
+        table(title, columns, [[_plain(item.get(column, "")) for column in columns] for item in value])
+    elif isinstance(value, list):
+        say("\n".join([title, *(f"  {_plain(item)}" for item in value)]))
+    elif isinstance(value, dict):
+        table(title, ("what", "value"), [(key, _plain(item)) for key, item in value.items()])
+    else:
+        say(f"{title}: {_plain(value)}")
+
+
+def _plain(value: object) -> str:
+    """A value of a card in one cell."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_plain, value))
+    return str(value)
+
+
+def _numbers(values: "Sequence[float]") -> str:
+    return ", ".join(f"{value:+.3f}" for value in values) or "none"
 
 
 def _signals() -> None:

@@ -81,7 +81,7 @@ def score(
         emit({**dataclasses.asdict(report), "done": report.done, "posts_per_second": report.posts_per_second})
     else:
         show_scoring(report)
-    if report.interrupted and not report.delays_ms:
+    if report.interrupted and not report.followed:
         note("interrupted: what was scored is stored; the same command goes on from there")
         raise typer.Exit(INTERRUPTED)
 

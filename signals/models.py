@@ -84,6 +84,13 @@ class ModelCard:
     about: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def origin(self) -> str:
+        """Where it comes from, as shown to people."""
+        if self.kind == "lexicon":
+            return "lexicon"
+        return self.hub_id or ("shipped" if self.folder == EMBEDDED else str(self.folder))
+
+    @property
     def cutoff_ns(self) -> int | None:
         """End of the cutoff's day, ns UTC; None when unknown."""
         if self.cutoff is None:
@@ -230,6 +237,17 @@ def resolve(name_or_id: str, labels: str | Sequence[str] | None = None, cutoff: 
             "existing folder with config.json, a tokenizer and safetensors",
         )
     return card if until is None else replace(card, cutoff=until)
+
+
+def card_of(name: str) -> ModelCard:
+    """What is known of a model by registry name (a hub model need not be pinned for that) or of a folder.
+
+    Raises
+    ------
+    InputError
+        No such model.
+    """
+    return registry().get(name) or resolve(name)
 
 
 def imported_card(name: str, revision: str, cutoff: date | None) -> ModelCard:

@@ -48,6 +48,8 @@ class ScoreReport:
         Posts about something whose text all but repeats an earlier one's.
     scores_borrowed : int
         Scores of a post for a coin that were taken from such an earlier text.
+    followed : bool
+        Streaming only: it came to the posts that arrive, so that Ctrl-C is its ordinary end.
     delays_ms : dict of str to float
         Streaming only: from a post's arrival to its score, median, 95th percentile and most.
     """
@@ -72,6 +74,7 @@ class ScoreReport:
     texts_cached: int = 0
     near_duplicates: int = 0
     scores_borrowed: int = 0
+    followed: bool = False
     delays_ms: dict[str, float] = field(default_factory=dict)
     elapsed_s: float = 0.0
     interrupted: bool = False

@@ -197,6 +197,7 @@ def follow_posts(
 def _serve(job: Job, inbox: Inbox, until: Callable[[], bool]) -> None:
     """Score micro-batches until Ctrl-C; then store what is scored."""
     delays: deque[int] = deque(maxlen=_DELAYS_KEPT)
+    job.report.followed = True
     inbox.start()
     try:
         while not until():
