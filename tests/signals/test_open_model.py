@@ -217,3 +217,25 @@ def test_long_texts_by_their_lead_or_by_their_windows(tmp_path: Path) -> None:
     assert np.isnan(windows.score([long, ""])[1]).all()
     book = windows.score(["good " * 10_000])
     assert np.allclose(book[0], one, atol=1e-6)  # sixteen windows of it, all alike
+
+
+def test_a_hub_model_goes_the_same_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its files at the pinned commit, safe ones only, looked at and opened like a folder's."""
+    import huggingface_hub
+
+    folder = write_tiny_int8(tmp_path / "snapshot")
+    asked: dict[str, Any] = {}
+
+    def fetched(name: str, **options: Any) -> str:
+        asked.update(name=name, **options)
+        return str(folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetched)
+    card = resolve(f"some/model@{'ab' * 20}", labels="bearish,neutral,bullish")
+    rows = open_scorer(card, CPU).score(TEXTS)
+    assert np.allclose(rows, open_scorer(resolve(str(folder)), CPU).score(TEXTS), atol=1e-6)
+    assert (asked["name"], asked["revision"], asked["local_files_only"]) == ("some/model", "ab" * 20, True)
+    assert not [pattern for pattern in asked["allow_patterns"] if pattern.endswith((".bin", ".pt", ".py"))]
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(InputError, match="only pickled weights"):
+        open_scorer(card, CPU)
