@@ -51,10 +51,15 @@ def settled_dtype(card: ModelCard, compute: Compute) -> str:
     wanted = compute.dtype
     if wanted not in DTYPES:
         raise InputError("no such number format", key="dtype", value=wanted, remedy=f"One of {', '.join(DTYPES)}")
-    if card.kind == "lexicon" or wanted == "fp32":
+    if card.kind == "lexicon":
         return "fp32"
     if compute.engine == "onnx":
+        if wanted != "auto":
+            remedy = "Leave --dtype out, or use --engine torch"
+            raise InputError("the engine onnx computes in int8", key="dtype", value=wanted, remedy=remedy)
         return "int8"
+    if wanted == "fp32":
+        return "fp32"
     device = pick_device(compute.device)
     on_gpu = device.type == "cuda"
     if wanted == "auto":

@@ -87,6 +87,9 @@ def open_scorer(card: ModelCard, compute: Compute | None = None) -> Scorer:
         if value not in allowed:
             raise InputError("no such choice", key=key, value=value, remedy=f"One of {', '.join(allowed)}")
     if card.kind == "lexicon":
+        if compute.engine != "torch":
+            remedy = "Leave the engine out, or choose a transformer: tidegate models"
+            raise InputError("a lexicon has no network to run", key="engine", value=compute.engine, remedy=remedy)
         if compute.device not in ("auto", "cpu"):
             remedy = "Leave the device out"
             raise InputError("a lexicon runs on the CPU", key="device", value=compute.device, remedy=remedy)

@@ -58,6 +58,8 @@ def test_a_models_card_is_shown(tmp_path: Path) -> None:
         (["--engine", "abacus"], "engine"),
         (["--long", "all"], "long"),
         (["--dtype", "fp8"], "dtype"),
+        (["--dtype", "bf16", "--engine", "onnx"], "computes in int8"),
+        (["--model", "vader", "--engine", "onnx"], "a lexicon has no network"),
     ],
 )
 def test_options_that_do_not_fit_are_named(tmp_path: Path, var: Path, arguments: list[str], told: str) -> None:
