@@ -97,7 +97,7 @@ def how(report: SignalReport) -> list[str]:
         "Price: IC of the return over as long before. Beyond it: the signal's where past returns are known (bar, "
         "horizon, day).",
         f"p: how often the same signal does as well in blocks of {shuffled} put in {report.placebos:,} wrong orders, "
-        f"corrected by Holm for {report.tests} tests. Stars aren't.",
+        f"corrected by Holm for {report.tests} tests, those of this report alone. Stars aren't.",
         f"Evidence needs all three: interval, p below 5%, interval beyond price. Seed {report.seed}.",
     ]
     if report.model:
