@@ -145,14 +145,15 @@ def roll(par: Floats, slab: Floats, ticks: Ints, at: int, now_ns: int) -> None:
 @inner
 def source_place(slab: Floats, ticks: Ints, at: int, source: int, now_ns: int) -> int:
     """Slots of a source; a ninth one takes the place of the source that was silent for longest."""
-    chosen, oldest = -1, now_ns + 1
+    chosen, found = at + G_SOURCES, False
     for s in range(SOURCES):
         place = at + G_SOURCES + s * SOURCE_SLOTS
         if ticks[place + S_NEWEST] != 0 and ticks[place + S_ID] == source:
-            chosen, oldest = place, -1
-        elif ticks[place + S_NEWEST] < oldest:
-            chosen, oldest = place, ticks[place + S_NEWEST]
-    if oldest >= 0:
+            chosen, found = place, True
+            break
+        if ticks[place + S_NEWEST] < ticks[chosen + S_NEWEST]:
+            chosen = place
+    if not found:
         for i in range(SOURCE_SLOTS):
             ticks[chosen + i] = 0
         ticks[chosen + S_ID] = source

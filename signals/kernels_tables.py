@@ -21,13 +21,13 @@ TABLE_SLOTS = 3
 def place_of(table: Ints, key: int, now_ns: int, gap_ns: int) -> int:
     """Where a key stands in a table (key, number, last seen); made anew when it is new or was not seen for long."""
     home = ((key ^ (key >> 32)) * -7046029254386353131) >> 20
-    chosen, oldest = -1, now_ns + 1
+    chosen, oldest = 0, 0
     for probe in range(PROBES):
         at = ((home + probe) & (TABLE_PLACES - 1)) * TABLE_SLOTS
         if table[at] == key:
             chosen = at
             break
-        if table[at + 2] < oldest:  # a place never used was last seen at 0
+        if probe == 0 or table[at + 2] < oldest:  # a place never used was last seen at 0
             chosen, oldest = at, table[at + 2]
     if table[chosen] != key or now_ns - table[chosen + 2] > gap_ns:
         table[chosen] = key

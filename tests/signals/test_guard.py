@@ -346,3 +346,10 @@ def test_one_at_a_time_and_restarted_is_all_at_once() -> None:
 def test_names_have_the_same_number_in_every_run() -> None:
     assert ids_of(["ann", "", "bob"]).tolist() == [ids_of(["ann"])[0], 0, ids_of(["bob", "zoe"])[0]]
     assert len(set(ids_of([f"a{i}" for i in range(1000)]).tolist())) == 1000
+
+
+def test_a_ninth_source_takes_the_place_of_the_one_silent_longest() -> None:
+    """Eight are remembered: the ninth still finds its witness, and memory doesn't grow."""
+    before = [said(AT - (40 - i) * MINUTE, source=20 + i, author=600 + i, cluster=700 + i) for i in range(9)]
+    assert jumps([*before[:1], before[8], said(AT)])[:2] == [1, 0]
+    assert jumps(before) == [1, *[0] * 8]  # the second, and whoever follows, has a witness among those remembered
