@@ -8,36 +8,20 @@ through a pointer; `backtest.compile` builds the same loop with the strategy's o
 import numpy as np
 
 from backtest.compile import ask, ask_all
+from backtest.tape import TURN
 from backtest.venue import on_inside, on_open
 from risk.desk import logs_are_full, on_close
 from risk.execution import decide
 from risk.ladder import after_fill
 from risk.ledger import apply_funding
-from risk.memory import Ref, account_of, book_of, f8_at, i8_at, limits_of, policy_of, put_f8, put_i8, u1_at
+from risk.memory import Ref, account_of, book_of, f8_at, i8_at, limits_of, policy_of, put_f8, put_i8, reader, u1_at
 from risk.orders import note
-from risk.records import ACTIVE, EV_FUNDING, FLATTEN, Array
+from risk.records import ACTIVE, BY_EQUITY, BY_QUANTITY, EV_FUNDING, FLATTEN
 from risk.sizing import held_weight, suits, weight_at
 from signals.jit import hot, kernel
 
 FINISHED, LOGS_FULL = 0, 1
-
-# What happens: n bar rows, d decisions, f fundings, M symbols, S signals; addresses of C-contiguous arrays, and sizes.
-# The second half is what is written down: weights of each decision, and the account at the close of each of b decision
-# bars.
-TAPE = np.dtype([
-    ("open_ns", "i8"), ("close_ns", "i8"),  # i8[n]
-    ("open", "i8"), ("high", "i8"), ("low", "i8"), ("close", "i8"), ("volume", "i8"),  # f8[n, M], NaN: no bar
-    ("decides", "i8"), ("risk_bar", "i8"),  # u1[n]: a decision bar, a risk bar ends here
-    ("plain", "i8"),  # u1[n]: a decision and risk bar, all there, all known, none unusual: see `skim`
-    ("strange", "i8"),  # u1[b, M]: decision bars that are unusual
-    ("decide_ns", "i8"), ("rows", "i8"), ("states", "i8"),  # i8[d], f8[d, M, S + 1] (last: weight held), u1[d, M]
-    ("funding_ns", "i8"), ("funding_symbol", "i8"), ("funding_rate", "i8"),  # i8[f], i8[f], f8[f]
-    ("weights", "i8"), ("equity", "i8"), ("cash", "i8"), ("gross", "i8"), ("net", "i8"), ("level", "i8"),
-    ("held", "i8"), ("scratch", "i8"), ("holdings", "i8"), ("params", "i8"), ("strategy", "i8"),
-    ("symbols", "i8"), ("width", "i8"), ("n", "i8"), ("d", "i8"), ("f", "i8"),
-    ("row", "i8"), ("decision", "i8"), ("funding", "i8"), ("out", "i8"), ("half", "i8"),
-    ("full", "i8"),  # the line above: where the loop stands; full: 0 writes the equity only
-])  # fmt: skip
+turn_at = reader(TURN)
 
 
 @kernel
@@ -61,12 +45,14 @@ def record_close(desk: Ref, tape: Ref) -> None:
     account = account_of(desk)
     b = tape.out
     put_f8(tape.equity, b, account.equity)
-    put_f8(tape.cash, b, account.cash)
-    put_f8(tape.gross, b, account.gross)
-    put_f8(tape.net, b, account.net)
-    put_i8(tape.level, b, account.level)
-    for k in range(desk.symbols):
-        put_f8(tape.held, b * desk.symbols + k, book_of(desk, k).qty)
+    if tape.full != 0:
+        turn = turn_at(tape.turns, tape.turned)
+        turn.bar = b
+        turn.cash = account.cash
+        turn.gross = account.gross
+        turn.net = account.net
+        turn.level = account.level
+        tape.turned += 1
     tape.out = b + 1
 
 
@@ -81,6 +67,8 @@ def prepare(desk: Ref, tape: Ref) -> None:
 @kernel
 def before_decision(desk: Ref, tape: Ref) -> bool:
     """Make the values of decision tape.decision ready to be asked about; False when nobody is asked any more."""
+    for k in range(tape.symbols):
+        put_f8(tape.weights, tape.decision * tape.symbols + k, np.nan)
     if account_of(desk).level >= FLATTEN:
         tape.decision += 1
         return False
@@ -149,12 +137,15 @@ def calm(desk: Ref) -> bool:
 
 @kernel
 def holdings(desk: Ref, tape: Ref) -> int:
-    """List the symbols that hold something in the scratch space: how many, or -1 when one is blocked or in doubt."""
+    """List the symbols that hold something, and what every symbol holds, in the scratch space: how many there are, or
+    -1 when one is blocked or in doubt.
+    """
     held = 0
     for k in range(desk.symbols):
         book = book_of(desk, k)
         if book.blocked != 0.0 or book.unsure_ns != 0:
             return -1
+        put_f8(tape.amounts, k, book.qty)
         if book.qty != 0.0:
             put_i8(tape.holdings, held, k)
             held += 1
@@ -162,29 +153,37 @@ def holdings(desk: Ref, tape: Ref) -> int:
 
 
 @hot
-def record_rest(desk: Ref, tape: Ref, b: int, cash: float, gross: float, net: float) -> None:
-    """What `record_close` writes besides the equity, while skimming."""
-    put_f8(tape.cash, b, cash)
-    put_f8(tape.gross, b, gross)
-    put_f8(tape.net, b, net)
-    put_i8(tape.level, b, ACTIVE)
-    for k in range(desk.symbols):
-        put_f8(tape.held, b * desk.symbols + k, book_of(desk, k).qty)
-
-
-@hot
 def offer(desk: Ref, tape: Ref, j: int, closes: int, held: int, equity: float) -> None:
     """What `prepare` does, at the closes of a row instead of the books' marks."""
     base = j * tape.symbols * tape.width + tape.width - 1
-    for k in range(desk.symbols):
-        put_f8(tape.rows, base + k * tape.width, 0.0)
+    if held < tape.symbols:
+        for k in range(tape.symbols):
+            put_f8(tape.rows, base + k * tape.width, 0.0)
     for h in range(held):
         k = i8_at(tape.holdings, h)
-        price = f8_at(closes, k)
-        put_f8(tape.rows, base + k * tape.width, weight_at(desk, k, price, equity))
+        put_f8(tape.rows, base + k * tape.width, weight_at(desk, k, f8_at(closes, k), equity))
 
 
 @hot
+def near(desk: Ref, tape: Ref, j: int, closes: int, equity: float) -> bool:
+    """What `content` says, without a look at what is dust: False may be wrong. No branches, for the processor's
+    vectors.
+    """
+    policy = policy_of(desk)
+    weights = tape.weights + j * tape.symbols * 8
+    fixed = equity if policy.sizing == BY_EQUITY else policy.stake
+    by_price = policy.sizing == BY_QUANTITY
+    band = policy.band
+    apart = 0
+    for k in range(tape.symbols):
+        weight, price, qty = f8_at(weights, k), f8_at(closes, k), f8_at(tape.amounts, k)
+        base = fixed * price if by_price else fixed
+        off = (abs(weight) > 0.0) & ((qty == 0.0) | (not (abs(weight * base - qty * price) < band * base)))
+        apart |= off | ((weight == 0.0) & (qty != 0.0))
+    return apart == 0
+
+
+@kernel
 def content(desk: Ref, tape: Ref, j: int, closes: int, equity: float) -> bool:
     """What `quiet` asks, at the closes of a row: does every symbol hold what this decision wants?"""
     weights = tape.weights + j * tape.symbols * 8
@@ -234,7 +233,7 @@ def skim(desk: Ref, tape: Ref, stop: int) -> bool:
     keep = 1.0 - limits.drawdown
     day_floor = account.day_mark * (1.0 - limits.daily_loss)
     equity, gross, net = account.equity, account.gross, account.net
-    full = tape.full
+    top = high * units
     status = 0
     quiet_row = True
     while i < stop and quiet_row and u1_at(tape.plain, i) != 0:
@@ -242,22 +241,21 @@ def skim(desk: Ref, tape: Ref, stop: int) -> bool:
         sum_equity, sum_gross, sum_net = cash, 0.0, 0.0
         for h in range(held):
             k = i8_at(tape.holdings, h)
-            notional = book_of(desk, k).qty * f8_at(closes, k)
+            notional = f8_at(tape.amounts, k) * f8_at(closes, k)
             sum_net += notional
             sum_gross += abs(notional)
             sum_equity += notional
-        new_high = sum_equity / units if sum_equity > high * units else high
-        if i8_at(tape.close_ns, i) - 1 >= day_end or sum_equity <= new_high * units * keep or sum_equity <= day_floor:
+        new_high = sum_equity / units if sum_equity > top else high
+        new_top = new_high * units
+        if i8_at(tape.close_ns, i) - 1 >= day_end or sum_equity <= new_top * keep or sum_equity <= day_floor:
             break
-        equity, gross, net, high = sum_equity, sum_gross, sum_net, new_high
+        equity, gross, net, high, top = sum_equity, sum_gross, sum_net, new_high, new_top
         put_f8(tape.equity, b, equity)
-        if full != 0:
-            record_rest(desk, tape, b, cash, gross, net)
         i += 1
         b += 1
         offer(desk, tape, j, closes, held, equity)
         status = ask_all(tape, j)
-        quiet_row = status == 0 and content(desk, tape, j, closes, equity)
+        quiet_row = status == 0 and (near(desk, tape, j, closes, equity) or content(desk, tape, j, closes, equity))
         j += 1
     if i == tape.row:
         return False
@@ -320,78 +318,3 @@ def next_event(desk: Ref, tape: Ref) -> int:
         if tape.decision < tape.d and i8_at(tape.decide_ns, tape.decision) <= i8_at(tape.close_ns, tape.row - 1):
             return 0
     return -1
-
-
-def plain_rows(
-    open_ns: Array, close_ns: Array, close: Array, decides: Array, risk_bar: Array, decide_ns: Array, states: Array,
-    strange: Array,
-) -> Array:  # fmt: skip
-    """u1[n]: rows that end a decision and risk bar with every price there, every signal known, nothing unusual."""
-    plain: Array = (decides & risk_bar) != 0
-    _strike(plain, ~(close > 0.0), None)
-    if np.array_equal(decide_ns, close_ns):
-        _strike(plain, states, None)
-    else:
-        at = np.searchsorted(decide_ns, open_ns, side="right")
-        plain &= np.searchsorted(decide_ns, close_ns, side="right") - at == 1
-        plain[plain] = decide_ns[at[plain]] == close_ns[plain]
-        known = np.ones(len(decide_ns) + 1, bool)
-        _strike(known, states, None)
-        plain &= known[at]
-    _strike(plain, strange, None if len(strange) == len(plain) else np.flatnonzero(decides))
-    return plain.view(np.uint8)
-
-
-def _strike(plain: Array, faults: Array, rows: Array | None) -> None:
-    """Clear the places, `rows[i]` or i, of the faults[i, k] that are set: far quicker than any() over short rows."""
-    struck = np.flatnonzero(faults) // faults.shape[1]
-    plain[struck if rows is None else rows[struck]] = False
-
-
-class Tape:
-    """The arrays of a run and `ref`, the TAPE record by which the loop reaches them; made once, rewound for
-    each run.
-    """
-
-    def __init__(
-        self, *, open_ns: Array, close_ns: Array, prices: tuple[Array, Array, Array, Array, Array], decides: Array,
-        risk_bar: Array, decide_ns: Array, rows: Array, states: Array, funding: tuple[Array, Array, Array],
-        params: Array, strange: Array, full: bool = True,
-    ) -> None:  # fmt: skip
-        n, symbols = prices[0].shape
-        d, _, width = rows.shape
-        bars = int(decides.sum())
-        names = ("open", "high", "low", "close", "volume")
-        self.arrays: dict[str, Array] = {
-            "open_ns": open_ns, "close_ns": close_ns, **dict(zip(names, prices, strict=True)), "decides": decides,
-            "risk_bar": risk_bar, "decide_ns": decide_ns, "rows": rows, "states": states, "funding_ns": funding[0],
-            "funding_symbol": funding[1], "funding_rate": funding[2], "params": params,
-            "weights": np.empty((d, symbols)), "equity": np.zeros(bars), "cash": np.zeros(bars),
-            "gross": np.zeros(bars), "net": np.zeros(bars), "level": np.zeros(bars, np.int64),
-            "held": np.zeros((bars, symbols)), "scratch": np.zeros(symbols * (width + 1)),
-            "holdings": np.zeros(symbols, np.int64), "strange": strange,
-            "plain": plain_rows(open_ns, close_ns, prices[3], decides, risk_bar, decide_ns, states, strange),
-        }  # fmt: skip
-        self._header = np.zeros(1, TAPE)
-        for name, array in self.arrays.items():
-            assert array.flags.c_contiguous, name
-            self._header[name] = array.ctypes.data
-        sizes = {"symbols": symbols, "width": width, "n": n, "d": d, "f": len(funding[0])}
-        for name, size in sizes.items():
-            self._header[name] = size
-        self._header["full"] = full
-
-    def start(self, strategy: int) -> None:
-        """Rewind, and let the strategy at this address decide."""
-        for name in ("row", "decision", "funding", "out", "half"):
-            self._header[name] = 0
-        self._header["strategy"] = strategy
-        self.arrays["weights"].fill(np.nan)
-
-    @property
-    def ref(self) -> Ref:
-        """What the loop is handed."""
-        return self._header[0]
-
-    def __getitem__(self, name: str) -> Array:
-        return self.arrays[name]

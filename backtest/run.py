@@ -17,9 +17,10 @@ from backtest.costs import doubled_fees, policy_record
 from backtest.grid import Grid
 from backtest.hook import drive, python_rule
 from backtest.load import RunInputs, later_scores
-from backtest.loop import LOGS_FULL, Tape, loop
+from backtest.loop import LOGS_FULL, loop
 from backtest.result import ORDERLOG, Result
 from backtest.spec import RunSpec, quote_of
+from backtest.tape import Tape
 from risk.desk import Desk, make_desk
 from risk.novelty import fresh_memory, watch
 from risk.records import STATES, Array
@@ -281,7 +282,6 @@ def _result(
     shown["effective"] = _effective(spec)
     if inputs.notes:
         shown["notes"] = list(inputs.notes)
-    kept: dict[str, Any] = {name: tape[name].copy() for name in ("equity", "cash", "gross", "net", "level", "held")}
     return Result(
         created_ns=created_ns,
         strategy=type(spec.strategy).__name__,
@@ -298,8 +298,8 @@ def _result(
         high=seen.high[first_bar:],
         low=seen.low[first_bar:],
         close=seen.close[first_bar:],
-        **kept,
-        target=tape["weights"].copy(),
+        **tape.accounts(desk.fills, spec.cash),
+        target=tape.wishes(),
         decide_ns=tape["decide_ns"],
         signal_names=tuple(spec.strategy.signals),
         rows=tape["rows"][:, :, :-1],

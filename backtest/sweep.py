@@ -16,9 +16,10 @@ import numpy as np
 from backtest import loop as loops
 from backtest.compile import ask, ask_all, clone, inlined_call
 from backtest.load import RunInputs
-from backtest.loop import LOGS_FULL, Tape
+from backtest.loop import LOGS_FULL
 from backtest.run import known_values, new_desk, settled, tape_of, unusual
 from backtest.spec import RunSpec
+from backtest.tape import Tape
 from data.errors import InputError
 from risk.records import Array
 from signals import ops
