@@ -158,7 +158,8 @@ def offer(desk: Ref, tape: Ref, j: int, closes: int, held: int, equity: float) -
     base = j * tape.symbols * tape.width + tape.width - 1
     if held < tape.symbols:
         for k in range(tape.symbols):
-            put_f8(tape.rows, base + k * tape.width, 0.0)
+            if f8_at(tape.rows, base + k * tape.width) != 0.0:  # of a run before: else memory stays as it is
+                put_f8(tape.rows, base + k * tape.width, 0.0)
     for h in range(held):
         k = i8_at(tape.holdings, h)
         put_f8(tape.rows, base + k * tape.width, weight_at(desk, k, f8_at(closes, k), equity))

@@ -32,32 +32,48 @@ TAPE = np.dtype([
 TURN = np.dtype([("bar", "i8"), ("cash", "f8"), ("gross", "f8"), ("net", "f8"), ("level", "i8")])
 
 
-@kernel
 def plain_rows(
     open_ns: Array, close_ns: Array, close: Array, decides: Array, risk_bar: Array, decide_ns: Array, states: Array,
-    strange: Array, plain: Array,
-) -> None:  # fmt: skip
-    """Set plain, u1[n], where a row ends a decision and risk bar with every price there, every signal known, nothing
-    unusual, and is decided on once, at its close.
-    """
+    strange: Array,
+) -> Array:  # fmt: skip
+    """u1[n]: rows that end a decision and risk bar with every price there, every signal known, nothing unusual."""
+    plain: Array = (decides & risk_bar) != 0
+    if decide_ns is close_ns or np.array_equal(decide_ns, close_ns):
+        if len(strange) == len(states) == len(plain):
+            strike_rows(plain.view(np.uint8), close, states, strange)  # as nearly always: one pass
+            return plain.view(np.uint8)
+        _strike(plain, states, None)
+    else:
+        at = np.searchsorted(decide_ns, open_ns, side="right")
+        plain &= np.searchsorted(decide_ns, close_ns, side="right") - at == 1
+        plain[plain] = decide_ns[at[plain]] == close_ns[plain]
+        known = np.ones(len(decide_ns) + 1, bool)
+        _strike(known, states, None)
+        plain &= known[at]
+    _strike(plain, ~(close > 0.0), None)
+    _strike(plain, strange, None if len(strange) == len(plain) else np.flatnonzero(decides))
+    return plain.view(np.uint8)
+
+
+@kernel
+def strike_rows(plain: Array, close: Array, states: Array, strange: Array) -> None:
+    """Clear plain[i] where any symbol of row i has no price, a state, or something unusual."""
     n, symbols = close.shape
-    j = 0
-    b = 0
+    if symbols == 1:
+        for i in range(n):
+            plain[i] &= np.uint8((states[i, 0] == 0) & (strange[i, 0] == 0) & (close[i, 0] > 0.0))
+        return
     for i in range(n):
         faults = 0
-        while j < len(decide_ns) and decide_ns[j] <= open_ns[i]:
-            j += 1
-        first = j
-        while j < len(decide_ns) and decide_ns[j] <= close_ns[i]:
-            j += 1
-        if j - first != 1 or decide_ns[first] != close_ns[i] or decides[i] == 0 or risk_bar[i] == 0:
-            faults = 1
-        else:
-            for k in range(symbols):
-                faults |= states[first, k] | strange[b, k] | (0 if close[i, k] > 0.0 else 1)
-        plain[i] = 1 if faults == 0 else 0
-        if decides[i] != 0:
-            b += 1
+        for k in range(symbols):
+            faults |= states[i, k] | strange[i, k] | (0 if close[i, k] > 0.0 else 1)
+        plain[i] &= np.uint8(faults == 0)
+
+
+def _strike(plain: Array, faults: Array, rows: Array | None) -> None:
+    """Clear the places, `rows[i]` or i, of the faults[i, k] that are set: far quicker than any() over short rows."""
+    struck = np.flatnonzero(faults) // faults.shape[1]
+    plain[struck if rows is None else rows[struck]] = False
 
 
 class Tape:
@@ -80,11 +96,9 @@ class Tape:
             "funding_symbol": funding[1], "funding_rate": funding[2], "params": params,
             "weights": np.empty((d, symbols)), "equity": np.empty(bars), "turns": np.empty(bars if full else 0, TURN),
             "scratch": np.zeros(symbols * (width + 1)), "holdings": np.zeros(symbols, np.int64),
-            "amounts": np.zeros(symbols), "strange": strange, "plain": np.empty(n, np.uint8),
+            "amounts": np.zeros(symbols), "strange": strange,
+            "plain": plain_rows(open_ns, close_ns, prices[3], decides, risk_bar, decide_ns, states, strange),
         }  # fmt: skip
-        plain_rows(
-            open_ns, close_ns, prices[3], decides, risk_bar, decide_ns, states, strange, self.arrays["plain"]
-        )
         self._header = np.zeros(1, TAPE)
         for name, array in self.arrays.items():
             assert array.flags.c_contiguous, name

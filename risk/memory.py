@@ -26,6 +26,7 @@ Ref = Any  # a record as kernels see it: fields are attributes, writing one writ
 HEADER = np.dtype([
     ("account", "i8"), ("books", "i8"), ("orders", "i8"), ("limits", "i8"), ("markets", "i8"), ("policy", "i8"),
     ("latches", "i8"), ("tag_shares", "i8"), ("rate", "i8"), ("repeats", "i8"), ("intents", "i8"),
+    ("busy", "i8"),
     ("fills", "i8"), ("events", "i8"), ("done", "i8"),
     ("symbols", "i8"), ("places", "i8"), ("rate_places", "i8"), ("log_places", "i8"),
     # entry points of kernels that are compiled apart (see `far`)
