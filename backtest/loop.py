@@ -153,31 +153,25 @@ def holdings(desk: Ref, tape: Ref) -> int:
 
 
 @hot
-def offer(desk: Ref, tape: Ref, j: int, closes: int, held: int, equity: float) -> None:
-    """What `prepare` does, at the closes of a row instead of the books' marks."""
-    base = j * tape.symbols * tape.width + tape.width - 1
-    if held < tape.symbols:
-        for k in range(tape.symbols):
-            if f8_at(tape.rows, base + k * tape.width) != 0.0:  # of a run before: else memory stays as it is
-                put_f8(tape.rows, base + k * tape.width, 0.0)
+def offer(desk: Ref, tape: Ref, values: int, closes: int, held: int, equity: float, symbols: int, width: int) -> None:
+    """What `prepare` does, at the closes of a row instead of the books' marks. values: address of the decision's."""
+    if held < symbols:
+        for k in range(symbols):
+            if f8_at(values, k * width + width - 1) != 0.0:  # of a run before: else memory stays as it is
+                put_f8(values, k * width + width - 1, 0.0)
     for h in range(held):
-        k = i8_at(tape.holdings, h)
-        put_f8(tape.rows, base + k * tape.width, weight_at(desk, k, f8_at(closes, k), equity))
+        k = 0 if symbols == 1 else i8_at(tape.holdings, h)
+        put_f8(values, k * width + width - 1, weight_at(desk, k, f8_at(closes, k), equity))
 
 
 @hot
-def near(desk: Ref, tape: Ref, j: int, closes: int, equity: float) -> bool:
+def near(amounts: int, weights: int, closes: int, fixed: float, by_price: bool, band: float, symbols: int) -> bool:
     """What `content` says, without a look at what is dust: False may be wrong. No branches, for the processor's
-    vectors.
+    vectors. amounts: what each symbol holds; fixed, by_price: what a weight of 1 is worth, or how many coins.
     """
-    policy = policy_of(desk)
-    weights = tape.weights + j * tape.symbols * 8
-    fixed = equity if policy.sizing == BY_EQUITY else policy.stake
-    by_price = policy.sizing == BY_QUANTITY
-    band = policy.band
     apart = 0
-    for k in range(tape.symbols):
-        weight, price, qty = f8_at(weights, k), f8_at(closes, k), f8_at(tape.amounts, k)
+    for k in range(symbols):
+        weight, price, qty = f8_at(weights, k), f8_at(closes, k), f8_at(amounts, k)
         base = fixed * price if by_price else fixed
         off = (abs(weight) > 0.0) & ((qty == 0.0) | (not (abs(weight * base - qty * price) < band * base)))
         apart |= off | ((weight == 0.0) & (qty != 0.0))
@@ -185,9 +179,8 @@ def near(desk: Ref, tape: Ref, j: int, closes: int, equity: float) -> bool:
 
 
 @kernel
-def content(desk: Ref, tape: Ref, j: int, closes: int, equity: float) -> bool:
+def content(desk: Ref, weights: int, closes: int, equity: float) -> bool:
     """What `quiet` asks, at the closes of a row: does every symbol hold what this decision wants?"""
-    weights = tape.weights + j * tape.symbols * 8
     for k in range(desk.symbols):
         weight = f8_at(weights, k)
         qty = book_of(desk, k).qty
@@ -215,6 +208,99 @@ def settle(desk: Ref, tape: Ref, i: int, j: int, b: int) -> None:
     tape.out = b
 
 
+@hot
+def forget(values: int, rows: int, symbols: int, width: int) -> None:
+    """Take back what was offered to decisions that are not reached yet."""
+    for place in range(rows * symbols):
+        put_f8(values, place * width + width - 1, 0.0)
+
+
+@hot
+def skim_rows(desk: Ref, tape: Ref, stop: int, held: int, symbols: int) -> bool:
+    """See `skim`. Addresses and numbers stand in locals, which no write into an array can have changed; a call with
+    symbols written out as 1 is compiled to code without loops over symbols.
+
+    The strategy is asked about a block of rows at once, as if nothing were to trade, and heard up to the first row that
+    does; the longer that is quiet, the larger the blocks.
+    """
+    account = account_of(desk)
+    limits = limits_of(desk)
+    policy = policy_of(desk)
+    i, j, b = tape.row, tape.decision, tape.out
+    width, amounts, equity_at, plain, close_ns = tape.width, tape.amounts, tape.equity, tape.plain, tape.close_ns
+    closes = tape.close + i * symbols * 8
+    values = tape.rows + j * symbols * width * 8
+    weights = tape.weights + j * symbols * 8
+    by_equity, by_price = policy.sizing == BY_EQUITY, policy.sizing == BY_QUANTITY
+    stake, band = policy.stake, policy.band
+    cash, units, high, day_end = account.cash, account.units, account.high, account.day_end_ns
+    keep = 1.0 - limits.drawdown
+    day_floor = account.day_mark * (1.0 - limits.daily_loss)
+    equity = account.equity
+    status = 0
+    quiet_row = True
+    block = max(1, tape.batch // (16 * symbols))
+    while i < stop and quiet_row:
+        ahead, most, top = 0, min(block, stop - i), high * units
+        while ahead < most and u1_at(plain, i + ahead) != 0:
+            at = closes + ahead * symbols * 8
+            worth = cash
+            for h in range(held):
+                k = 0 if symbols == 1 else i8_at(tape.holdings, h)
+                worth += f8_at(amounts, k) * f8_at(at, k)
+            if worth > top:
+                top = worth / units * units
+            if i8_at(close_ns, i + ahead) - 1 >= day_end or worth <= top * keep or worth <= day_floor:
+                break
+            put_f8(equity_at, b + ahead, worth)
+            offer(desk, tape, values + ahead * symbols * width * 8, at, held, worth, symbols, width)
+            ahead += 1
+        if ahead == 0:
+            break
+        heard = ahead
+        status = ask_all(tape, values, ahead * symbols, weights)
+        if status != 0 and ahead > 1:  # at one of the rows: come to it row by row
+            heard, block = 1, 1
+            status = ask_all(tape, values, symbols, weights)
+        done = 0
+        while done < heard and quiet_row:
+            equity = f8_at(equity_at, b + done)
+            if equity > high * units:
+                high = equity / units
+            quiet_row = status == 0 and near(
+                amounts, weights, closes, equity if by_equity else stake, by_price, band, symbols
+            )
+            if not quiet_row and status == 0:
+                quiet_row = content(desk, weights, closes, equity)
+            closes += symbols * 8
+            values += symbols * width * 8
+            weights += symbols * 8
+            done += 1
+        if held > 0:
+            forget(values, ahead - done, symbols, width)
+        i += done
+        b += done
+        j += done
+        block = min(2 * block, max(1, tape.batch // symbols))
+    if i == tape.row:
+        return False
+    several = i - tape.row > 1
+    settle(desk, tape, i, j, b)
+    account.equity, account.high = equity, high
+    account.gross, account.net = 0.0, 0.0
+    for h in range(held):
+        k = 0 if symbols == 1 else i8_at(tape.holdings, h)
+        notional = f8_at(amounts, k) * f8_at(closes - symbols * 8, k)
+        account.net += notional
+        account.gross += abs(notional)
+    account.dirty = 0
+    if status == 0 or several:
+        account.error_run = 0
+    if not quiet_row:
+        decide(desk, account.now_ns, weights - symbols * 8, tape.states + (j - 1) * symbols, status)
+    return True
+
+
 @kernel
 def skim(desk: Ref, tape: Ref, stop: int) -> bool:
     """Go over plain rows while every decision asks for what is held already: most of a backtest, in a few lines of
@@ -223,53 +309,12 @@ def skim(desk: Ref, tape: Ref, stop: int) -> bool:
     The same sums in the same order as `close_row` and `decide`, on an account that can't change; whatever is more than
     a new mark (a loss limit, a new day, a decision that trades) is left to them. True when it got on by a row.
     """
-    account = account_of(desk)
-    limits = limits_of(desk)
-    symbols = desk.symbols
     held = holdings(desk, tape)
     if held < 0:
         return False
-    i, j, b = tape.row, tape.decision, tape.out
-    cash, units, high, day_end = account.cash, account.units, account.high, account.day_end_ns
-    keep = 1.0 - limits.drawdown
-    day_floor = account.day_mark * (1.0 - limits.daily_loss)
-    equity, gross, net = account.equity, account.gross, account.net
-    top = high * units
-    status = 0
-    quiet_row = True
-    while i < stop and quiet_row and u1_at(tape.plain, i) != 0:
-        closes = tape.close + i * symbols * 8
-        sum_equity, sum_gross, sum_net = cash, 0.0, 0.0
-        for h in range(held):
-            k = i8_at(tape.holdings, h)
-            notional = f8_at(tape.amounts, k) * f8_at(closes, k)
-            sum_net += notional
-            sum_gross += abs(notional)
-            sum_equity += notional
-        new_high = sum_equity / units if sum_equity > top else high
-        new_top = new_high * units
-        if i8_at(tape.close_ns, i) - 1 >= day_end or sum_equity <= new_top * keep or sum_equity <= day_floor:
-            break
-        equity, gross, net, high, top = sum_equity, sum_gross, sum_net, new_high, new_top
-        put_f8(tape.equity, b, equity)
-        i += 1
-        b += 1
-        offer(desk, tape, j, closes, held, equity)
-        status = ask_all(tape, j)
-        quiet_row = status == 0 and (near(desk, tape, j, closes, equity) or content(desk, tape, j, closes, equity))
-        j += 1
-    if i == tape.row:
-        return False
-    several = i - tape.row > 1
-    settle(desk, tape, i, j, b)
-    account.equity, account.gross, account.net, account.high = equity, gross, net, high
-    account.dirty = 0
-    ends = account.now_ns
-    if status == 0 or several:
-        account.error_run = 0
-    if not quiet_row:
-        decide(desk, ends, tape.weights + (j - 1) * symbols * 8, tape.states + (j - 1) * symbols, status)
-    return True
+    if desk.symbols == 1:
+        return skim_rows(desk, tape, stop, held, 1)
+    return skim_rows(desk, tape, stop, held, desk.symbols)
 
 
 @kernel

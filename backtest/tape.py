@@ -1,8 +1,6 @@
-"""What happens in a run and what is written down of it: the arrays, and the one record by which the loop reaches them."""
+"""What happens in a run and what is written down of it: the arrays, and the record by which the loop reaches them."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
@@ -24,6 +22,7 @@ TAPE = np.dtype([
     ("weights", "i8"), ("equity", "i8"), ("turns", "i8"),
     ("scratch", "i8"), ("holdings", "i8"), ("amounts", "i8"), ("params", "i8"), ("strategy", "i8"),
     ("symbols", "i8"), ("width", "i8"), ("n", "i8"), ("d", "i8"), ("f", "i8"),
+    ("batch", "i8"),  # symbols, over several rows, that the strategy may be asked about in one call; 0: one row
     ("row", "i8"), ("decision", "i8"), ("funding", "i8"), ("out", "i8"), ("half", "i8"), ("turned", "i8"),
     ("full", "i8"),  # the line above: where the loop stands; full: 0 writes the equity only
 ])  # fmt: skip
@@ -84,7 +83,7 @@ class Tape:
     def __init__(
         self, *, open_ns: Array, close_ns: Array, prices: tuple[Array, Array, Array, Array, Array], decides: Array,
         risk_bar: Array, decide_ns: Array, rows: Array, states: Array, funding: tuple[Array, Array, Array],
-        params: Array, strange: Array, full: bool = True,
+        params: Array, strange: Array, full: bool = True, batch: int = 0,
     ) -> None:  # fmt: skip
         n, symbols = prices[0].shape
         d, _, width = rows.shape
@@ -103,7 +102,7 @@ class Tape:
         for name, array in self.arrays.items():
             assert array.flags.c_contiguous, name
             self._header[name] = array.ctypes.data
-        sizes = {"symbols": symbols, "width": width, "n": n, "d": d, "f": len(funding[0])}
+        sizes = {"symbols": symbols, "width": width, "n": n, "d": d, "f": len(funding[0]), "batch": batch}
         for name, size in sizes.items():
             self._header[name] = size
         self._header["full"] = full

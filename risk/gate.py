@@ -121,8 +121,7 @@ def sent_within(desk: Ref, now: int, window_ns: int, count: int) -> bool:
     """True when the last `count` orders all fell into the window that ends now. Sliding, exact, one look."""
     if count <= 0:
         return True
-    place = account_of(desk).rate_head - count
-    oldest = i8_at(desk.rate, place if place >= 0 else place + desk.rate_places)
+    oldest = i8_at(desk.rate, (account_of(desk).rate_head - count) % desk.rate_places)
     return now - oldest < window_ns
 
 

@@ -125,9 +125,7 @@ def _is_dense(program: Program, j: int) -> bool:
     """Whether a signal is an average of the run's own closes, of which none is called suspect."""
     row, par = program.code[j], program.par[j]
     is_close = row[ops.COLUMN] == ops.BAR_COLUMNS.index("close")
-    return bool(
-        row[ops.OP] in AVERAGES and is_close and not row[ops.ON_NS] and not np.isfinite(par[ops.LOW :]).any()
-    )
+    return bool(row[ops.OP] in AVERAGES and is_close and not row[ops.ON_NS] and not np.isfinite(par[ops.LOW :]).any())
 
 
 def _bars(program: Program, j: int, slab: Array, ticks: Array, inputs: Inputs, rows: Array, states: Array) -> None:
@@ -146,7 +144,7 @@ def _bars(program: Program, j: int, slab: Array, ticks: Array, inputs: Inputs, r
 
 
 def _note_warming(row: Array, j: int, rows: Array, states: Array) -> None:
-    """Where every bar is there and decided on, a signal is early until it has seen what it needs, and fine from then."""
+    """Where every bar is there and decided on, a signal is early until it has seen what it needs, then fine."""
     warm = int(row[ops.NEED]) - 1
     rows[:warm, :, j] = np.nan
     early = states[:warm]

@@ -241,7 +241,10 @@ def dense_ema(x: Floats, a: float, warm: int, last: Floats, rows: Floats, j: int
 def dense_emas(
     x: Floats, a: float, warm: int, j: int, b: float, warm_b: int, j_b: int, last: Floats, rows: Floats
 ) -> None:  # fmt: skip
-    """Two of `dense_ema` at once: neither waits for the other's arithmetic, and memory is gone over once. last: f8[2, M]."""
+    """Two of `dense_ema` at once: neither waits for the other's arithmetic, and memory is gone over once.
+
+    last: f8[2, M].
+    """
     n, m = x.shape
     if m == 1:
         y = z = x[0, 0]
