@@ -192,27 +192,67 @@ def content(desk: Ref, weights: int, closes: int, equity: float) -> bool:
     return True
 
 
-@kernel
-def settle(desk: Ref, tape: Ref, i: int, j: int, b: int) -> None:
-    """Leave the desk as if rows up to `i` had been walked one by one."""
-    ends = i8_at(tape.close_ns, i - 1)
-    for k in range(desk.symbols):
-        book = book_of(desk, k)
-        book.last = f8_at(tape.close, (i - 1) * desk.symbols + k)
-        book.last_ns = ends
-    account = account_of(desk)
-    account.now_ns = ends
-    account.row = b - 1
-    tape.row = i
-    tape.decision = j
-    tape.out = b
-
-
 @hot
 def forget(values: int, rows: int, symbols: int, width: int) -> None:
     """Take back what was offered to decisions that are not reached yet."""
     for place in range(rows * symbols):
         put_f8(values, place * width + width - 1, 0.0)
+
+
+@hot
+def look_ahead(
+    desk: Ref, tape: Ref, i: int, b: int, closes: int, values: int, most: int, held: int, symbols: int, high: float
+) -> int:
+    """Mark up to `most` plain rows from row `i` on, write their equity, and offer their decisions the weights held: how
+    many there are before something more than a new mark happens. closes, values: addresses at row `i`.
+    """
+    account = account_of(desk)
+    limits = limits_of(desk)
+    plain, close_ns, equity_at, amounts, width = tape.plain, tape.close_ns, tape.equity, tape.amounts, tape.width
+    cash, units, day_end = account.cash, account.units, account.day_end_ns
+    keep = 1.0 - limits.drawdown
+    day_floor = account.day_mark * (1.0 - limits.daily_loss)
+    top = high * units
+    ahead = 0
+    while ahead < most and u1_at(plain, i + ahead) != 0:
+        at = closes + ahead * symbols * 8
+        equity = cash
+        for h in range(held):
+            k = 0 if symbols == 1 else i8_at(tape.holdings, h)
+            equity += f8_at(amounts, k) * f8_at(at, k)
+        if equity > top:
+            top = equity / units * units
+        if i8_at(close_ns, i + ahead) - 1 >= day_end or equity <= top * keep or equity <= day_floor:
+            break
+        put_f8(equity_at, b + ahead, equity)
+        offer(desk, tape, values + ahead * symbols * width * 8, at, held, equity, symbols, width)
+        ahead += 1
+    return ahead
+
+
+@hot
+def settle(desk: Ref, tape: Ref, rows: int, held: int, symbols: int, equity: float, high: float) -> None:
+    """Leave the desk as if the next `rows` rows had been walked one by one."""
+    account = account_of(desk)
+    last = tape.row + rows - 1
+    ends = i8_at(tape.close_ns, last)
+    closes = tape.close + last * symbols * 8
+    account.gross, account.net = 0.0, 0.0
+    for k in range(symbols):
+        book = book_of(desk, k)
+        book.last = f8_at(closes, k)
+        book.last_ns = ends
+    for h in range(held):
+        book = book_of(desk, i8_at(tape.holdings, h))
+        account.net += book.qty * book.last
+        account.gross += abs(book.qty * book.last)
+    account.equity, account.high = equity, high
+    account.dirty = 0
+    account.now_ns = ends
+    account.row = tape.out + rows - 1
+    tape.row += rows
+    tape.decision += rows
+    tape.out += rows
 
 
 @hot
@@ -224,37 +264,20 @@ def skim_rows(desk: Ref, tape: Ref, stop: int, held: int, symbols: int) -> bool:
     does; the longer that is quiet, the larger the blocks.
     """
     account = account_of(desk)
-    limits = limits_of(desk)
     policy = policy_of(desk)
-    i, j, b = tape.row, tape.decision, tape.out
-    width, amounts, equity_at, plain, close_ns = tape.width, tape.amounts, tape.equity, tape.plain, tape.close_ns
-    closes = tape.close + i * symbols * 8
-    values = tape.rows + j * symbols * width * 8
-    weights = tape.weights + j * symbols * 8
+    width, amounts, units = tape.width, tape.amounts, account.units
     by_equity, by_price = policy.sizing == BY_EQUITY, policy.sizing == BY_QUANTITY
     stake, band = policy.stake, policy.band
-    cash, units, high, day_end = account.cash, account.units, account.high, account.day_end_ns
-    keep = 1.0 - limits.drawdown
-    day_floor = account.day_mark * (1.0 - limits.daily_loss)
-    equity = account.equity
-    status = 0
+    closes = tape.close + tape.row * symbols * 8
+    values = tape.rows + tape.decision * symbols * width * 8
+    weights = tape.weights + tape.decision * symbols * 8
+    equity, high = account.equity, account.high
+    rows, status = 0, 0
     quiet_row = True
     block = max(1, tape.batch // (16 * symbols))
-    while i < stop and quiet_row:
-        ahead, most, top = 0, min(block, stop - i), high * units
-        while ahead < most and u1_at(plain, i + ahead) != 0:
-            at = closes + ahead * symbols * 8
-            worth = cash
-            for h in range(held):
-                k = 0 if symbols == 1 else i8_at(tape.holdings, h)
-                worth += f8_at(amounts, k) * f8_at(at, k)
-            if worth > top:
-                top = worth / units * units
-            if i8_at(close_ns, i + ahead) - 1 >= day_end or worth <= top * keep or worth <= day_floor:
-                break
-            put_f8(equity_at, b + ahead, worth)
-            offer(desk, tape, values + ahead * symbols * width * 8, at, held, worth, symbols, width)
-            ahead += 1
+    while quiet_row:
+        most = min(block, stop - tape.row - rows)
+        ahead = look_ahead(desk, tape, tape.row + rows, tape.out + rows, closes, values, most, held, symbols, high)
         if ahead == 0:
             break
         heard = ahead
@@ -264,40 +287,29 @@ def skim_rows(desk: Ref, tape: Ref, stop: int, held: int, symbols: int) -> bool:
             status = ask_all(tape, values, symbols, weights)
         done = 0
         while done < heard and quiet_row:
-            equity = f8_at(equity_at, b + done)
+            equity = f8_at(tape.equity, tape.out + rows + done)
             if equity > high * units:
                 high = equity / units
-            quiet_row = status == 0 and near(
-                amounts, weights, closes, equity if by_equity else stake, by_price, band, symbols
+            base = equity if by_equity else stake
+            quiet_row = status == 0 and (
+                near(amounts, weights, closes, base, by_price, band, symbols) or content(desk, weights, closes, equity)
             )
-            if not quiet_row and status == 0:
-                quiet_row = content(desk, weights, closes, equity)
             closes += symbols * 8
             values += symbols * width * 8
             weights += symbols * 8
             done += 1
         if held > 0:
             forget(values, ahead - done, symbols, width)
-        i += done
-        b += done
-        j += done
+        rows += done
         block = min(2 * block, max(1, tape.batch // symbols))
-    if i == tape.row:
+    if rows == 0:
         return False
-    several = i - tape.row > 1
-    settle(desk, tape, i, j, b)
-    account.equity, account.high = equity, high
-    account.gross, account.net = 0.0, 0.0
-    for h in range(held):
-        k = 0 if symbols == 1 else i8_at(tape.holdings, h)
-        notional = f8_at(amounts, k) * f8_at(closes - symbols * 8, k)
-        account.net += notional
-        account.gross += abs(notional)
-    account.dirty = 0
-    if status == 0 or several:
+    settle(desk, tape, rows, held, symbols, equity, high)
+    if status == 0 or rows > 1:
         account.error_run = 0
     if not quiet_row:
-        decide(desk, account.now_ns, weights - symbols * 8, tape.states + (j - 1) * symbols, status)
+        states = tape.states + (tape.decision - 1) * symbols
+        decide(desk, account.now_ns, weights - symbols * 8, states, status)
     return True
 
 
