@@ -129,7 +129,7 @@ def _decided(spec: RunSpec, inputs: RunInputs, prepare: Prepare) -> tuple[Array,
     prepared = prepare(spec, inputs)
     execute(new_desk(spec), prepared)
     tape = prepared.tape
-    return tape["rows"][:, :, :-1].copy(), tape["states"].copy(), tape["weights"].copy()
+    return tape["rows"][:, :, :-1].copy(), tape["states"].copy(), tape.wishes()
 
 
 def _first_difference(

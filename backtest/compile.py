@@ -74,11 +74,9 @@ def ask(tape: Ref, j: int) -> int:
 
 
 @kernel
-def ask_all(tape: Ref, j: int) -> int:
-    """`ask` for a decision at which every symbol is known."""
-    count = tape.symbols
-    rows = tape.rows + j * count * tape.width * 8
-    return _call(tape.strategy, rows, count, tape.params, tape.weights + j * count * 8)
+def ask_all(tape: Ref, values: int, count: int, weights: int) -> int:
+    """`ask` for a decision at which every symbol is known: addresses of its values and of the weights to be written."""
+    return _call(tape.strategy, values, count, tape.params, weights)
 
 
 @intrinsic  # type: ignore[untyped-decorator]

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from backtest.loop import LOGS_FULL, Tape, act_on, before_decision, next_event
+from backtest.loop import LOGS_FULL, act_on, before_decision, next_event
+from backtest.tape import Tape
 from data.times import format_time
 from risk.desk import Desk
 from risk.records import Array

@@ -8,36 +8,20 @@ through a pointer; `backtest.compile` builds the same loop with the strategy's o
 import numpy as np
 
 from backtest.compile import ask, ask_all
+from backtest.tape import TURN
 from backtest.venue import on_inside, on_open
 from risk.desk import logs_are_full, on_close
 from risk.execution import decide
 from risk.ladder import after_fill
 from risk.ledger import apply_funding
-from risk.memory import Ref, account_of, book_of, f8_at, i8_at, limits_of, policy_of, put_f8, put_i8, u1_at
+from risk.memory import Ref, account_of, book_of, f8_at, i8_at, limits_of, policy_of, put_f8, put_i8, reader, u1_at
 from risk.orders import note
-from risk.records import ACTIVE, EV_FUNDING, FLATTEN, Array
+from risk.records import ACTIVE, BY_EQUITY, BY_QUANTITY, EV_FUNDING, FLATTEN
 from risk.sizing import held_weight, suits, weight_at
 from signals.jit import hot, kernel
 
 FINISHED, LOGS_FULL = 0, 1
-
-# What happens: n bar rows, d decisions, f fundings, M symbols, S signals; addresses of C-contiguous arrays, and sizes.
-# The second half is what is written down: weights of each decision, and the account at the close of each of b decision
-# bars.
-TAPE = np.dtype([
-    ("open_ns", "i8"), ("close_ns", "i8"),  # i8[n]
-    ("open", "i8"), ("high", "i8"), ("low", "i8"), ("close", "i8"), ("volume", "i8"),  # f8[n, M], NaN: no bar
-    ("decides", "i8"), ("risk_bar", "i8"),  # u1[n]: a decision bar, a risk bar ends here
-    ("plain", "i8"),  # u1[n]: a decision and risk bar, all there, all known, none unusual: see `skim`
-    ("strange", "i8"),  # u1[b, M]: decision bars that are unusual
-    ("decide_ns", "i8"), ("rows", "i8"), ("states", "i8"),  # i8[d], f8[d, M, S + 1] (last: weight held), u1[d, M]
-    ("funding_ns", "i8"), ("funding_symbol", "i8"), ("funding_rate", "i8"),  # i8[f], i8[f], f8[f]
-    ("weights", "i8"), ("equity", "i8"), ("cash", "i8"), ("gross", "i8"), ("net", "i8"), ("level", "i8"),
-    ("held", "i8"), ("scratch", "i8"), ("holdings", "i8"), ("params", "i8"), ("strategy", "i8"),
-    ("symbols", "i8"), ("width", "i8"), ("n", "i8"), ("d", "i8"), ("f", "i8"),
-    ("row", "i8"), ("decision", "i8"), ("funding", "i8"), ("out", "i8"), ("half", "i8"),
-    ("full", "i8"),  # the line above: where the loop stands; full: 0 writes the equity only
-])  # fmt: skip
+turn_at = reader(TURN)
 
 
 @kernel
@@ -61,12 +45,14 @@ def record_close(desk: Ref, tape: Ref) -> None:
     account = account_of(desk)
     b = tape.out
     put_f8(tape.equity, b, account.equity)
-    put_f8(tape.cash, b, account.cash)
-    put_f8(tape.gross, b, account.gross)
-    put_f8(tape.net, b, account.net)
-    put_i8(tape.level, b, account.level)
-    for k in range(desk.symbols):
-        put_f8(tape.held, b * desk.symbols + k, book_of(desk, k).qty)
+    if tape.full != 0:
+        turn = turn_at(tape.turns, tape.turned)
+        turn.bar = b
+        turn.cash = account.cash
+        turn.gross = account.gross
+        turn.net = account.net
+        turn.level = account.level
+        tape.turned += 1
     tape.out = b + 1
 
 
@@ -81,6 +67,8 @@ def prepare(desk: Ref, tape: Ref) -> None:
 @kernel
 def before_decision(desk: Ref, tape: Ref) -> bool:
     """Make the values of decision tape.decision ready to be asked about; False when nobody is asked any more."""
+    for k in range(tape.symbols):
+        put_f8(tape.weights, tape.decision * tape.symbols + k, np.nan)
     if account_of(desk).level >= FLATTEN:
         tape.decision += 1
         return False
@@ -149,12 +137,15 @@ def calm(desk: Ref) -> bool:
 
 @kernel
 def holdings(desk: Ref, tape: Ref) -> int:
-    """List the symbols that hold something in the scratch space: how many, or -1 when one is blocked or in doubt."""
+    """List the symbols that hold something, and what every symbol holds, in the scratch space: how many there are, or
+    -1 when one is blocked or in doubt.
+    """
     held = 0
     for k in range(desk.symbols):
         book = book_of(desk, k)
         if book.blocked != 0.0 or book.unsure_ns != 0:
             return -1
+        put_f8(tape.amounts, k, book.qty)
         if book.qty != 0.0:
             put_i8(tape.holdings, held, k)
             held += 1
@@ -162,32 +153,34 @@ def holdings(desk: Ref, tape: Ref) -> int:
 
 
 @hot
-def record_rest(desk: Ref, tape: Ref, b: int, cash: float, gross: float, net: float) -> None:
-    """What `record_close` writes besides the equity, while skimming."""
-    put_f8(tape.cash, b, cash)
-    put_f8(tape.gross, b, gross)
-    put_f8(tape.net, b, net)
-    put_i8(tape.level, b, ACTIVE)
-    for k in range(desk.symbols):
-        put_f8(tape.held, b * desk.symbols + k, book_of(desk, k).qty)
-
-
-@hot
-def offer(desk: Ref, tape: Ref, j: int, closes: int, held: int, equity: float) -> None:
-    """What `prepare` does, at the closes of a row instead of the books' marks."""
-    base = j * tape.symbols * tape.width + tape.width - 1
-    for k in range(desk.symbols):
-        put_f8(tape.rows, base + k * tape.width, 0.0)
+def offer(desk: Ref, tape: Ref, values: int, closes: int, held: int, equity: float, symbols: int, width: int) -> None:
+    """What `prepare` does, at the closes of a row instead of the books' marks. values: address of the decision's."""
+    if held < symbols:
+        for k in range(symbols):
+            if f8_at(values, k * width + width - 1) != 0.0:  # of a run before: else memory stays as it is
+                put_f8(values, k * width + width - 1, 0.0)
     for h in range(held):
-        k = i8_at(tape.holdings, h)
-        price = f8_at(closes, k)
-        put_f8(tape.rows, base + k * tape.width, weight_at(desk, k, price, equity))
+        k = 0 if symbols == 1 else i8_at(tape.holdings, h)
+        put_f8(values, k * width + width - 1, weight_at(desk, k, f8_at(closes, k), equity))
 
 
 @hot
-def content(desk: Ref, tape: Ref, j: int, closes: int, equity: float) -> bool:
+def near(amounts: int, weights: int, closes: int, fixed: float, by_price: bool, band: float, symbols: int) -> bool:
+    """What `content` says, without a look at what is dust: False may be wrong. No branches, for the processor's
+    vectors. amounts: what each symbol holds; fixed, by_price: what a weight of 1 is worth, or how many coins.
+    """
+    apart = 0
+    for k in range(symbols):
+        weight, price, qty = f8_at(weights, k), f8_at(closes, k), f8_at(amounts, k)
+        base = fixed * price if by_price else fixed
+        off = (abs(weight) > 0.0) & ((qty == 0.0) | (not (abs(weight * base - qty * price) < band * base)))
+        apart |= off | ((weight == 0.0) & (qty != 0.0))
+    return apart == 0
+
+
+@kernel
+def content(desk: Ref, weights: int, closes: int, equity: float) -> bool:
     """What `quiet` asks, at the closes of a row: does every symbol hold what this decision wants?"""
-    weights = tape.weights + j * tape.symbols * 8
     for k in range(desk.symbols):
         weight = f8_at(weights, k)
         qty = book_of(desk, k).qty
@@ -199,20 +192,125 @@ def content(desk: Ref, tape: Ref, j: int, closes: int, equity: float) -> bool:
     return True
 
 
-@kernel
-def settle(desk: Ref, tape: Ref, i: int, j: int, b: int) -> None:
-    """Leave the desk as if rows up to `i` had been walked one by one."""
-    ends = i8_at(tape.close_ns, i - 1)
-    for k in range(desk.symbols):
-        book = book_of(desk, k)
-        book.last = f8_at(tape.close, (i - 1) * desk.symbols + k)
-        book.last_ns = ends
+@hot
+def forget(values: int, rows: int, symbols: int, width: int) -> None:
+    """Take back what was offered to decisions that are not reached yet."""
+    for place in range(rows * symbols):
+        put_f8(values, place * width + width - 1, 0.0)
+
+
+@hot
+def look_ahead(
+    desk: Ref, tape: Ref, i: int, b: int, closes: int, values: int, most: int, held: int, symbols: int, high: float
+) -> int:
+    """Mark up to `most` plain rows from row `i` on, write their equity, and offer their decisions the weights held: how
+    many there are before something more than a new mark happens. closes, values: addresses at row `i`.
+    """
     account = account_of(desk)
+    limits = limits_of(desk)
+    plain, close_ns, equity_at, amounts, width = tape.plain, tape.close_ns, tape.equity, tape.amounts, tape.width
+    cash, units, day_end = account.cash, account.units, account.day_end_ns
+    keep = 1.0 - limits.drawdown
+    day_floor = account.day_mark * (1.0 - limits.daily_loss)
+    top = high * units
+    ahead = 0
+    while ahead < most and u1_at(plain, i + ahead) != 0:
+        at = closes + ahead * symbols * 8
+        equity = cash
+        for h in range(held):
+            k = 0 if symbols == 1 else i8_at(tape.holdings, h)
+            equity += f8_at(amounts, k) * f8_at(at, k)
+        if equity > top:
+            top = equity / units * units
+        if i8_at(close_ns, i + ahead) - 1 >= day_end or equity <= top * keep or equity <= day_floor:
+            break
+        put_f8(equity_at, b + ahead, equity)
+        offer(desk, tape, values + ahead * symbols * width * 8, at, held, equity, symbols, width)
+        ahead += 1
+    return ahead
+
+
+@hot
+def settle(desk: Ref, tape: Ref, rows: int, held: int, symbols: int, equity: float, high: float) -> None:
+    """Leave the desk as if the next `rows` rows had been walked one by one."""
+    account = account_of(desk)
+    last = tape.row + rows - 1
+    ends = i8_at(tape.close_ns, last)
+    closes = tape.close + last * symbols * 8
+    account.gross, account.net = 0.0, 0.0
+    for k in range(symbols):
+        book = book_of(desk, k)
+        book.last = f8_at(closes, k)
+        book.last_ns = ends
+    for h in range(held):
+        book = book_of(desk, i8_at(tape.holdings, h))
+        account.net += book.qty * book.last
+        account.gross += abs(book.qty * book.last)
+    account.equity, account.high = equity, high
+    account.dirty = 0
     account.now_ns = ends
-    account.row = b - 1
-    tape.row = i
-    tape.decision = j
-    tape.out = b
+    account.row = tape.out + rows - 1
+    tape.row += rows
+    tape.decision += rows
+    tape.out += rows
+
+
+@hot
+def skim_rows(desk: Ref, tape: Ref, stop: int, held: int, symbols: int) -> bool:
+    """See `skim`. Addresses and numbers stand in locals, which no write into an array can have changed; a call with
+    symbols written out as 1 is compiled to code without loops over symbols.
+
+    The strategy is asked about a block of rows at once, as if nothing were to trade, and heard up to the first row that
+    does; the longer that is quiet, the larger the blocks.
+    """
+    account = account_of(desk)
+    policy = policy_of(desk)
+    width, amounts, units = tape.width, tape.amounts, account.units
+    by_equity, by_price = policy.sizing == BY_EQUITY, policy.sizing == BY_QUANTITY
+    stake, band = policy.stake, policy.band
+    closes = tape.close + tape.row * symbols * 8
+    values = tape.rows + tape.decision * symbols * width * 8
+    weights = tape.weights + tape.decision * symbols * 8
+    equity, high = account.equity, account.high
+    rows, status = 0, 0
+    quiet_row = True
+    block = max(1, tape.batch // (16 * symbols))
+    while quiet_row:
+        most = min(block, stop - tape.row - rows)
+        ahead = look_ahead(desk, tape, tape.row + rows, tape.out + rows, closes, values, most, held, symbols, high)
+        if ahead == 0:
+            break
+        heard = ahead
+        status = ask_all(tape, values, ahead * symbols, weights)
+        if status != 0 and ahead > 1:  # at one of the rows: come to it row by row
+            heard, block = 1, 1
+            status = ask_all(tape, values, symbols, weights)
+        done = 0
+        while done < heard and quiet_row:
+            equity = f8_at(tape.equity, tape.out + rows + done)
+            if equity > high * units:
+                high = equity / units
+            base = equity if by_equity else stake
+            quiet_row = status == 0 and (
+                near(amounts, weights, closes, base, by_price, band, symbols) or content(desk, weights, closes, equity)
+            )
+            closes += symbols * 8
+            values += symbols * width * 8
+            weights += symbols * 8
+            done += 1
+        if held > 0:
+            forget(values, ahead - done, symbols, width)
+        rows += done
+        block = min(2 * block, max(1, tape.batch // symbols))
+    if rows == 0:
+        return False
+    settle(desk, tape, rows, held, symbols, equity, high)
+    if status == 0 or rows > 1:
+        account.error_run = 0
+    if not quiet_row:
+        states = tape.states + (tape.decision - 1) * symbols
+        decide(desk, account.now_ns, weights - symbols * 8, states, status)
+    return True
 
 
 @kernel
@@ -223,54 +321,12 @@ def skim(desk: Ref, tape: Ref, stop: int) -> bool:
     The same sums in the same order as `close_row` and `decide`, on an account that can't change; whatever is more than
     a new mark (a loss limit, a new day, a decision that trades) is left to them. True when it got on by a row.
     """
-    account = account_of(desk)
-    limits = limits_of(desk)
-    symbols = desk.symbols
     held = holdings(desk, tape)
     if held < 0:
         return False
-    i, j, b = tape.row, tape.decision, tape.out
-    cash, units, high, day_end = account.cash, account.units, account.high, account.day_end_ns
-    keep = 1.0 - limits.drawdown
-    day_floor = account.day_mark * (1.0 - limits.daily_loss)
-    equity, gross, net = account.equity, account.gross, account.net
-    full = tape.full
-    status = 0
-    quiet_row = True
-    while i < stop and quiet_row and u1_at(tape.plain, i) != 0:
-        closes = tape.close + i * symbols * 8
-        sum_equity, sum_gross, sum_net = cash, 0.0, 0.0
-        for h in range(held):
-            k = i8_at(tape.holdings, h)
-            notional = book_of(desk, k).qty * f8_at(closes, k)
-            sum_net += notional
-            sum_gross += abs(notional)
-            sum_equity += notional
-        new_high = sum_equity / units if sum_equity > high * units else high
-        if i8_at(tape.close_ns, i) - 1 >= day_end or sum_equity <= new_high * units * keep or sum_equity <= day_floor:
-            break
-        equity, gross, net, high = sum_equity, sum_gross, sum_net, new_high
-        put_f8(tape.equity, b, equity)
-        if full != 0:
-            record_rest(desk, tape, b, cash, gross, net)
-        i += 1
-        b += 1
-        offer(desk, tape, j, closes, held, equity)
-        status = ask_all(tape, j)
-        quiet_row = status == 0 and content(desk, tape, j, closes, equity)
-        j += 1
-    if i == tape.row:
-        return False
-    several = i - tape.row > 1
-    settle(desk, tape, i, j, b)
-    account.equity, account.gross, account.net, account.high = equity, gross, net, high
-    account.dirty = 0
-    ends = account.now_ns
-    if status == 0 or several:
-        account.error_run = 0
-    if not quiet_row:
-        decide(desk, ends, tape.weights + (j - 1) * symbols * 8, tape.states + (j - 1) * symbols, status)
-    return True
+    if desk.symbols == 1:
+        return skim_rows(desk, tape, stop, held, 1)
+    return skim_rows(desk, tape, stop, held, desk.symbols)
 
 
 @kernel
@@ -320,78 +376,3 @@ def next_event(desk: Ref, tape: Ref) -> int:
         if tape.decision < tape.d and i8_at(tape.decide_ns, tape.decision) <= i8_at(tape.close_ns, tape.row - 1):
             return 0
     return -1
-
-
-def plain_rows(
-    open_ns: Array, close_ns: Array, close: Array, decides: Array, risk_bar: Array, decide_ns: Array, states: Array,
-    strange: Array,
-) -> Array:  # fmt: skip
-    """u1[n]: rows that end a decision and risk bar with every price there, every signal known, nothing unusual."""
-    plain: Array = (decides & risk_bar) != 0
-    _strike(plain, ~(close > 0.0), None)
-    if np.array_equal(decide_ns, close_ns):
-        _strike(plain, states, None)
-    else:
-        at = np.searchsorted(decide_ns, open_ns, side="right")
-        plain &= np.searchsorted(decide_ns, close_ns, side="right") - at == 1
-        plain[plain] = decide_ns[at[plain]] == close_ns[plain]
-        known = np.ones(len(decide_ns) + 1, bool)
-        _strike(known, states, None)
-        plain &= known[at]
-    _strike(plain, strange, None if len(strange) == len(plain) else np.flatnonzero(decides))
-    return plain.view(np.uint8)
-
-
-def _strike(plain: Array, faults: Array, rows: Array | None) -> None:
-    """Clear the places, `rows[i]` or i, of the faults[i, k] that are set: far quicker than any() over short rows."""
-    struck = np.flatnonzero(faults) // faults.shape[1]
-    plain[struck if rows is None else rows[struck]] = False
-
-
-class Tape:
-    """The arrays of a run and `ref`, the TAPE record by which the loop reaches them; made once, rewound for
-    each run.
-    """
-
-    def __init__(
-        self, *, open_ns: Array, close_ns: Array, prices: tuple[Array, Array, Array, Array, Array], decides: Array,
-        risk_bar: Array, decide_ns: Array, rows: Array, states: Array, funding: tuple[Array, Array, Array],
-        params: Array, strange: Array, full: bool = True,
-    ) -> None:  # fmt: skip
-        n, symbols = prices[0].shape
-        d, _, width = rows.shape
-        bars = int(decides.sum())
-        names = ("open", "high", "low", "close", "volume")
-        self.arrays: dict[str, Array] = {
-            "open_ns": open_ns, "close_ns": close_ns, **dict(zip(names, prices, strict=True)), "decides": decides,
-            "risk_bar": risk_bar, "decide_ns": decide_ns, "rows": rows, "states": states, "funding_ns": funding[0],
-            "funding_symbol": funding[1], "funding_rate": funding[2], "params": params,
-            "weights": np.empty((d, symbols)), "equity": np.zeros(bars), "cash": np.zeros(bars),
-            "gross": np.zeros(bars), "net": np.zeros(bars), "level": np.zeros(bars, np.int64),
-            "held": np.zeros((bars, symbols)), "scratch": np.zeros(symbols * (width + 1)),
-            "holdings": np.zeros(symbols, np.int64), "strange": strange,
-            "plain": plain_rows(open_ns, close_ns, prices[3], decides, risk_bar, decide_ns, states, strange),
-        }  # fmt: skip
-        self._header = np.zeros(1, TAPE)
-        for name, array in self.arrays.items():
-            assert array.flags.c_contiguous, name
-            self._header[name] = array.ctypes.data
-        sizes = {"symbols": symbols, "width": width, "n": n, "d": d, "f": len(funding[0])}
-        for name, size in sizes.items():
-            self._header[name] = size
-        self._header["full"] = full
-
-    def start(self, strategy: int) -> None:
-        """Rewind, and let the strategy at this address decide."""
-        for name in ("row", "decision", "funding", "out", "half"):
-            self._header[name] = 0
-        self._header["strategy"] = strategy
-        self.arrays["weights"].fill(np.nan)
-
-    @property
-    def ref(self) -> Ref:
-        """What the loop is handed."""
-        return self._header[0]
-
-    def __getitem__(self, name: str) -> Array:
-        return self.arrays[name]

@@ -18,9 +18,10 @@ from backtest.crowd import discounted, guard_limits, mark_floods
 from backtest.grid import Grid
 from backtest.hook import drive, python_rule
 from backtest.load import RunInputs, later_scores
-from backtest.loop import LOGS_FULL, Tape, loop
+from backtest.loop import LOGS_FULL, loop
 from backtest.result import ORDERLOG, Result
 from backtest.spec import RunSpec, quote_of
+from backtest.tape import Tape
 from risk.desk import Desk, make_desk
 from risk.novelty import fresh_memory, watch
 from risk.records import STATES, Array
@@ -30,6 +31,7 @@ from signals.models import cutoff_warning, resolve
 from signals.signal import Signal
 
 LATE_FACTOR = 10
+BATCH = 256  # symbols, over several rows, that a weigh is asked about in one call: what fits the fastest cache
 CHUNK = 50_000  # bar rows between two reports of progress
 Progress = Callable[[int, int], None]
 
@@ -92,6 +94,7 @@ def tape_of(
         params=params,
         strange=strange,
         full=full,
+        batch=BATCH if spec.strategy.form == "weigh" else 0,
     )
 
 
@@ -283,11 +286,11 @@ def _result(
 ) -> Result:
     seen = inputs.signals
     first_bar = int(np.searchsorted(seen.close_ns, inputs.bars.close_ns[np.argmax(inputs.bars.decides)]))
+    accounts = tape.accounts(desk.fills, spec.cash)
     shown = dict(settings or {})
     shown["effective"] = _effective(spec)
     if inputs.notes:
         shown["notes"] = list(inputs.notes)
-    kept: dict[str, Any] = {name: tape[name].copy() for name in ("equity", "cash", "gross", "net", "level", "held")}
     return Result(
         created_ns=created_ns,
         strategy=type(spec.strategy).__name__,
@@ -304,8 +307,13 @@ def _result(
         high=seen.high[first_bar:],
         low=seen.low[first_bar:],
         close=seen.close[first_bar:],
-        **kept,
-        target=tape["weights"].copy(),
+        equity=accounts["equity"],
+        cash=accounts["cash"],
+        gross=accounts["gross"],
+        net=accounts["net"],
+        level=accounts["level"],
+        held=accounts["held"],
+        target=tape.wishes(),
         decide_ns=tape["decide_ns"],
         signal_names=tuple(spec.strategy.signals),
         rows=tape["rows"][:, :, :-1],

@@ -16,9 +16,10 @@ import numpy as np
 from backtest import loop as loops
 from backtest.compile import ask, ask_all, clone, inlined_call
 from backtest.load import RunInputs
-from backtest.loop import LOGS_FULL, Tape
+from backtest.loop import LOGS_FULL
 from backtest.run import known_values, new_desk, settled, tape_of, unusual
 from backtest.spec import RunSpec
+from backtest.tape import Tape
 from data.errors import InputError
 from risk.records import Array
 from signals import ops
@@ -62,7 +63,8 @@ def inlined_loop(strategy: Strategy) -> Callable[..., int]:
     """The loop of `backtest.loop` with the strategy's function written into it; compiled for this process."""
     call = inlined_call(strategy)
     decision = clone(loops.decide_now, ask=clone(ask, _call=call))
-    skim = clone(loops.skim, ask_all=clone(ask_all, into_callers=True, _call=call))
+    rows = clone(loops.skim_rows, into_callers=True, ask_all=clone(ask_all, into_callers=True, _call=call))
+    skim = clone(loops.skim, skim_rows=rows)
     return clone(loops.loop, free=True, decide_now=decision, skim=skim)
 
 

@@ -47,6 +47,16 @@ def slipped(desk: Ref, price: float, side: int, qty: float, volume: float) -> fl
 
 
 @kernel
+def _make_room(desk: Ref, k: int, volume: float) -> None:
+    """Set how much of symbol `k` the bar of this volume lets fill, once a bar."""
+    book = book_of(desk, k)
+    opened = account_of(desk).open_ns
+    if book.room_ns != opened:
+        book.room_ns = opened
+        book.room = policy_of(desk).participation * volume if volume > 0.0 else 0.0
+
+
+@kernel
 def _affordable(desk: Ref, place: int, price: float) -> float:
     """Quantity that settled cash pays for at `price`: spot buys never take cash below zero."""
     account = account_of(desk)
@@ -147,6 +157,7 @@ def _at_open(desk: Ref, ns: int, place: int, price: float, volume: float) -> boo
     k = order.symbol
     side = order.side
     number = account.n_fills
+    _make_room(desk, k, volume)
     if order.kind == MARKET:
         if not book_of(desk, k).room > 0.0:
             return False  # nobody traded in this bar: the order waits
@@ -247,14 +258,12 @@ def on_open(desk: Ref, ns: int, price: int, volume: int) -> None:
     """
     account = account_of(desk)
     account.now_ns = ns
+    account.open_ns = ns
     roll_day(account, ns)
-    share = policy_of(desk).participation
-    perp = policy_of(desk).perp != 0
-    for k in range(desk.symbols):
-        book = book_of(desk, k)
-        book.room = share * f8_at(volume, k) if f8_at(volume, k) > 0.0 else 0.0
-        if perp and book.qty != 0.0 and not np.isnan(f8_at(price, k)):
-            _check_liquidation(desk, ns, k, f8_at(price, k), f8_at(price, k), True)
+    if policy_of(desk).perp != 0:
+        for k in range(desk.symbols):
+            if book_of(desk, k).qty != 0.0 and not np.isnan(f8_at(price, k)):
+                _check_liquidation(desk, ns, k, f8_at(price, k), f8_at(price, k), True)
     for _ in range(2):
         fills = account.n_fills
         last = account.next_id
@@ -283,6 +292,7 @@ def on_open(desk: Ref, ns: int, price: int, volume: int) -> None:
 @kernel
 def _stops(desk: Ref, ns: int, k: int, high: float, low: float, volume: float) -> None:
     """Fill the stops of symbol `k` that the bar reaches."""
+    _make_room(desk, k, volume)
     place = account_of(desk).n_orders - 1
     while place >= 0:
         order = order_of(desk, place)
@@ -306,6 +316,7 @@ def _reached(desk: Ref, side: int, price: float, high: float, low: float) -> boo
 @kernel
 def _limits(desk: Ref, ns: int, k: int, high: float, low: float, volume: float, targets: bool) -> None:
     """Fill resting limits of symbol `k`: its targets, or its entries and then the stop of what they opened."""
+    _make_room(desk, k, volume)
     place = account_of(desk).n_orders - 1
     while place >= 0:
         order = order_of(desk, place)

@@ -6,7 +6,8 @@ import sys
 import numba
 from numba import types
 
-from backtest.loop import TAPE, loop
+from backtest.loop import loop
+from backtest.tape import TAPE
 from risk.memory import FAR, HEADER, entry_point
 
 # The helper goes through the far kernels from the front while this process comes from the back;

@@ -50,7 +50,7 @@ def tables(rows: int, rounds: int) -> dict[str, Table]:
             (Target("sweep", "numba-hand", 20), Target("sweep", "rust-hand", 20)), max(rounds // 5, 2), 1,
         ),
         "peers": Table(
-            f"Bar by bar, {tenth:,} bars", Work(tenth), ("pointer", "backtesting", "backtrader"), (), 2, 1,
+            f"Bar by bar, {tenth:,} bars", Work(tenth), ("pointer", "backtesting", "backtrader", "freqtrade"), (), 2, 1,
         ),
     }  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -188,3 +189,83 @@ class Backtrader(Contender):
     def read(self, result: Any) -> tuple[list[int], list[float]]:
         """Completed orders and the broker's value."""
         return [int(result[0])], [float(result[1])]
+
+
+class Freqtrade(Contender):
+    """freqtrade's `Backtesting` over a frame, from loaded candles to the final balance; its set-up isn't counted.
+
+    No exchange is asked: the market is made up, without steps of price or amount. It buys for an amount of quote, so
+    that is the quantity at the open. On its last bar it buys nothing and sells what it holds at the open, with the fee;
+    so it gets a bar more, which opens at the last close, and what it sells there isn't counted.
+    """
+
+    name = "freqtrade"
+    needs = "freqtrade"
+    pair = "S0/USDT"
+
+    def __init__(self, work: Work) -> None:
+        super().__init__(work)
+        from freqtrade.strategy import IStrategy  # type: ignore[import-not-found]
+
+        class Cross(IStrategy):  # type: ignore[misc]
+            timeframe = "1m"
+            stoploss = -0.99  # it insists on one; this is never reached
+            order_types = {"entry": "market", "exit": "market", "stoploss": "market", "stoploss_on_exchange": False}
+
+            def populate_indicators(self, dataframe: Any, metadata: Any) -> Any:
+                dataframe["fast"], dataframe["slow"] = averages(work, dataframe["close"])
+                return dataframe
+
+            def populate_entry_trend(self, dataframe: Any, metadata: Any) -> Any:
+                dataframe["enter_long"] = (dataframe["fast"] > dataframe["slow"]).astype(int)
+                return dataframe
+
+            def populate_exit_trend(self, dataframe: Any, metadata: Any) -> Any:
+                dataframe["exit_long"] = 1 - dataframe["enter_long"]
+                return dataframe
+
+            def custom_stake_amount(self, current_rate: float, **_: Any) -> float:
+                return QUANTITY * current_rate
+
+        self.strategy = Cross
+
+    def again(self) -> None:
+        """A new `Backtesting`, with a strategy that comes from no file and an exchange that needs no network."""
+        from freqtrade.enums import RunMode  # type: ignore[import-not-found]
+        from freqtrade.exchange import Exchange  # type: ignore[import-not-found]
+        from freqtrade.optimize.backtesting import Backtesting  # type: ignore[import-not-found]
+        from freqtrade.resolvers import StrategyResolver  # type: ignore[import-not-found]
+
+        any_size = {"amount": {"min": None, "max": None}, "cost": {"min": None, "max": None}}
+        market = {"symbol": self.pair, "base": "S0", "quote": "USDT", "spot": True, "active": True, "limits": any_size}
+
+        class Offline(Exchange):  # type: ignore[misc]
+            markets = {self.pair: market | {"precision": {"amount": None, "price": None}}}
+
+        config = {
+            "runmode": RunMode.BACKTEST, "dry_run": True, "dry_run_wallet": self.work.cash, "stake_currency": "USDT",
+            "stake_amount": "unlimited", "max_open_trades": 1, "fee": FEE, "strategy": "Cross",
+            "exchange": {"name": "binance", "pair_whitelist": [self.pair]}, "pairlists": [{"method": "StaticPairList"}],
+            "entry_pricing": {"price_side": "other"}, "exit_pricing": {"price_side": "other"},
+        }  # fmt: skip
+        with patch.object(StrategyResolver, "_load_strategy", lambda *_, config, **__: self.strategy(config)):
+            self.backtesting = Backtesting(config, Offline(config, validate=False))
+
+    def act(self) -> Any:
+        """One strategy over one frame: indicators, signals, its loop, trades and balance."""
+        names = ("open", "high", "low", "close", "volume")
+        frame = pd.DataFrame({name: getattr(self.bars, name)[:, 0] for name in names})
+        frame.insert(0, "date", pd.to_datetime(self.bars.open_ns, utc=True))
+        last = frame["close"].iat[-1]
+        frame.loc[len(frame)] = [frame["date"].iat[-1] + pd.Timedelta(MINUTE_NS), last, last, last, last, 0.0]
+        strategy = self.backtesting.strategylist[0]
+        self.backtesting.backtest_one_strategy(strategy, {self.pair: frame}, self.backtesting.timerange)
+        content = self.backtesting.all_bt_content[strategy.get_strategy_name()]
+        return content["results"], content["final_balance"], frame["date"].iat[-1]
+
+    def read(self, result: Any) -> tuple[list[int], list[float]]:
+        """Trades are two fills each, but for one that was sold on the bar more: that sale and its fee are undone."""
+        trades, balance, end = result
+        left = trades[trades["close_date"] == end]
+        fees = FEE * float((left["amount"] * left["close_rate"]).sum())
+        return [2 * len(trades) - len(left)], [float(balance) + fees]

@@ -27,7 +27,7 @@ def contenders() -> dict[str, type[Contender]]:
     return {
         "pointer": ours.Pointer, "inlined": ours.Inlined, "sweep": ours.Sweep, "numba": peers.VectorbtNumba,
         "rust": peers.VectorbtRust, "numba-hand": peers.VectorbtNumbaByHand, "rust-hand": peers.VectorbtRustByHand,
-        "backtesting": peers.BacktestingPy, "backtrader": peers.Backtrader,
+        "backtesting": peers.BacktestingPy, "backtrader": peers.Backtrader, "freqtrade": peers.Freqtrade,
     }  # fmt: skip
 
 

@@ -9,7 +9,21 @@ import numpy as np
 from risk.gate import amend_bound, amend_stop, quote_cost, send, worst_price
 from risk.ladder import latch, person_until
 from risk.ledger import is_flat, on_lots, roll_day, usable
-from risk.memory import Ref, account_of, book_of, f8_at, far, limits_of, market_of, order_of, policy_of, put_f8, u1_at
+from risk.memory import (
+    Ref,
+    account_of,
+    book_of,
+    f8_at,
+    far,
+    i8_at,
+    limits_of,
+    market_of,
+    order_of,
+    policy_of,
+    put_f8,
+    put_i8,
+    u1_at,
+)
 from risk.orders import EXPIRED, cancel, close_order, is_protective, note, remaining
 from risk.records import (
     ACTIVE,
@@ -75,8 +89,20 @@ def leave(desk: Ref, now: int, k: int, qty: float, purpose: int) -> None:
 
 
 @kernel
-def _plan_exits(desk: Ref, now: int) -> None:
+def _busy(desk: Ref) -> int:
+    """List the symbols with a target or a working exit: how many there are. All others have nothing to plan."""
+    count = 0
     for k in range(desk.symbols):
+        book = book_of(desk, k)
+        put_i8(desk.busy, count, k)  # overwritten by the next one unless it counts: no branch to guess
+        count += int((book.target == book.target) | (book.work_exit != 0.0))
+    return count
+
+
+@kernel
+def _plan_exits(desk: Ref, now: int, busy: int) -> None:
+    for place in range(busy):
+        k = i8_at(desk.busy, place)
         book = book_of(desk, k)
         if np.isnan(book.target):
             continue
@@ -120,22 +146,25 @@ def plan(desk: Ref, now: int) -> None:
     """
     account = account_of(desk)
     roll_day(account, now)
-    _plan_exits(desk, now)
+    busy = _busy(desk)
+    _plan_exits(desk, now, busy)
     leaving = 0.0
-    for k in range(desk.symbols):
-        leaving += book_of(desk, k).work_exit
+    for place in range(busy):
+        leaving += book_of(desk, i8_at(desk.busy, place)).work_exit
     account.planning = 1 if leaving > 0.0 else 0
     if account.level != ACTIVE:
         return
     wanted = 0.0
-    for k in range(desk.symbols):
+    for place in range(busy):
+        k = i8_at(desk.busy, place)
         lacking = _lacking(desk, now, k)
         most = worst_price(desk, k, 1 if lacking > 0.0 else -1)
         wanted += abs(lacking) * (most if policy_of(desk).post_only == 0 else book_of(desk, k).last)
     if wanted > 0.0:
         # At worst prices, fees included, so that the last symbol isn't left with less than the first.
         scale = min(1.0, max(account.cash - account.reserved, 0.0) / (wanted * quote_cost(desk)))
-        for k in range(desk.symbols):
+        for place in range(busy):
+            k = i8_at(desk.busy, place)
             lacking = _lacking(desk, now, k)
             if lacking != 0.0 and now >= book_of(desk, k).novel_until:
                 enter(desk, now, k, 1 if lacking > 0.0 else -1, abs(lacking) * scale, policy_of(desk).chases, False)
@@ -161,8 +190,7 @@ def decide(desk: Ref, now: int, weights: int, states: int, status: int) -> None:
     bad = status
     if bad == 0:
         for k in range(desk.symbols):
-            if u1_at(states, k) == 0 and np.isinf(f8_at(weights, k)):
-                bad = 2
+            bad |= 2 * int((u1_at(states, k) == 0) & (abs(f8_at(weights, k)) == np.inf))
     if bad != 0:
         for k in range(desk.symbols):
             put_f8(weights, k, np.nan)  # a skipped decision asked for nothing, also where it had got to a number
@@ -299,4 +327,4 @@ def tend(desk: Ref, now: int, high: int, low: int, close: int) -> None:
             book.target = 0.0
             book.purpose = TIME_EXIT
             account.decision += 1
-            _plan_exits(desk, now)
+            _plan_exits(desk, now, _busy(desk))

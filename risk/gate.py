@@ -251,7 +251,7 @@ def _note_sent(desk: Ref, now: int, k: int, side: int, purpose: int, intent: int
     """Remember an order for the sliding windows and its intent against a second sending; refused ones count too."""
     account = account_of(desk)
     put_i8(desk.rate, account.rate_head, now)
-    account.rate_head = (account.rate_head + 1) % desk.rate_places
+    account.rate_head = account.rate_head + 1 if account.rate_head + 1 < desk.rate_places else 0
     put_i8(desk.intents, account.intent_head, intent)
     account.intent_head = (account.intent_head + 1) % INTENTS
     if purpose == ENTRY:

@@ -69,14 +69,13 @@ def value(desk: Ref) -> None:
     net = 0.0
     for k in range(desk.symbols):
         book = book_of(desk, k)
-        if book.qty != 0.0:
-            notional = book.qty * book.last
-            net += notional
-            gross += abs(notional)
-            if perp:
-                equity += book.margin + book.qty * (book.last - book.avg)
-            else:
-                equity += notional
+        notional = book.qty * book.last  # 0 where nothing is held: adding it is quicker than asking
+        net += notional
+        gross += abs(notional)
+        if perp:
+            equity += book.margin + book.qty * (book.last - book.avg)
+        else:
+            equity += notional
     account.equity = equity
     account.gross = gross
     account.net = net

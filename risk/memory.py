@@ -26,6 +26,7 @@ Ref = Any  # a record as kernels see it: fields are attributes, writing one writ
 HEADER = np.dtype([
     ("account", "i8"), ("books", "i8"), ("orders", "i8"), ("limits", "i8"), ("markets", "i8"), ("policy", "i8"),
     ("latches", "i8"), ("tag_shares", "i8"), ("rate", "i8"), ("repeats", "i8"), ("intents", "i8"),
+    ("busy", "i8"),
     ("fills", "i8"), ("events", "i8"), ("done", "i8"),
     ("symbols", "i8"), ("places", "i8"), ("rate_places", "i8"), ("log_places", "i8"),
     # entry points of kernels that are compiled apart (see `far`)
@@ -35,7 +36,7 @@ HEADER = np.dtype([
 ])  # fmt: skip
 
 
-def _reader(dtype: np.dtype[Any]) -> Callable[[int, int], Ref]:
+def reader(dtype: np.dtype[Any]) -> Callable[[int, int], Ref]:
     """Intrinsic (address, index) -> the record of `dtype` there."""
     record = numba.from_dtype(dtype)
     size = dtype.itemsize
@@ -51,28 +52,26 @@ def _reader(dtype: np.dtype[Any]) -> Callable[[int, int], Ref]:
     return at  # type: ignore[no-any-return]
 
 
-def _loader(kind: types.Type, shape: ir.Type, size: int) -> Callable[[int, int], Any]:
+def _loader(kind: types.Type, shape: ir.Type) -> Callable[[int, int], Any]:
     """Intrinsic (address, index) -> the number there."""
 
     @intrinsic  # type: ignore[untyped-decorator]
     def load(typingctx: Any, address: Any, index: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            offset = builder.mul(args[1], ir.Constant(ir.IntType(64), size))
-            return builder.load(builder.inttoptr(builder.add(args[0], offset), shape.as_pointer()))
+            return builder.load(builder.gep(builder.inttoptr(args[0], shape.as_pointer()), [args[1]]))
 
         return kind(types.int64, types.int64), codegen
 
     return load  # type: ignore[no-any-return]
 
 
-def _storer(kind: types.Type, shape: ir.Type, size: int) -> Callable[[int, int, Any], None]:
+def _storer(kind: types.Type, shape: ir.Type) -> Callable[[int, int, Any], None]:
     """Intrinsic (address, index, number): write it there."""
 
     @intrinsic  # type: ignore[untyped-decorator]
     def store(typingctx: Any, address: Any, index: Any, number: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            offset = builder.mul(args[1], ir.Constant(ir.IntType(64), size))
-            builder.store(args[2], builder.inttoptr(builder.add(args[0], offset), shape.as_pointer()))
+            builder.store(args[2], builder.gep(builder.inttoptr(args[0], shape.as_pointer()), [args[1]]))
             return context.get_dummy_value()
 
         return types.void(types.int64, types.int64, kind), codegen
@@ -80,19 +79,19 @@ def _storer(kind: types.Type, shape: ir.Type, size: int) -> Callable[[int, int, 
     return store  # type: ignore[no-any-return]
 
 
-f8_at = _loader(types.float64, ir.DoubleType(), 8)
-i8_at = _loader(types.int64, ir.IntType(64), 8)
-u1_at = _loader(types.uint8, ir.IntType(8), 1)
-put_f8 = _storer(types.float64, ir.DoubleType(), 8)
-put_i8 = _storer(types.int64, ir.IntType(64), 8)
+f8_at = _loader(types.float64, ir.DoubleType())
+i8_at = _loader(types.int64, ir.IntType(64))
+u1_at = _loader(types.uint8, ir.IntType(8))
+put_f8 = _storer(types.float64, ir.DoubleType())
+put_i8 = _storer(types.int64, ir.IntType(64))
 
-_account, _book, _order, _limits = _reader(ACCOUNT), _reader(BOOK), _reader(ORDER), _reader(LIMITS)
+_account, _book, _order, _limits = reader(ACCOUNT), reader(BOOK), reader(ORDER), reader(LIMITS)
 _market, _policy, _latch, _fill, _event = (
-    _reader(MARKETS),
-    _reader(POLICY),
-    _reader(LATCH),
-    _reader(FILL),
-    _reader(EVENT),
+    reader(MARKETS),
+    reader(POLICY),
+    reader(LATCH),
+    reader(FILL),
+    reader(EVENT),
 )
 
 

@@ -12,7 +12,7 @@ from signals.jit import hot, inner, kernel
 MEMORY = 1.0 / 500.0  # weight of one bar in the trailing mean and variance
 LEAST = 100  # bars seen before anything can be called unusual
 UNUSUAL, FLOODED = 1, 2  # bits of what is told of a decision bar
-BLOCK = 512  # bars of one symbol looked at before the next one's: what fits the processor's cache
+BLOCK = 128  # bars of some symbols looked at before the next ones': what fits the processor's cache
 
 
 @hot
@@ -20,6 +20,46 @@ def learned(mean: float, var: float, x: float) -> tuple[float, float, float]:
     """(distance from the mean before, new mean, new variance): exponentially weighted moments (West 1979)."""
     off = x - mean
     return off, (1.0 - MEMORY) * mean + MEMORY * x, (1.0 - MEMORY) * (var + MEMORY * off * off)
+
+
+Seen = tuple[float, int, float, float, float, float]  # a NOVELTY record in the processor's registers
+
+
+@hot
+def judged(price: float, volume: float, state: Seen, z2: float, v2: float) -> tuple[bool, Seen]:
+    """(unusual, the state with this bar learnt); a bar that isn't there changes nothing.
+
+    `&` and choices in place of branches: the processor would guess wrong at every other volume.
+    """
+    prev, seen, mean, var, v_mean, v_var = state
+    there = price > 0.0
+    both = there & (prev > 0.0)
+    off, mean_now, var_now = learned(mean, var, price / prev - 1.0)
+    extra, v_mean_now, v_var_now = learned(v_mean, v_var, volume)
+    unusual = (off * off > z2 * var) & (off != 0.0)
+    unusual |= (extra > 0.0) & (extra * extra > v2 * v_var)
+    first = volume if there else v_mean  # the first bar's volume begins the mean
+    learnt = (
+        price if there else prev,
+        seen + 1 if both else seen,
+        mean_now if both else mean,
+        var_now if both else var,
+        v_mean_now if both else first,
+        v_var_now if both else v_var,
+    )
+    return both & (seen >= LEAST) & unusual, learnt
+
+
+@hot
+def opened(state: Ref) -> Seen:
+    """What the record holds."""
+    return state.prev_close, state.seen, state.return_mean, state.return_var, state.volume_mean, state.volume_var
+
+
+@hot
+def shut(state: Ref, seen: Seen) -> None:
+    """Write it back."""
+    state.prev_close, state.seen, state.return_mean, state.return_var, state.volume_mean, state.volume_var = seen
 
 
 @kernel
@@ -34,28 +74,18 @@ def watch(memory: Array, close: Array, volume: Array, return_z: float, volume_z:
     v2 = volume_z * volume_z
     for begin in range(0, n, BLOCK):
         end = min(begin + BLOCK, n)
-        for k in range(symbols):
-            state = memory[k]
-            prev, seen = state.prev_close, state.seen
-            mean, var, v_mean, v_var = state.return_mean, state.return_var, state.volume_mean, state.volume_var
+        for k in range(0, symbols - 1, 2):  # two at a time: each step waits for the one before, so they take turns
+            one, two = opened(memory[k]), opened(memory[k + 1])
             for i in range(begin, end):
-                price = close[i, k]
-                unusual = False
-                if price > 0.0:
-                    if prev > 0.0:
-                        off, mean_now, var_now = learned(mean, var, price / prev - 1.0)
-                        extra, v_mean_now, v_var_now = learned(v_mean, v_var, volume[i, k])
-                        if seen >= LEAST:  # `&`, not `and`: the processor would guess wrong at every other volume
-                            unusual = (off * off > z2 * var) & (off != 0.0)
-                            unusual |= (extra > 0.0) & (extra * extra > v2 * v_var)
-                        mean, var, v_mean, v_var = mean_now, var_now, v_mean_now, v_var_now
-                        seen += 1
-                    else:
-                        v_mean = volume[i, k]
-                    prev = price
-                strange[i, k] = unusual
-            state.prev_close, state.seen = prev, seen
-            state.return_mean, state.return_var, state.volume_mean, state.volume_var = mean, var, v_mean, v_var
+                strange[i, k], one = judged(close[i, k], volume[i, k], one, z2, v2)
+                strange[i, k + 1], two = judged(close[i, k + 1], volume[i, k + 1], two, z2, v2)
+            shut(memory[k], one)
+            shut(memory[k + 1], two)
+        if symbols % 2 == 1:
+            one = opened(memory[symbols - 1])
+            for i in range(begin, end):
+                strange[i, symbols - 1], one = judged(close[i, symbols - 1], volume[i, symbols - 1], one, z2, v2)
+            shut(memory[symbols - 1], one)
 
 
 @hot

@@ -111,7 +111,7 @@ ACCOUNT = np.dtype([
     ("cash", "f8"), ("reserved", "f8"), ("equity", "f8"), ("gross", "f8"), ("net", "f8"),
     ("units", "f8"), ("high", "f8"),  # unitised NAV: equity / units, and its highest value
     ("day_end_ns", "i8"), ("day_mark", "f8"), ("turnover_day", "f8"), ("fees_day", "f8"),
-    ("losses", "i8"), ("level", "i8"), ("now_ns", "i8"), ("row", "i8"),
+    ("losses", "i8"), ("level", "i8"), ("now_ns", "i8"), ("open_ns", "i8"), ("row", "i8"),
     ("n_orders", "i8"), ("n_fills", "i8"), ("n_events", "i8"), ("n_done", "i8"), ("next_id", "i8"), ("decision", "i8"),
     ("rate_head", "i8"), ("rate_breaches", "i8"), ("rate_breach_ns", "i8"), ("intent_head", "i8"),
     ("errors", "i8"), ("error_run", "i8"), ("clipped", "i8"), ("planning", "i8"), ("dirty", "i8"),
@@ -122,7 +122,8 @@ BOOK = np.dtype([
     ("qty", "f8"), ("avg", "f8"), ("margin", "f8"), ("last", "f8"), ("last_ns", "i8"),
     ("target", "f8"),  # quantity wanted by the last decision, NaN when there is nothing left to do
     ("purpose", "i8"),  # why the target is 0, when it isn't the strategy's wish
-    ("work_entry", "f8"), ("work_exit", "f8"), ("work_cost", "f8"), ("room", "f8"),
+    ("work_entry", "f8"), ("work_exit", "f8"), ("work_cost", "f8"),
+    ("room", "f8"), ("room_ns", "i8"),  # what the bar opened at room_ns still lets fill
     ("trade_pnl", "f8"), ("entry_ns", "i8"), ("extreme", "f8"), ("inside", "i8"), ("blocked", "f8"),
     ("protected", "i8"), ("unsure_ns", "i8"),
     ("novel_until", "i8"), ("novel_rule", "i8"),  # no new risk until then, and by which rule

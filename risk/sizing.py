@@ -145,22 +145,23 @@ def targets(desk: Ref, now: int, weights: int, states: int) -> None:
     policy = policy_of(desk)
     asked = 0.0
     kept = 0.0
+    cap = limits.asset_share * account.equity
     for k in range(desk.symbols):
         book = book_of(desk, k)
-        book.target = np.nan
+        weight = f8_at(weights, k)
         book.purpose = ENTRY
-        if u1_at(states, k) == 0 and np.isnan(f8_at(weights, k)):
-            kept += abs(book.qty) * book.last  # allocate said HOLD
-            continue
+        book.target = np.nan
         if u1_at(states, k) != 0:
             kept += abs(book.qty) * book.last
             if _stale(desk, now, k):
                 book.target = 0.0
                 book.purpose = STALE_EXIT
             continue
+        if np.isnan(weight):
+            kept += abs(book.qty) * book.last  # allocate said HOLD
+            continue
         book.unsure_ns = 0
-        wish = _wish(desk, k, f8_at(weights, k))
-        cap = limits.asset_share * account.equity
+        wish = weight if weight >= 0.0 and book.blocked == 0.0 else _wish(desk, k, weight)
         notional = min(max(wish * unit(desk, k), -cap), cap)
         book.target = notional
         asked += abs(notional)
@@ -175,6 +176,9 @@ def targets(desk: Ref, now: int, weights: int, states: int) -> None:
         if is_flat(desk, k):
             if abs(notional) < policy.min_weight * base:
                 notional = 0.0
+            if notional == 0.0 and book.work_entry == 0.0:
+                book.target = np.nan  # there is nothing to do
+                continue
         elif notional * book.qty > 0.0 and abs(notional - book.qty * book.last) < policy.band * base:
             book.target = np.nan
             continue

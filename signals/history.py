@@ -54,7 +54,6 @@ def evaluate(
     states = opened.copy()
     shape = (len(inputs.decide_ns), len(inputs.symbols), len(bound) + 1)
     rows = _room(out, shape)
-    rows[:, :, -1] = 0.0
     if not states.size:
         return rows, states
     slab, ticks = program.state(len(inputs.symbols))
@@ -62,11 +61,15 @@ def evaluate(
     judged = None
     if any(fact[0] == "sentiment" for signal in bound.values() for fact in signal.facts()):
         judged = verdicts(inputs, guard or OFF)
+    plain = [j for j in range(len(bound)) if j not in runs and dense and _is_dense(program, j)]
+    _run_dense(program, plain, inputs.close, rows)
     for j, signal in enumerate(bound.values()):
         if j in runs:
             _note_all(*runs[j].history(inputs, judged), rows, states, j)
+        elif j in plain:
+            _note_warming(program.code[j], j, rows, states)
         elif signal.kind == "bar":
-            _bars(program, j, slab, ticks, inputs, dense, rows, states)
+            _bars(program, j, slab, ticks, inputs, rows, states)
         elif signal.kind == "sentiment":
             assert judged is not None, "a signal moved by posts names them among its facts"
             _posts(program, j, slab, ticks, inputs, judged, rows, states)
@@ -77,9 +80,10 @@ def evaluate(
 
 def _room(out: Array | None, shape: tuple[int, ...]) -> Array:
     if out is None:
-        return np.empty(shape)
+        return np.zeros(shape)  # pages the system has cleared: no pass of ours over them
     if out.shape != shape or out.dtype != np.float64 or not out.flags.c_contiguous:
         raise InputError(f"has to be a C-contiguous f8 array of shape {shape}", key="out", value=out.shape)
+    out[:, :, -1] = 0.0
     return out
 
 
@@ -126,15 +130,19 @@ def _whole(inputs: Inputs) -> bool:
     )
 
 
-def _bars(
-    program: Program, j: int, slab: Array, ticks: Array, inputs: Inputs, dense: bool, rows: Array, states: Array
-) -> None:
+AVERAGES = (ops.EMA, ops.SMA, ops.CLOSE)
+
+
+def _is_dense(program: Program, j: int) -> bool:
+    """Whether a signal is an average of the run's own closes, of which none is called suspect."""
     row, par = program.code[j], program.par[j]
-    if row[ops.OP] in (ops.EMA, ops.SMA, ops.CLOSE):
-        is_close = row[ops.COLUMN] == ops.BAR_COLUMNS.index("close")
-        if dense and is_close and not row[ops.ON_NS] and not np.isfinite(par[ops.LOW :]).any():
-            _dense(row, par, j, inputs.close, rows, states)
-            return
+    is_close = row[ops.COLUMN] == ops.BAR_COLUMNS.index("close")
+    return bool(row[ops.OP] in AVERAGES and is_close and not row[ops.ON_NS] and not np.isfinite(par[ops.LOW :]).any())
+
+
+def _bars(program: Program, j: int, slab: Array, ticks: Array, inputs: Inputs, rows: Array, states: Array) -> None:
+    row, par = program.code[j], program.par[j]
+    if row[ops.OP] in AVERAGES:
         columns = [_average(row, par, inputs, k) for k in range(len(inputs.symbols))]
         values, codes = (np.column_stack(parts) for parts in zip(*columns, strict=True))
         _note_all(values, codes, rows, states, j)
@@ -147,17 +155,27 @@ def _bars(
         )  # fmt: skip
 
 
-def _dense(row: Array, par: Array, j: int, close: Array, rows: Array, states: Array) -> None:
-    """Where every bar is there and decided on: no state but the running average."""
+def _note_warming(row: Array, j: int, rows: Array, states: Array) -> None:
+    """Where every bar is there and decided on, a signal is early until it has seen what it needs, then fine."""
     warm = int(row[ops.NEED]) - 1
     rows[:warm, :, j] = np.nan
     early = states[:warm]
     early[early == ops.OK] = ops.WARMING | (j << ops.STATE_BITS)
-    _run_dense(row, par, close, rows, j)
 
 
-def _run_dense(row: Array, par: Array, x: Array, rows: Array, j: int) -> None:
-    """An average of x, f8[n, M], into rows[:, :, j]; rows before it is ready are left as they are."""
+def _run_dense(program: Program, chosen: list[int], x: Array, rows: Array) -> None:
+    """Averages of x, f8[n, M], each into rows[:, :, j]; rows before it is ready are left as they are."""
+    code, par = program.code, program.par
+    exponential = [j for j in chosen if code[j, ops.OP] == ops.EMA]
+    for j, other in zip(exponential[::2], exponential[1::2], strict=False):
+        one, two = ((par[i, 0], int(code[i, ops.NEED]) - 1, i) for i in (j, other))
+        kernels_bars.dense_emas(x, *one, *two, np.empty((2, x.shape[1])), rows)
+    single = exponential[-1:] if len(exponential) % 2 else []
+    for j in [*single, *(j for j in chosen if code[j, ops.OP] != ops.EMA)]:
+        _run_one(code[j], par[j], x, rows, j)
+
+
+def _run_one(row: Array, par: Array, x: Array, rows: Array, j: int) -> None:
     if row[ops.OP] == ops.EMA:
         kernels_bars.dense_ema(x, par[0], int(row[ops.NEED]) - 1, np.empty(x.shape[1]), rows, j)
     elif row[ops.OP] == ops.SMA:
@@ -176,7 +194,7 @@ def _average(row: Array, par: Array, inputs: Inputs, k: int) -> tuple[Array, Arr
     for begin, end in stretches(end_ns, int(row[ops.RESTART_NS])):
         taken = begin + np.flatnonzero(fine[begin:end])
         values = np.full((len(taken), 1, 1), np.nan)
-        _run_dense(row, par, np.ascontiguousarray(x[taken, None]), values, 0)
+        _run_one(row, par, np.ascontiguousarray(x[taken, None]), values, 0)
         found[taken] = values[:, 0, 0]
         counts[begin:end] = np.cumsum(fine[begin:end])
     last = last_bars(inputs, k, length)

@@ -238,6 +238,39 @@ def dense_ema(x: Floats, a: float, warm: int, last: Floats, rows: Floats, j: int
 
 
 @kernel
+def dense_emas(
+    x: Floats, a: float, warm: int, j: int, b: float, warm_b: int, j_b: int, last: Floats, rows: Floats
+) -> None:  # fmt: skip
+    """Two of `dense_ema` at once: neither waits for the other's arithmetic, and memory is gone over once.
+
+    last: f8[2, M].
+    """
+    n, m = x.shape
+    if m == 1:
+        y = z = x[0, 0]
+        for i in range(n):
+            if i > 0:
+                y = ema_step(y, x[i, 0], a)
+                z = ema_step(z, x[i, 0], b)
+            if i >= warm:
+                rows[i, 0, j] = y
+            if i >= warm_b:
+                rows[i, 0, j_b] = z
+        return
+    for k in range(m):
+        last[0, k] = last[1, k] = x[0, k]
+    for i in range(n):
+        for k in range(m):
+            if i > 0:
+                last[0, k] = ema_step(last[0, k], x[i, k], a)
+                last[1, k] = ema_step(last[1, k], x[i, k], b)
+            if i >= warm:
+                rows[i, k, j] = last[0, k]
+            if i >= warm_b:
+                rows[i, k, j_b] = last[1, k]
+
+
+@kernel
 def dense_mean(x: Floats, window: int, rows: Floats, j: int) -> None:
     """`SMA` where no bar is missing and each is decided on: the same sums, with the total in a local."""
     n, m = x.shape

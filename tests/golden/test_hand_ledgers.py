@@ -61,8 +61,8 @@ def test_spot_by_hand() -> None:
         got = [fill[name] for name in ("row", "purpose", "qty", "price", "fee", "fee_base", "held")]
         assert got == pytest.approx(want, abs=1e-9)
         assert fill["ns"] == START + want[0] * HOUR
-    np.testing.assert_allclose(play.tape["cash"], SPOT_CASH, atol=1e-8)
-    np.testing.assert_allclose(play.tape["held"][:, 0], SPOT_HELD, atol=1e-9)
+    np.testing.assert_allclose(play.accounts["cash"], SPOT_CASH, atol=1e-8)
+    np.testing.assert_allclose(play.accounts["held"][:, 0], SPOT_HELD, atol=1e-9)
     closes = np.array([row[3] for row in SPOT_BARS])
     np.testing.assert_allclose(play.tape["equity"], np.array(SPOT_CASH) + np.array(SPOT_HELD) * closes, atol=1e-8)
     # 8 - 0.016 coins cost 806; mean 100.75. Realised: 3.98 x 9.25 - 0.8756, 4 x -15.75 - 0.68, and so on.
@@ -126,7 +126,7 @@ def test_perpetual_by_hand() -> None:
     for fill, want in zip(play.fills, PERP_FILLS, strict=True):
         got = [fill[name] for name in ("row", "purpose", "qty", "price", "fee", "held")]
         assert got == pytest.approx(want, abs=1e-9)
-    np.testing.assert_allclose(play.tape["cash"], PERP_FREE, atol=1e-8)
+    np.testing.assert_allclose(play.accounts["cash"], PERP_FREE, atol=1e-8)
     equity = np.array(PERP_FREE) + np.array(PERP_MARGIN) + np.array(PERP_PROFIT)
     np.testing.assert_allclose(play.tape["equity"], equity, atol=1e-8)
     paid = play.events_of(EV_FUNDING)

@@ -22,7 +22,6 @@ from strategies.base import Strategy
 from tests.backtest.oracles.sampled import Everything, inputs_of, sampled, shipped, spec_of
 from tests.contracts.worlds import told
 
-RECORDED = ("weights", "equity", "cash", "gross", "net", "level", "held", "rows")
 SECOND = 10**9
 HARSH = Limits(
     daily_loss=0.01, daily_loss_flatten=0.02, drawdown=0.06, loss_streak=2, asset_share=0.3, orders_per_minute=6,
@@ -74,7 +73,8 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
 
 def outcome(desk: Desk, tape: Any) -> dict[str, Any]:
     """All that a run leaves behind."""
-    return {name: tape[name].copy() for name in RECORDED} | {
+    accounts = tape.accounts(desk.fills, float(desk.account["units"]))  # a unit was worth 1 at the start
+    return accounts | {"weights": tape.wishes(), "rows": tape["rows"].copy()} | {
         "fills": desk.fills.copy(), "events": desk.events.copy(), "done": desk.done.copy(),
         "working": desk.working.copy(),
         "account": desk.arrays["account"].copy(), "books": desk.books.copy(),

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from backtest.costs import FillModel, fill_profile, policy_record
-from backtest.loop import LOGS_FULL, Tape, act_on, before_decision, next_event
+from backtest.loop import LOGS_FULL, act_on, before_decision, next_event
+from backtest.tape import Tape
 from risk.desk import Desk, make_desk
 from risk.limits import Limits, MarketSpec
 from risk.policy import Execution
@@ -133,6 +134,11 @@ class Play:
                 act_on(desk.ref, tape.ref, (statuses or {}).get(j, 0))
             if watch is not None:
                 watch(self, "after", j)
+
+    @property
+    def accounts(self) -> dict[str, Array]:
+        """The account at the closes of decision bars."""
+        return self.tape.accounts(self.fills, float(self.desk.account["units"]))
 
     @property
     def fills(self) -> Array:
