@@ -8,15 +8,17 @@ import pytest
 from benchmarks import score
 from benchmarks.score_memory import watch_memory
 from benchmarks.score_models import model_folder, multiplications
-from benchmarks.score_texts import KINDS, texts
+from benchmarks.score_texts import KINDS, WORDS, texts
 
 
 def test_the_grammar_makes_texts_of_three_lengths() -> None:
-    """The same texts for the same seed; articles are a dozen times as long as headlines."""
+    """The same texts for the same seed; as many words as the quantiles say."""
     assert texts("posts", 20) == texts("posts", 20) != texts("posts", 20, seed=8)
-    words = {kind: sum(len(text.split()) for text in texts(kind, 200)) / 200 for kind in KINDS}
-    assert 6 < words["headlines"] < words["posts"] < 30
-    assert words["articles"] > 12 * words["headlines"]
+    words = {kind: sorted(len(text.split()) for text in texts(kind, 2000)) for kind in KINDS}
+    for kind, found in words.items():
+        assert abs(found[1000] - WORDS[kind][4]) <= 0.1 * WORDS[kind][4] and abs(found[500] - WORDS[kind][3]) <= 8
+    wide = [max(words["posts"][at::62]) for at in range(62)]
+    assert sum(words["posts"]) / 2000 < 0.6 * sum(wide) / 62
 
 
 @pytest.mark.filterwarnings("ignore")  # of the pipeline's own imports, in a process of its own
