@@ -18,8 +18,8 @@ from data.errors import InputError
 from signals.labels import parse_labels
 
 CARD_FILE: Final = "card.json"
-ABOUT: Final = ("version", "base", "training", "metrics", "known_failures", "seed")
-"""Keys that are shown to people and otherwise left as they are."""
+READ: Final = ("name", "labels", "cutoff", "licence", "max_length", "calibration", "thresholds")
+"""Keys that are read; all others are shown to people and otherwise left as they are."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def read_card(folder: Path) -> CardFile:
         max_length=None if raw.get("max_length") is None else _length(path, raw["max_length"]),
         calibration=_calibration(path, raw.get("calibration", {})),
         thresholds=_thresholds(path, raw.get("thresholds", {})),
-        about={key: raw[key] for key in ABOUT if key in raw},
+        about={key: value for key, value in raw.items() if key not in READ},
     )
 
 
