@@ -58,9 +58,8 @@ def evaluate(
         return rows, states
     slab, ticks = program.state(len(inputs.symbols))
     runs = own_runs(bound, inputs.symbols, inputs.coins, inputs.bar_ns, max_age_ns)
-    judged = None
-    if any(fact[0] == "sentiment" for signal in bound.values() for fact in signal.facts()):
-        judged = verdicts(inputs, guard or OFF)
+    posts = any(fact[0] == "sentiment" for signal in bound.values() for fact in signal.facts())
+    judged = verdicts(inputs, guard or OFF) if posts else None
     plain = [j for j in range(len(bound)) if j not in runs and dense and _is_dense(program, j)]
     _run_dense(program, plain, inputs.close, rows)
     for j, signal in enumerate(bound.values()):
