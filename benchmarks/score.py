@@ -31,8 +31,9 @@ SHARES = {"posts": 1.0, "headlines": 1.0, "articles": 0.125}
 
 def specs(folder: Path, asked: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """What each contender opens."""
+    length = json.loads((folder / "config.json").read_text(encoding="utf-8"))["max_position_embeddings"]
     found: dict[str, dict[str, Any]] = {
-        "pipeline, batch 32": {"what": "naive", "folder": str(folder), "length": 512},
+        "pipeline, batch 32": {"what": "naive", "folder": str(folder), "length": length},
         "ours, fp32": {"what": "ours", "folder": str(folder), "dtype": "fp32"},
     }
     if has_bf16_instructions() and not asked.quick:

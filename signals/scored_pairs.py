@@ -56,7 +56,7 @@ def hash_of(salt: bytes, parts: Sequence[object]) -> int:
 
 
 def row_hashes(salt: bytes, rows: pa.Table, names: Sequence[str]) -> NDArray[np.int64]:
-    """`hash_of` over some columns of each row; a slice at a time, so that texts of a million rows never lie in memory."""
+    """`hash_of` over some columns of each row; a slice at a time: the texts of a million rows never lie in memory."""
     found = np.empty(rows.num_rows, dtype=np.int64)
     for start in range(0, rows.num_rows, _AT_ONCE):
         piece = rows.slice(start, _AT_ONCE)
