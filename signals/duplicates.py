@@ -190,7 +190,7 @@ class Clusters:
 
     def _slots(self, signed: Signatures) -> NDArray[np.int64]:
         """Shape (n, BANDS): where in each band's table a text stands."""
-        bands = signed.astype(np.uint64).reshape(len(signed), BANDS, -1)
+        bands = signed.astype(np.uint64).reshape(len(signed), BANDS, SIGNATURE // BANDS)
         mixed = (bands * _BAND_FACTORS).sum(axis=2, dtype=np.uint64)
         mixed = (mixed ^ mixed >> np.uint64(29)) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(33)
         return np.asarray(mixed % np.uint64(_SLOTS * self.kept), dtype=np.int64)

@@ -102,6 +102,11 @@ def test_odd_texts_have_a_cluster(text: str) -> None:
     assert clusters[0] == clusters[1] != 0
 
 
+def test_nothing_to_place_is_no_error() -> None:
+    assert Clusters().place([], []) == ([], [])
+    assert signatures([]).shape == (0, 64)
+
+
 def test_words_of_direction_tell_a_templates_meanings_apart() -> None:
     assert turns("BTC up 3% today") == turns("ETH up 7% today") != turns("BTC down 3% today")
     assert turns("it will not crash") != turns("it will crash")

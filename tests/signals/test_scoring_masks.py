@@ -73,6 +73,11 @@ def test_a_coin_without_a_score_leaves_the_others_theirs_and_is_tried_again(var:
     assert {row["coin"] for row in facts(store)} == {"ETH", "BTC"}
 
 
+def test_posts_about_nothing_are_done_without_a_model(var: Path) -> None:
+    report = run(store_of(var, ["good morning", "lunch"]), Echo(error=RuntimeError, stop_after=0))
+    assert (report.unlinked, report.done, report.rows_added) == (2, 2, 0)
+
+
 def test_near_duplicates_take_the_first_ones_score(var: Path) -> None:
     store = store_of(var, [TEMPLATE, TEMPLATE.replace("100", "250"), f"@ann {TEMPLATE}!", "ethereum is fine"])
     echo = Echo()
