@@ -2,7 +2,8 @@
 
 The network is exported once per model and revision, its weights quantised by row and its activations on the fly, and
 kept in the cache folder (about the size of the embedded weights). int8 changes some labels: how many is measured on the
-first texts of every run, against torch in fp32, and reported.
+first texts of every run, against torch in fp32, and reported. Activations are scaled by batch, so that here, and only
+here, a score depends a little on what else is in its batch.
 """
 
 from __future__ import annotations
