@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from benchmarks.train_sentiment.sets import Row
+from benchmarks.train_sentiment.sets import OWN, Row
 from signals.entities import Linker, Mention
 from signals.mask import MARKET_COIN, masked
 from signals.text import normalise
@@ -25,6 +25,9 @@ SHARES: Final = {
     "headline": 0.21, "sarcasm": 0.05,
 }  # fmt: skip
 """How much of an epoch's posts each kind makes up."""
+
+LATER: Final = {"turns": 0.25}
+"""Kinds that only the student sees, on top: reversed sense in more words, taught by the label, not by the teacher."""
 
 _COINS: Final = (
     "bitcoin Bitcoin BTC btc $BTC #bitcoin ethereum ETH eth $ETH ether Solana SOL $SOL XRP $XRP Cardano $ADA Dogecoin "
@@ -131,15 +134,15 @@ def written_rows(name: str = "written.csv", *, held: bool | None = None) -> list
         if held is None or is_held(text, kind) == held:
             normal = normalise(text)
             shown = masked(normal, linker.mentions(normal), MARKET_COIN)
-            rows.append(Row(shown, label, source_of(kind), f"own_{kind}", normal))
+            rows.append(Row(shown, label, source_of(kind), f"{OWN}{kind}", normal))
     return rows
 
 
-def generated_rows(count: int, seed: tuple[int, ...], *, held: bool) -> list[Row]:
-    """About `count` posts of the templates on one side of the split, each kind by its share."""
+def generated_rows(count: int, seed: tuple[int, ...], *, held: bool, later: bool = False) -> list[Row]:
+    """About `count` posts of the templates on one side of the split, each kind by its share; `later` adds those."""
     rng = np.random.default_rng(seed)
     rows: list[Row] = []
-    for kind, part in SHARES.items():
+    for kind, part in (SHARES | LATER if later else SHARES).items():
         choice = [each for each in templates() if each.kind == kind and is_held(each.text, kind) == held]
         wanted = round(part * count) if choice else 0
         for turn in range(wanted):
@@ -159,7 +162,7 @@ def render(template: Template, rng: np.random.Generator) -> list[Row]:
     first, second = (COINS[at] for at in rng.choice(len(COINS), 2, replace=False))
     rows = []
     for label, asked in zip(template.labels, ("coin", "coin2"), strict=False):
-        rows.append(Row(_coins(text, asked, first, second, rng), label, template.source, f"own_{template.kind}", text))
+        rows.append(Row(_coins(text, asked, first, second, rng), label, template.source, f"{OWN}{template.kind}", text))
     return rows
 
 

@@ -1,7 +1,7 @@
 """The training command.
 
 python -m benchmarks.train_sentiment [--sets FOLDER] [--out FOLDER] [--seed 1] [--layers 3] [--epochs 3]
-                                     [--distil-epochs 5] [--work FOLDER] [--threads 1] [--quick]
+                                     [--distil-epochs 4] [--work FOLDER] [--threads 1] [--quick]
 python -m benchmarks.train_sentiment --own FILE --out FOLDER [--cutoff YYYY-MM-DD] [--base FOLDER]
 
 The first form makes the shipped model from the labelled sets and our own posts: an hour on one core with bf16. The

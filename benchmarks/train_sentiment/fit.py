@@ -10,19 +10,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.train_sentiment.nets import Net, kept_layers
-from benchmarks.train_sentiment.sets import LABELS, Row
+from benchmarks.train_sentiment.sets import LABELS, OWN, Row
 
 TEMPERATURE: Final = 2.0
 """Softens teacher and student alike while distilling (Hinton, Vinyals & Dean 2015)."""
 
 GOLD_SHARE: Final = 0.3
-"""Weight of the labels beside the teacher's answers."""
+"""Weight of a set's labels beside the teacher's answers."""
+
+SURE_SHARE: Final = 1.0
+"""Weight of the labels of our own posts, which are no annotators' guesses: where the teacher errs, they alone count."""
 
 HIDDEN_SHARE: Final = 1.0
 """Weight of the distance between the student's layers and the teacher's."""
 
 Vary = Callable[[int], list[Row]]
 """The rows of an epoch: the same labels, other words around them."""
+
+LossOf = Callable[["Batch"], Any]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Tensors of one batch: token ids and mask of shape (rows, tokens), classes and whether they are sure (rows)."""
+
+    tokens: Any
+    mask: Any
+    classes: Any
+    sure: Any
 
 
 @dataclass(frozen=True)
@@ -79,23 +94,24 @@ def padded(ids: Sequence[Sequence[int]], pad: int) -> tuple[Any, Any]:
     return torch.from_numpy(tokens), torch.from_numpy(mask)
 
 
-def epoch_batches(net: Net, rows: Sequence[Row], plan: Plan, epoch: int) -> Iterator[tuple[Any, Any, Any]]:
-    """Tokens, mask and class of each batch of one epoch."""
+def epoch_batches(net: Net, rows: Sequence[Row], plan: Plan, epoch: int) -> Iterator[Batch]:
+    """The batches of one epoch."""
     import torch
 
     ids = encode(net, [row.text for row in rows], plan.length_max)
     classes = np.array([LABELS.index(row.label) for row in rows])
+    sure = np.array([row.origin.startswith(OWN) for row in rows])
     rng = np.random.default_rng([plan.seed, epoch])
     for members in token_batches([len(row) for row in ids], plan.batch_tokens, rng):
         tokens, mask = padded([ids[at] for at in members], net.tokenizer.pad_token_id)
-        yield tokens, mask, torch.from_numpy(classes[members])
+        yield Batch(tokens, mask, torch.from_numpy(classes[members]), torch.from_numpy(sure[members]))
 
 
 def train(
     net: Net,
     vary: Vary,
     plan: Plan,
-    loss_of: Callable[[Any, Any, Any], Any],
+    loss_of: LossOf,
     say: Callable[[str], None],
     after: Callable[[int], None],
 ) -> None:
@@ -108,7 +124,7 @@ def train(
         Rows of an epoch.
     plan : Plan
     loss_of : callable
-        Loss of (tokens, mask, classes): `gold_loss` or `distil_loss`.
+        Loss of a batch: `gold_loss` or `distil_loss`.
     say : callable
         Takes a line of progress.
     after : callable
@@ -130,54 +146,57 @@ def train(
     for epoch in range(plan.epochs):
         net.model.train()
         total, count = 0.0, 0
-        for tokens, mask, classes in epoch_batches(net, first if epoch == 0 else vary(epoch), plan, epoch):
+        for batch in epoch_batches(net, first if epoch == 0 else vary(epoch), plan, epoch):
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=plan.bf16):
-                loss = loss_of(tokens, mask, classes)
+                loss = loss_of(batch)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(net.model.parameters(), 1.0)
             optimiser.step()
             schedule.step()
-            total, count = total + loss.detach().item() * len(classes), count + len(classes)
+            total, count = total + loss.detach().item() * len(batch.classes), count + len(batch.classes)
         say(f"epoch {epoch + 1} of {plan.epochs}: mean loss {total / count:.4f} over {count:,} rows")
         after(epoch)
     net.model.eval()
 
 
-def gold_loss(net: Net) -> Callable[[Any, Any, Any], Any]:
+def gold_loss(net: Net) -> LossOf:
     """Cross-entropy with the labels."""
     import torch
 
-    def loss_of(tokens: Any, mask: Any, classes: Any) -> Any:
-        logits = net.model(input_ids=tokens, attention_mask=mask).logits
-        return torch.nn.functional.cross_entropy(logits.float(), classes)
+    def loss_of(batch: Batch) -> Any:
+        logits = net.model(input_ids=batch.tokens, attention_mask=batch.mask).logits
+        return torch.nn.functional.cross_entropy(logits.float(), batch.classes)
 
     return loss_of
 
 
-def distil_loss(student: Net, teacher: Net) -> Callable[[Any, Any, Any], Any]:
+def distil_loss(student: Net, teacher: Net) -> LossOf:
     """The teacher's softened answers and hidden states, and the labels beside them."""
     import torch
     from torch.nn import functional
 
     taken = kept_layers(teacher.layers, student.layers)
 
-    def loss_of(tokens: Any, mask: Any, classes: Any) -> Any:
+    def loss_of(batch: Batch) -> Any:
+        read = {"input_ids": batch.tokens, "attention_mask": batch.mask, "output_hidden_states": True}
         with torch.no_grad():
-            told = teacher.model(input_ids=tokens, attention_mask=mask, output_hidden_states=True)
-        said = student.model(input_ids=tokens, attention_mask=mask, output_hidden_states=True)
+            told = teacher.model(**read)
+        said = student.model(**read)
         soft = functional.kl_div(
             functional.log_softmax(said.logits.float() / TEMPERATURE, dim=-1),
             functional.softmax(told.logits.float() / TEMPERATURE, dim=-1),
-            reduction="batchmean",
-        )
-        gold = functional.cross_entropy(said.logits.float(), classes)
-        weights = mask[..., None].float()
+            reduction="none",
+        ).sum(dim=-1)
+        soft = soft * ~(batch.sure & (told.logits.argmax(dim=-1) != batch.classes))
+        gold = functional.cross_entropy(said.logits.float(), batch.classes, reduction="none")
+        share = GOLD_SHARE + (SURE_SHARE - GOLD_SHARE) * batch.sure
+        weights = batch.mask[..., None].float()
         apart = sum(
             ((said.hidden_states[at + 1].float() - told.hidden_states[of + 1].float()) ** 2 * weights).sum()
             for at, of in enumerate(taken)
         ) / (weights.sum() * said.hidden_states[0].shape[-1] * len(taken))
-        return TEMPERATURE**2 * soft + GOLD_SHARE * gold + HIDDEN_SHARE * apart
+        return (TEMPERATURE**2 * soft + share * gold).mean() + HIDDEN_SHARE * apart
 
     return loss_of
 

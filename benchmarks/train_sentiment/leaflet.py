@@ -31,7 +31,9 @@ def leaflet(card: dict[str, Any]) -> str:
         ),
         f"## Calibration\n\nTemperature {card['calibration']['temperature']:g}, bias {card['calibration']['bias']}. "
         f"Thresholds of the score, bearish at or below / bullish at or above: {pairs}.",
-        "## Figures\n\n" + _figures(card["metrics"]),
+        "## Figures\n\n"
+        + "".join(f"{said}.\n\n" for said in [card.get("how_chosen")] if said)
+        + _figures(card["metrics"]),
         "## Known failures\n\n" + "\n".join(f"- {failure}" for failure in card["known_failures"]),
     ]
     return "\n\n".join(blocks) + "\n"
@@ -59,9 +61,7 @@ def _figures(metrics: dict[str, Any]) -> str:
         interval = f"{line['value']:.3f} [{line['low']:.3f}, {line['high']:.3f}]"
         rest = " | ".join(_number(line[key]) for key in ("vader", "floor", "calibration_error"))
         lines.append(f"| {line['title']} | {line['rows']:,} | {line['figure']} | {interval} | {rest} |")
-    return "\n".join(
-        [*held, "", "Nothing was chosen by the following (`python -m benchmarks.sentiment_table`).", "", *lines]
-    )
+    return "\n".join([*held, "", "Held out (`python -m benchmarks.sentiment_table`):", "", *lines])
 
 
 def _number(value: float | None) -> str:

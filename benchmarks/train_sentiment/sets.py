@@ -25,6 +25,10 @@ LABELS: Final = (-1, 0, 1)
 """Bearish, neutral, bullish; a row's class is its place here."""
 
 
+OWN: Final = "own_"
+"""What the origin of a post of our own begins with."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One text as one coin sees it."""

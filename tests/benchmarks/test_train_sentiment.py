@@ -1,6 +1,7 @@
 """The training command runs end to end on a tiny network, and what decides over its result holds on small examples."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from benchmarks.sentiment_posts.grammar import COINS, generated_rows, is_held, templates, words, written, written_rows
 from benchmarks.train_sentiment import calibrate
 from benchmarks.train_sentiment.__main__ import main
+from benchmarks.train_sentiment.fit import Batch, distil_loss
 from benchmarks.train_sentiment.nets import kept_layers, open_base, shrink
 from benchmarks.train_sentiment.pack import quantised, restored
 from benchmarks.train_sentiment.sets import (
@@ -186,6 +188,38 @@ def test_posts_are_seeded_masked_and_split_by_template() -> None:
     held = {each.text for each in templates() if is_held(each.text, each.kind)}
     assert 0.08 < len(held) / len(templates()) < 0.25
     assert len(written_rows(held=True)) + len(written_rows(held=False)) == len(written())
+
+
+def test_some_kinds_are_for_the_student_alone() -> None:
+    rows = generated_rows(600, (1,), held=False, later=True)
+    assert rows[: len(rows) - 150] == generated_rows(600, (1,), held=False)
+    assert {row.origin for row in rows[-150:]} == {"own_turns"}
+
+
+def test_where_the_teacher_errs_a_sure_label_counts_alone(base: Path) -> None:
+    import torch
+
+    teacher, student = open_base(base), open_base(base)
+    student.model.load_state_dict(teacher.model.state_dict())
+    for net in (teacher, student):
+        net.model.eval()
+        for weights in net.model.parameters():
+            weights.requires_grad_(False)
+    loss_of = distil_loss(student, teacher)
+    tokens = torch.tensor([[2, 70, 3]])
+    batch = Batch(tokens, torch.ones_like(tokens), torch.tensor([0]), torch.tensor([False]))
+    said = student.model(input_ids=tokens).logits
+    right = int(said.argmax())
+    wrong = (right + 1) % 3
+    gold = torch.nn.functional.cross_entropy(said, torch.tensor([wrong]))
+    unsure = loss_of(replace(batch, classes=torch.tensor([wrong])))
+    assert unsure.item() == pytest.approx(0.3 * gold.item(), rel=1e-4)  # it says what its teacher says
+    student.model.classifier.bias.data += torch.tensor([1.0, 0.0, -1.0])
+    said = student.model(input_ids=tokens).logits
+    for label, alone in ((wrong, True), (right, False)):
+        gold = torch.nn.functional.cross_entropy(said, torch.tensor([label]))
+        loss = loss_of(replace(batch, classes=torch.tensor([label]), sure=torch.tensor([True])))
+        assert (loss.item() == pytest.approx(gold.item(), rel=1e-4)) is alone
 
 
 def test_templates_and_words_are_whole() -> None:
