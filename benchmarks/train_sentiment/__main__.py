@@ -33,6 +33,7 @@ from benchmarks.train_sentiment.run import (
 )
 from benchmarks.train_sentiment.sets import file_hash, mask_rows, read_table, training_rows
 from data.errors import InputError
+from signals.device import has_bf16_instructions
 from signals.folders import EMBEDDED
 
 SETS_ENV: Final = "TIDEGATE_REAL_DATA"
@@ -63,7 +64,7 @@ def sets_folder(given: Path | None) -> Path:
 def make_recipe(args: argparse.Namespace) -> Recipe:
     """The recipe with what the command line changes."""
     plain = Recipe(layers=args.layers)
-    able = not args.fp32 and _has_bf16()
+    able = not args.fp32 and has_bf16_instructions()
     teach_plan = replace(plain.teach, seed=args.seed, bf16=able, epochs=args.epochs or plain.teach.epochs)
     distil_plan = replace(plain.distil, seed=args.seed, bf16=able, epochs=args.distil_epochs or plain.distil.epochs)
     recipe = replace(plain, teach=teach_plan, distil=distil_plan)
@@ -133,15 +134,6 @@ def train_own(args: argparse.Namespace, say: Say) -> dict[str, Any]:
     card = own_card(args.out.name, cutoff, facts, finished, recipe, args.seed, origin)
     save(net, args.out, card)
     return card
-
-
-def _has_bf16() -> bool:
-    """Whether this processor multiplies in bf16; elsewhere it would be emulated."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

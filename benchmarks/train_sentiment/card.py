@@ -32,12 +32,11 @@ KNOWN_FAILURES: Final = (
     "Trained on texts of up to 96 tokens: what a long article says later weighs little",
 )
 
-
 HOW_CHOSEN: Final = (
     "Epochs and calibration were chosen on held rows of the training sets and held posts of our own, never on the "
-    "held-out sets; but their figures were seen twice on the way (for the teacher, and for another calibration that the "
-    "held rows then spoke against). The posts of the kind `turns` were written after the teacher's first figure on the reversed-sense "
-    "probes (0.69), so that line flatters"
+    "held-out sets; but their figures were seen twice on the way (for the teacher, and for another calibration that "
+    "the held rows then spoke against). The posts of the kind `turns` were written after the teacher's first figure "
+    "on the reversed-sense probes (0.69), so that line flatters"
 )
 
 

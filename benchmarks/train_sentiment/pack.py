@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.train_sentiment.nets import Net, make_tokenizer
+from signals.weights_file import read_weights
 
 WEIGHTS_FILE: Final = "model.safetensors"
 CARD_FILE: Final = "card.json"
@@ -89,11 +90,11 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 
 def open_packed(folder: Path) -> Net:
     """The network of a packed folder in fp32, to be trained further."""
-    from safetensors.torch import load_file
+    import torch
     from transformers import BertConfig, BertForSequenceClassification
 
     config = BertConfig.from_pretrained(folder)
     model = BertForSequenceClassification(config)
-    model.load_state_dict(restored(load_file(str(folder / WEIGHTS_FILE))))
+    model.load_state_dict(read_weights(folder, torch.float32))
     pieces = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
     return Net(model, make_tokenizer(sorted(pieces, key=pieces.__getitem__), config.max_position_embeddings))
