@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.score_memory import watch_memory
-from benchmarks.score_models import SHAPES, model_folder
+from benchmarks.score_models import model_folder
 from benchmarks.score_stages import cold_start, matmul_share, stages
 from benchmarks.score_texts import KINDS
 from benchmarks.score_workers import ScoreWorker
 from signals.device import has_bf16_instructions
-from signals.folders import EMBEDDED
 from signals.models import EMBEDDED_MODEL
 
 SHARES = {"posts": 1.0, "headlines": 1.0, "articles": 0.125}
@@ -80,10 +79,13 @@ def compare(name: str, folder: Path, count: int, asked: argparse.Namespace) -> l
 
 def measure(asked: argparse.Namespace) -> dict[str, Any]:
     """Everything that the first form prints."""
-    embedded = EMBEDDED_MODEL if EMBEDDED.is_dir() else next(iter(SHAPES))
     found: dict[str, Any] = {"speed": [], "share": []}
     with tempfile.TemporaryDirectory() as base:
-        models = {"tiny": asked.texts} if asked.quick else {embedded: asked.texts, "BERT-base-shaped": asked.texts // 8}
+        models = (
+            {"tiny": asked.texts}
+            if asked.quick
+            else {EMBEDDED_MODEL: asked.texts, "BERT-base-shaped": asked.texts // 8}
+        )
         for name, count in models.items():
             folder = model_folder(name, Path(base))
             found["speed"] += compare(name, folder, count, asked)

@@ -15,7 +15,7 @@ from signals.weights_file import read_weights
 
 LENGTH: Final = 512
 PIECES: Final = "abcdefghijklmnopqrstuvwxyz0123456789$#@!?.,:'-%&()/"
-SHAPES: Final = {"MiniLM-shaped, 3 layers": (3, 384), "BERT-base-shaped": (12, 768), "tiny": (2, 32)}
+SHAPES: Final = {"BERT-base-shaped": (12, 768), "tiny": (2, 32)}
 """Layers and width."""
 
 

@@ -66,7 +66,7 @@ class Run(Section):
     risk_bar: BarLength | None = key("closes at which losses are judged; left out: the bar", "1h")
     resume_after: Resume = key("when a halted run goes on: never, next day, or a duration", "12h", "never")
     allow_revised: Names = key("metrics that may be used although their history was revised", ["exchange_netflow"], ())
-    model: str = key("whose scores are used: a registry name or id@revision", "vader", "vader")
+    model: str = key("whose scores are used: a registry name or id@revision", "tidegate-mini", "tidegate-mini")
     model_labels: str | None = key("classes of your own model's outputs, in order", "bearish,neutral,bullish")
     model_cutoff: str | None = key("last day of your own model's training texts", "2023-06-30")
     source: str | None = key("the bars' source, when several are stored", "binance")

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from data.store import Store
 
 PANEL = "Runs"
-DEFAULT_MODEL = "vader"
 
 
 def register(app: typer.Typer) -> None:
@@ -87,14 +86,16 @@ def execute(spec: "RunSpec", store: "Store", config: "Config") -> "Result":
 
 def ensure_sample(store: "Store", config: "Config") -> None:
     """Write and score the embedded sample when it isn't there yet, and say so."""
+    from signals.models import DEFAULT_MODEL, resolve
+
     if not store.manifest("bars").parts:
         from data.sample import write_sample
 
         note("writing the embedded sample: a synthetic year of five symbols and their crowd (once)")
         note(str(write_sample(store, ingested_ns=now_ns())))
-    if config.run.model == DEFAULT_MODEL and not store.manifest("sentiment").parts:
+    scored = {part.series[0] for part in store.manifest("sentiment").parts}
+    if config.run.model == DEFAULT_MODEL and DEFAULT_MODEL not in scored:
         from bot.verbs_score import run_scoring
-        from signals.models import resolve
         from signals.score_report import ScoreOptions
         from signals.scorer import Compute
 

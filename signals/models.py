@@ -22,7 +22,7 @@ from signals.folders import EMBEDDED, inspect_folder
 from signals.labels import BEARISH, BULLISH, CLASSES, LABELS_REMEDY, NEUTRAL, marks, parse_labels
 
 EMBEDDED_MODEL: Final = "tidegate-mini"
-DEFAULT_MODEL: Final = "vader"
+DEFAULT_MODEL: Final = EMBEDDED_MODEL
 MAX_LENGTH: Final = 512
 """Tokens read of a text by a model that states no length of its own."""
 
@@ -187,8 +187,7 @@ _KNOWN: Final[dict[str, ModelCard]] = {
 @cache
 def registry() -> Mapping[str, ModelCard]:
     """The cards of all known models by name, the embedded one first; hub models are yet to be pinned."""
-    embedded = {} if not EMBEDDED.is_dir() else {EMBEDDED_MODEL: _embedded()}
-    return {**embedded, **_KNOWN}
+    return {EMBEDDED_MODEL: _embedded(), **_KNOWN}
 
 
 def _embedded() -> ModelCard:

@@ -28,9 +28,9 @@ def sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert done.exit_code == 0, done.stderr
 
 
-def scored() -> dict[str, Any]:
+def scored(*arguments: str) -> dict[str, Any]:
     """What `score` says it did, as JSON."""
-    done = run("score", "--sample", "--json")
+    done = run("score", "--sample", "--json", *arguments)
     assert done.exit_code == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -81,8 +81,8 @@ def test_scoring_is_done_once(sample: None) -> None:
     second = scored()
     assert (second["already"], second["done"], second["rows_added"]) == (first["posts"], 0, 0)
     told = run("score", "--sample")
-    assert "lexicon baseline" in told.stderr
     assert "scored before" in told.stdout
+    assert "lexicon baseline" in run("score", "--sample", "--model", "vader").stderr
 
 
 def test_interrupted_scoring_goes_on(sample: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,11 +97,11 @@ def test_interrupted_scoring_goes_on(sample: None, monkeypatch: pytest.MonkeyPat
 
     with monkeypatch.context() as patched:
         patched.setattr(LexiconScorer, "batches", stops)
-        stopped = run("score", "--sample", "--json")
+        stopped = run("score", "--sample", "--json", "--model", "vader")
     assert stopped.exit_code == 130
     report = json.loads(stopped.stdout)
     assert report["interrupted"] and 0 < report["done"] < report["posts"]
-    rest = scored()
+    rest = scored("--model", "vader")
     assert rest["already"] == report["done"]
     assert rest["already"] + rest["done"] == rest["posts"]
 

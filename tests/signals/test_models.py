@@ -17,7 +17,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def test_the_registry_holds_what_it_promises() -> None:
-    assert set(registry()) == {"vader", "finbert", "cryptobert", "twitter-roberta"}
+    assert set(registry()) == {"tidegate-mini", "vader", "finbert", "cryptobert", "twitter-roberta"}
     assert registry()["finbert"].labels == (BULLISH, BEARISH, NEUTRAL)
     assert registry()["cryptobert"].labels == CLASSES
     assert registry()["cryptobert"].max_length == 128
@@ -25,11 +25,18 @@ def test_the_registry_holds_what_it_promises() -> None:
     for card in registry().values():
         assert card.cutoff is not None
         assert card.licence
-        assert card.revision is None
+        assert (card.revision is None) == (card.name != DEFAULT_MODEL)
 
 
-def test_the_default_is_a_lexicon_and_says_so() -> None:
+def test_the_default_is_the_shipped_model() -> None:
     card = resolve(DEFAULT_MODEL)
+    assert (card.name, card.labels, card.masks, card.english) == ("tidegate-mini", CLASSES, True, True)
+    assert card.notice == ""
+    assert resolve(f"tidegate-mini@{card.pinned}") == card
+
+
+def test_the_baseline_is_a_lexicon_and_says_so() -> None:
+    card = resolve("vader")
     assert card.revision == card.pinned == version("vaderSentiment")
     assert "lexicon baseline" in card.notice
     assert resolve(f"vader@{card.revision}") == card

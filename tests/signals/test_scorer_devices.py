@@ -71,6 +71,16 @@ def test_half_precision_changes_few_labels(card: ModelCard, compute: Compute, mo
     assert between < 0.005  # by batch
 
 
+def test_the_shipped_model_in_half_precision(compute: Compute, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals_device, "has_bf16_instructions", lambda: True)
+    shipped, many = resolve("tidegate-mini"), [*texts("posts", 1000), *texts("headlines", 1000)]
+    exact = open_scorer(shipped, compute).score(many).argmax(axis=1)
+    dtype = "bf16" if compute.device == "cpu" else "auto"
+    for budget in (0, 300):
+        half = open_scorer(shipped, replace(compute, dtype=dtype, batch_tokens=budget)).score(many).argmax(axis=1)
+        assert (half != exact).mean() < 0.005
+
+
 def test_smaller_batches_after_memory_ran_out(
     card: ModelCard, compute: Compute, monkeypatch: pytest.MonkeyPatch
 ) -> None:
