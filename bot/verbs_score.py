@@ -27,10 +27,7 @@ def register(app: typer.Typer) -> None:
 def score(
     config: ConfigFile = None,
     model: Annotated[
-        str | None,
-        typer.Option(
-            help="tidegate-mini, vader, name@commit from `models`, owner/name@commit, or a folder; else run.model."
-        ),
+        str | None, typer.Option(help="A name from `models`, owner/name@commit, or a folder; else run.model.")
     ] = None,
     labels: Annotated[str | None, typer.Option(help="Classes of the model's outputs: bearish,neutral,bullish.")] = None,
     cutoff: Annotated[str | None, typer.Option(help="Last day of the model's training texts: 2023-06-30.")] = None,
