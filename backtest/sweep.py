@@ -59,8 +59,18 @@ def deepest(equity: Array) -> float:
     return worst
 
 
+_LOOPS: dict[Any, Callable[..., int]] = {}
+
+
 def inlined_loop(strategy: Strategy) -> Callable[..., int]:
-    """The loop of `backtest.loop` with the strategy's function written into it; compiled for this process."""
+    """The loop of `backtest.loop` with the strategy's function written into it; compiled once for this process."""
+    key = (strategy.function, strategy.row_dtype, strategy.param_dtype)
+    if key not in _LOOPS:
+        _LOOPS[key] = _written_in(strategy)
+    return _LOOPS[key]
+
+
+def _written_in(strategy: Strategy) -> Callable[..., int]:
     call = inlined_call(strategy)
     decision = clone(loops.decide_now, ask=clone(ask, _call=call))
     rows = clone(loops.skim_rows, into_callers=True, ask_all=clone(ask_all, into_callers=True, _call=call))

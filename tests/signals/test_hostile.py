@@ -11,8 +11,8 @@ from signals.text import TEXT_CHARS_MAX, normalise, text_key, tricks
 
 LINKER = Linker()
 MEGABYTES = 10_000_000
-SECONDS_MAX = 1.0
-"""Far more than the tenth of a second it takes a quiet machine; what is quadratic takes minutes."""
+SECONDS_MAX = 3.0
+"""Far more than the tenth of a second that it takes on a quiet machine; what is quadratic takes many."""
 
 CORPUS = {
     "empty": "",
