@@ -1,7 +1,7 @@
 """Verbs that list what there is: `limits`, `strategies`, `models`, `signals`."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -134,14 +134,33 @@ def show_card(card: "ModelCard") -> None:
 def _show_part(title: str, value: object) -> None:
     """One part of a card: a table for a list of objects, lines for a list of words, pairs for an object."""
     if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        if all({"title", "value", "low", "high"} <= set(item) for item in value):
+            table(title, ("texts", "figure", "value", "95 %", "VADER", "asked", ""), [_figure(item) for item in value])
+            return
         columns = list(dict.fromkeys(column for item in value for column in item))
         table(title, columns, [[_plain(item.get(column, "")) for column in columns] for item in value])
     elif isinstance(value, list):
         say("\n".join([title, *(f"  {_plain(item)}" for item in value)]))
     elif isinstance(value, dict):
-        table(title, ("what", "value"), [(key, _plain(item)) for key, item in value.items()])
+        plain = [(key, _plain(item)) for key, item in value.items() if not isinstance(item, (dict, list))]
+        if plain:
+            table(title, ("what", "value"), plain)
+        for key, item in value.items():
+            if isinstance(item, (dict, list)):
+                _show_part(f"{title}, {key}", item)
     else:
         say(f"{title}: {_plain(value)}")
+
+
+def _figure(item: dict[str, Any]) -> tuple[str, ...]:
+    """One held-out figure of a card: what it is, how sure, beside the baseline and what was asked of it."""
+    asked = (
+        "" if item.get("floor") is None else ("at most " if item.get("lower_is_better") else "") + _plain(item["floor"])
+    )
+    missed = "missed" if item.get("holds") is False else ""
+    vader = "" if item.get("vader") is None else f"{item['vader']:.3f}"
+    span = f"{item['low']:.3f} to {item['high']:.3f}"
+    return item["title"], item.get("figure", ""), f"{item['value']:.4f}", span, vader, asked, missed
 
 
 def _plain(value: object) -> str:
