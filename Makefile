@@ -15,7 +15,7 @@ demo: $(USED)
 	@echo "The same report as a page: $(DEMO_VAR)/report.html"
 
 test: $(TESTED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadscope
 
 lint: $(TESTED)
 	$(BIN)/ruff check .
