@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.pipes import answers, ask, stop
 from benchmarks.score_texts import texts
 
 HOUSE = Path(__file__).resolve().parent.parent
@@ -69,27 +70,17 @@ class ScoreWorker:
 
     def call(self, kind: str, count: int) -> dict[str, Any]:
         """Let it score so many texts of a kind: {cpu_s, labels}."""
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write(json.dumps({"kind": kind, "count": count}) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{self.name}: the worker ended with {self.process.wait()}; its words stand above")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+        return ask(self.process, self.name, json.dumps({"kind": kind, "count": count}))
 
     def stop(self) -> None:
         """Let it end."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
+        stop(self.process)
 
 
 def main() -> None:
     """The worker's side."""
     spec = json.loads(sys.argv[1])
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is no answer
+    told = answers()
     import torch
 
     torch.set_num_threads(1)
@@ -99,8 +90,8 @@ def main() -> None:
         given = texts(asked["kind"], asked["count"])
         begun = time.process_time()
         labels = run(given)
-        answers.write(json.dumps({"cpu_s": time.process_time() - begun, "labels": labels}) + "\n")
-        answers.flush()
+        told.write(json.dumps({"cpu_s": time.process_time() - begun, "labels": labels}) + "\n")
+        told.flush()
 
 
 if __name__ == "__main__":

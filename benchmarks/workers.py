@@ -6,16 +6,15 @@ python -m benchmarks.workers NAME WORK: reads a line from standard input for eac
 from __future__ import annotations
 
 import json
-import os
 import resource
 import subprocess
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from benchmarks.contenders import Contender, Outcome
 from benchmarks.market import Work
+from benchmarks.pipes import answers, ask, stop
 
 HOUSE = Path(__file__).resolve().parent.parent
 
@@ -50,13 +49,7 @@ class Worker:
 
     def call(self, *, keep: bool = True) -> Outcome:
         """Let it do its work once."""
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write("go\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{self.label}: the worker ended with {self.process.wait()}; its words stand above")
-        answer: dict[str, Any] = json.loads(line)
+        answer = ask(self.process, self.label, "go")
         self.peak_mb = answer.pop("peak_mb")
         outcome = Outcome(**answer)
         if keep:
@@ -65,22 +58,19 @@ class Worker:
 
     def stop(self) -> None:
         """Let it end."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
+        stop(self.process)
 
 
 def main() -> None:
     """The worker's side."""
     key, plain = sys.argv[1:]
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is no answer
+    told = answers()
     contender = contenders()[key](Work.of(json.loads(plain)))
     for _ in sys.stdin:
         outcome = contender.timed()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        answers.write(json.dumps({**asdict(outcome), "peak_mb": peak}) + "\n")
-        answers.flush()
+        told.write(json.dumps({**asdict(outcome), "peak_mb": peak}) + "\n")
+        told.flush()
 
 
 if __name__ == "__main__":
