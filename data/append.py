@@ -25,7 +25,7 @@ from data.manifest import (
     sweep,
     write_table,
 )
-from data.merge import CONTRADICTION, merge
+from data.merge import CONTRADICTION, merge, row_identity
 
 PART_ROWS_MAX = 4_000_000
 
@@ -143,7 +143,10 @@ def _place(job: _Transaction, series: tuple[str, ...], fresh: pa.Table, stem: st
 
 
 def _stored_keys(job: _Transaction, series: tuple[str, ...], rows: pa.Table) -> pa.Table:
-    """Identity, known time, revision and payload of the stored rows that the new ones may repeat."""
+    """Identity, known time, revision and payload of the stored rows that are about the same things as the new ones.
+
+    Part by part, so that a store of millions takes no more memory than a small one.
+    """
     wanted = ["known_ns", "revision", "payload"]
     wanted += ["event_ns"] if job.kind in DATED else ["source", *IDENTITY[job.kind]]
     span = pc.min_max(rows["event_ns"]).as_py()
@@ -156,8 +159,12 @@ def _stored_keys(job: _Transaction, series: tuple[str, ...], rows: pa.Table) -> 
     if not near:
         return SCHEMAS[job.kind].empty_table().select(wanted)
     cut = ("event_ns", span["min"], span["max"] + 1) if job.kind in DATED else None
-    tables = [read_table(job.folder / part.file, wanted, span=cut).select(wanted) for part in near]
-    return pa.concat_tables(tables).combine_chunks()
+    keys = row_identity(job.kind, rows)
+    found = []
+    for part in near:
+        stored = read_table(job.folder / part.file, wanted, span=cut).select(wanted)
+        found.append(stored.filter(pc.is_in(row_identity(job.kind, stored), value_set=keys)))
+    return pa.concat_tables(found).combine_chunks()
 
 
 def _contradicting(kind: str, rows: pa.Table) -> pa.Table:

@@ -19,8 +19,6 @@ from data.facts import DATED, IDENTITY
 
 Int64 = np.ndarray[Any, np.dtype[np.int64]]
 
-_AT_ONCE = 100_000  # stored rows compared at once
-
 CONTRADICTION = "contradicting rows known at the same time"
 
 
@@ -55,7 +53,8 @@ def merge(kind: str, incoming: pa.Table, stored: pa.Table) -> Merged:
     incoming : pyarrow.Table
         Complete rows of one filed series (see `data.facts.SCHEMAS`).
     stored : pyarrow.Table
-        At least the identity, ``known_ns``, ``revision`` and ``payload`` of the stored rows of that series.
+        At least the identity, ``known_ns``, ``revision`` and ``payload`` of the stored rows of that series that are
+        about the same things as incoming ones; others make no difference.
     """
     keys = row_identity(kind, incoming)
     again = incoming.slice(0, 0)
@@ -66,7 +65,6 @@ def merge(kind: str, incoming: pa.Table, stored: pa.Table) -> Merged:
         incoming = incoming.filter(pa.array(first)).combine_chunks()
         keys = row_identity(kind, incoming)
         repeated = _repeated(keys)
-    stored = _touched(kind, stored, keys)
     old_keys = row_identity(kind, stored)
     at = pc.index_in(keys, value_set=old_keys)
     found = pc.is_valid(at).to_numpy(zero_copy_only=False)
@@ -85,15 +83,6 @@ def merge(kind: str, incoming: pa.Table, stored: pa.Table) -> Merged:
         differs = int((same & (incoming["known_ns"].to_numpy() != stored["known_ns"].to_numpy()[position])).sum())
     merged = _resolve_rest(incoming, stored, keys, old_keys, new, same, differs)
     return replace(merged, repeated=again)
-
-
-def _touched(kind: str, stored: pa.Table, keys: pa.Array) -> pa.Table:
-    """Stored rows about the same things as the incoming ones, looked for piece by piece: no more memory for a store of
-    millions than for a small one.
-    """
-    pieces = [stored.slice(start, _AT_ONCE) for start in range(0, stored.num_rows, _AT_ONCE)]
-    found = [piece.filter(pc.is_in(row_identity(kind, piece), value_set=keys)) for piece in pieces]
-    return pa.concat_tables(found) if found else stored
 
 
 def _repeated(keys: pa.Array) -> np.ndarray[Any, np.dtype[np.bool_]]:
