@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 
 import numpy as np
 
@@ -61,7 +62,7 @@ def evaluate(
     posts = any(fact[0] == "sentiment" for signal in bound.values() for fact in signal.facts())
     judged = verdicts(inputs, guard or OFF) if posts else None
     plain = [j for j in range(len(bound)) if j not in runs and dense and _is_dense(program, j)]
-    _run_dense(program, plain, inputs.close, rows)
+    _run_dense([(program.code[j], program.par[j], j) for j in plain], inputs.close, rows)
     for j, signal in enumerate(bound.values()):
         if j in runs:
             _note_all(*runs[j].history(inputs, judged), rows, states, j)
@@ -162,25 +163,17 @@ def _note_warming(row: Array, j: int, rows: Array, states: Array) -> None:
     early[early == ops.OK] = ops.WARMING | (j << ops.STATE_BITS)
 
 
-def _run_dense(program: Program, chosen: list[int], x: Array, rows: Array) -> None:
-    """Averages of x, f8[n, M], each into rows[:, :, j]; rows before it is ready are left as they are."""
-    code, par = program.code, program.par
-    exponential = [j for j in chosen if code[j, ops.OP] == ops.EMA]
-    for j, other in zip(exponential[::2], exponential[1::2], strict=False):
-        one, two = ((par[i, 0], int(code[i, ops.NEED]) - 1, i) for i in (j, other))
-        kernels_bars.dense_emas(x, *one, *two, np.empty((2, x.shape[1])), rows)
-    single = exponential[-1:] if len(exponential) % 2 else []
-    for j in [*single, *(j for j in chosen if code[j, ops.OP] != ops.EMA)]:
-        _run_one(code[j], par[j], x, rows, j)
-
-
-def _run_one(row: Array, par: Array, x: Array, rows: Array, j: int) -> None:
-    if row[ops.OP] == ops.EMA:
-        kernels_bars.dense_ema(x, par[0], int(row[ops.NEED]) - 1, np.empty(x.shape[1]), rows, j)
-    elif row[ops.OP] == ops.SMA:
-        kernels_bars.dense_mean(x, row[ops.WINDOW], rows, j)
-    else:
-        rows[:, :, j] = x
+def _run_dense(averages: Sequence[tuple[Array, Array, int]], x: Array, rows: Array) -> None:
+    """Averages of x, f8[n, M], given as (code, parameters, j), into rows[:, :, j]; rows before it is ready are left."""
+    emas = [(par[0], int(row[ops.NEED]) - 1, j) for row, par, j in averages if row[ops.OP] == ops.EMA]
+    pairs = zip_longest(emas[::2], emas[1::2], fillvalue=emas[-1] if emas else (0.0, 0, 0))
+    for (a, warm, j), (b, warm_b, j_b) in pairs:
+        kernels_bars.dense_emas(x, a, warm, j, b, warm_b, j_b, np.empty((2, x.shape[1])), rows)
+    for row, _, j in averages:
+        if row[ops.OP] == ops.SMA:
+            kernels_bars.dense_mean(x, row[ops.WINDOW], rows, j)
+        elif row[ops.OP] == ops.CLOSE:
+            rows[:, :, j] = x
 
 
 def _average(row: Array, par: Array, inputs: Inputs, k: int) -> tuple[Array, Array]:
@@ -193,7 +186,7 @@ def _average(row: Array, par: Array, inputs: Inputs, k: int) -> tuple[Array, Arr
     for begin, end in stretches(end_ns, int(row[ops.RESTART_NS])):
         taken = begin + np.flatnonzero(fine[begin:end])
         values = np.full((len(taken), 1, 1), np.nan)
-        _run_one(row, par, np.ascontiguousarray(x[taken, None]), values, 0)
+        _run_dense([(row, par, 0)], np.ascontiguousarray(x[taken, None]), values)
         found[taken] = values[:, 0, 0]
         counts[begin:end] = np.cumsum(fine[begin:end])
     last = last_bars(inputs, k, length)

@@ -220,30 +220,11 @@ def batch_bars(
 
 
 @kernel
-def dense_ema(x: Floats, a: float, warm: int, last: Floats, rows: Floats, j: int) -> None:
-    """`EMA` where no bar is missing and each is decided on: the same step, from row `warm` on written to `rows`."""
-    n, m = x.shape
-    if m == 1:
-        y = x[0, 0]
-        for i in range(n):
-            y = ema_step(y, x[i, 0], a) if i > 0 else y
-            if i >= warm:
-                rows[i, 0, j] = y
-        return
-    for i in range(n):
-        for k in range(m):
-            last[k] = ema_step(last[k], x[i, k], a) if i > 0 else x[0, k]
-            if i >= warm:
-                rows[i, k, j] = last[k]
-
-
-@kernel
 def dense_emas(
     x: Floats, a: float, warm: int, j: int, b: float, warm_b: int, j_b: int, last: Floats, rows: Floats
 ) -> None:  # fmt: skip
-    """Two of `dense_ema` at once: neither waits for the other's arithmetic, and memory is gone over once.
-
-    last: f8[2, M].
+    """Two `EMA` where no bar is missing and each is decided on: the same step, from rows `warm` and `warm_b` on written
+    to `rows`. At once, since neither waits for the other's arithmetic; one alone is two of the same. last: f8[2, M].
     """
     n, m = x.shape
     if m == 1:
