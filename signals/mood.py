@@ -195,7 +195,22 @@ class MoodChange(Mood):
         return 10 * self.against_ns
 
 
-class Disagreement(Mood):
+class _Weighed(Mood):
+    """What is worked out of the posts' weights without a prior."""
+
+    def __init__(
+        self,
+        half_life: Span = "6h",
+        *,
+        min_weight: Setting = 3.0,
+        coin: str | None = None,
+        max_age: Span = None,
+        seen: Setting = None,
+    ) -> None:
+        self._declare(half_life=half_life, min_weight=min_weight, coin=coin, max_age=max_age, seen=seen)
+
+
+class Disagreement(_Weighed):
     """Weighted standard deviation of the scores, fading as in `Mood`: 0 when all say the same, at most 1.
 
     Parameters
@@ -213,22 +228,11 @@ class Disagreement(Mood):
     array([1., 1.])
     """
 
-    def __init__(
-        self,
-        half_life: Span = "6h",
-        *,
-        min_weight: Setting = 3.0,
-        coin: str | None = None,
-        max_age: Span = None,
-        seen: Setting = None,
-    ) -> None:
-        self._declare(half_life=half_life, min_weight=min_weight, coin=coin, max_age=max_age, seen=seen)
-
     def recipe(self, bar_ns: int) -> Recipe:
         return Recipe(ops.DISAGREEMENT, slots=ops.MOOD_SLOTS, params=(self.half_life_ns, 1.0, 0.0, self.min_weight))
 
 
-class MoodNovelty(Mood):
+class MoodNovelty(_Weighed):
     """Share of the posts' weight, fading as in `Mood`, that says something new: 1 when none repeats another, near 0
     when a few texts are passed around.
 
@@ -249,17 +253,6 @@ class MoodNovelty(Mood):
     >>> evaluate({"fresh": MoodNovelty("1h")}, of_closes([1.0, 1.0], sentiment=posts))[0][:, 0, 0]
     array([0.5, 0.5])
     """
-
-    def __init__(
-        self,
-        half_life: Span = "6h",
-        *,
-        min_weight: Setting = 3.0,
-        coin: str | None = None,
-        max_age: Span = None,
-        seen: Setting = None,
-    ) -> None:
-        self._declare(half_life=half_life, min_weight=min_weight, coin=coin, max_age=max_age, seen=seen)
 
     def recipe(self, bar_ns: int) -> Recipe:
         return Recipe(ops.NOVELTY, slots=ops.MOOD_SLOTS, params=(self.half_life_ns, 1.0, 0.0, self.min_weight))

@@ -70,13 +70,16 @@ class ScoreCache:
 
     def scores(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
         """Known probabilities by text key (see `signals.text.text_key`)."""
-        found: dict[bytes, Row] = {}
+        rows = self._matching("select key, bearish, neutral, bullish from texts where key in", keys)
+        return {key: (down, even, up) for key, down, even, up in rows}
+
+    def _matching(self, asked: str, values: Sequence[bytes] | Sequence[int]) -> list[tuple[Any, ...]]:
+        """Rows of a query that ends before its list of values, asked for some values at a time."""
+        found: list[tuple[Any, ...]] = []
         with self._named():
-            for start in range(0, len(keys), _ASK_AT_ONCE):
-                piece = keys[start : start + _ASK_AT_ONCE]
-                marks = ",".join("?" * len(piece))
-                asked = f"select key, bearish, neutral, bullish from texts where key in ({marks})"
-                found.update({key: (down, even, up) for key, down, even, up in self._base.execute(asked, piece)})
+            for start in range(0, len(values), _ASK_AT_ONCE):
+                piece = values[start : start + _ASK_AT_ONCE]
+                found += self._base.execute(f"{asked} ({','.join('?' * len(piece))})", piece)
         return found
 
     def keep_scores(self, scores: Mapping[bytes, Row]) -> None:
@@ -104,16 +107,8 @@ class ScoreCache:
 
     def heard(self, clusters: Sequence[int]) -> dict[Heard, bytes]:
         """Whose score stands for a cluster: text keys by (cluster, coin, turns), of texts that have a score."""
-        found: dict[Heard, bytes] = {}
-        with self._named():
-            for start in range(0, len(clusters), _ASK_AT_ONCE):
-                piece = clusters[start : start + _ASK_AT_ONCE]
-                marks = ",".join("?" * len(piece))
-                asked = f"select cluster, coin, turns, key from heard join texts using (key) where cluster in ({marks})"
-                found.update(
-                    {(cluster, coin, turn): key for cluster, coin, turn, key in self._base.execute(asked, piece)}
-                )
-        return found
+        asked = "select cluster, coin, turns, key from heard join texts using (key) where cluster in"
+        return {(cluster, coin, turn): key for cluster, coin, turn, key in self._matching(asked, clusters)}
 
     def keep_clusters(self, opened: Sequence[First], heard: Mapping[Heard, bytes], kept: int) -> None:
         """Remember new clusters and whose score stands for them; those older than the newest `kept` go."""
