@@ -167,8 +167,8 @@ class LiveBars:
         began = self._venue_ns()
         for line in self._lines.values():
             line.began_ns = began
-            if line.symbol not in self._last_close and not line.reasons:
-                line.last_ns = line.good_ns = self._floor(began)
+            if line.symbol not in self._last_close:  # our clock may have been ahead of the venue's
+                line.last_ns = line.good_ns = min(line.last_ns, self._floor(began))
 
     def _floor(self, now_ns: int) -> int:
         phase = 4 * DAY_NS if self._bar_ns == WEEK_NS else 0
