@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from risk.execution import plan, tend
+from risk.execution import plan
 from risk.gate import INTENTS
 from risk.ladder import expire, mark
 from risk.ledger import value
@@ -12,6 +12,7 @@ from risk.limits import Limits, MarketSpec
 from risk.memory import HEADER, Ref, account_of, book_of, entry_points, f8_at, policy_of
 from risk.novelty import heed
 from risk.records import ACCOUNT, BOOK, CAUSES, EVENT, FILL, LATCH, LIMITS, MARKETS, ORDER, Array  # fmt: skip
+from risk.tending import tend
 from signals.jit import hot
 from signals.jit import inner as kernel
 
