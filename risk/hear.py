@@ -40,9 +40,11 @@ from risk.records import (
     EV_OUTSIDE,
     EV_REJECTED,
     EV_UNKNOWN,
+    EXIT,
     M_CLOSE,
     M_CONDITION,
     M_FUNDING,
+    M_LATE,
     M_OUTSIDE,
     M_PAUSE,
     M_REPORT,
@@ -199,6 +201,24 @@ def _cut(desk: Ref, m: Ref) -> None:
 
 
 @inner
+def _late_fill(desk: Ref, m: Ref) -> None:
+    """A trade of an order that was thought to be over: what happened is booked, whatever was thought."""
+    k = m.symbol
+    held = book_of(desk, k).qty
+    account_of(desk).elsewhere += m.elsewhere
+    if held * m.qty < 0.0 and abs(m.qty) > abs(held):  # first what closes, then what opens
+        closing = m.fee * -held / m.qty
+        apply_fill(desk, m.ns, k, m.order, EXIT, -held, m.price, closing, 0.0, m.maker != 0, m.price)
+        opening = m.fee - closing
+        apply_fill(desk, m.ns, k, m.order, ENTRY, m.qty + held, m.price, opening, m.fee_base, m.maker != 0, m.price)
+    else:
+        purpose = ENTRY if held * m.qty >= 0.0 else EXIT
+        apply_fill(desk, m.ns, k, m.order, purpose, m.qty, m.price, m.fee, m.fee_base, m.maker != 0, m.price)
+    after_fill(desk, m.ns, k)
+    settle_protection(desk, m.ns, k)
+
+
+@inner
 def pay_funding(desk: Ref, ns: int, k: int, rate: float) -> None:
     """Pay or receive funding at the last mark."""
     mark = book_of(desk, k).last
@@ -215,7 +235,8 @@ def hear(desk: Ref, m: Ref) -> bool:
     Fields by kind: M_REPORT what (order state, or FILLED_IN_PART), order, qty, price, fee, fee_base, elsewhere, maker.
     M_CONDITION what (cause), order (level, ACTIVE ends it), symbol (rule), qty (limit), price (observed). M_PAUSE what
     (rule), symbol, maker (1 begins, 0 ends). M_RESUME what (bits of causes that stand). M_CLOSE symbol, what (purpose).
-    M_OUTSIDE symbol, qty (gone), price. M_TRANSFER qty. M_FUNDING symbol, price (rate). M_TICK nothing.
+    M_OUTSIDE symbol, qty (gone), price. M_TRANSFER qty. M_FUNDING symbol, price (rate), or fee (amount paid). M_TICK
+    nothing. M_LATE as M_REPORT, with symbol and a signed qty.
     """
     account = account_of(desk)
     account.now_ns = max(account.now_ns, m.ns)
@@ -237,8 +258,15 @@ def hear(desk: Ref, m: Ref) -> bool:
         _cut(desk, m)
     elif m.kind == M_TRANSFER:
         deposit(desk, m.qty)
+    elif m.kind == M_FUNDING and m.fee != 0.0:
+        account.cash -= m.fee
+        account.funding += m.fee
+        note(desk, m.ns, EV_FUNDING, 0, m.symbol, -1, 0.0, m.fee, book_of(desk, m.symbol).qty, 0.0)
+        after_fill(desk, m.ns, m.symbol)
     elif m.kind == M_FUNDING:
         pay_funding(desk, m.ns, m.symbol, m.price)
+    elif m.kind == M_LATE:
+        _late_fill(desk, m)
     if account.planning != 0 and policy_of(desk).outside != 0:
         plan(desk, m.ns)
     _protect_all(desk, m.ns)

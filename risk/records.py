@@ -202,4 +202,4 @@ MESSAGE = np.dtype([
     ("ns", "i8"), ("kind", "i8"), ("what", "i8"), ("order", "i8"), ("symbol", "i8"), ("maker", "i8"),
     ("qty", "f8"), ("price", "f8"), ("fee", "f8"), ("fee_base", "f8"), ("elsewhere", "f8"),
 ])  # fmt: skip
-M_REPORT, M_CONDITION, M_PAUSE, M_RESUME, M_CLOSE, M_OUTSIDE, M_TRANSFER, M_FUNDING, M_TICK = range(9)
+M_REPORT, M_CONDITION, M_PAUSE, M_RESUME, M_CLOSE, M_OUTSIDE, M_TRANSFER, M_FUNDING, M_TICK, M_LATE = range(10)

@@ -104,7 +104,8 @@ def test_only_the_law_sends() -> None:
 def test_positions_are_moved_by_fills_and_funding_alone() -> None:
     """Fills end in one function, besides liquidations and what somebody took by hand; funding in one."""
     assert found(callers, "apply_fill") == {
-        ("risk/fills.py", "book_fill"), ("risk/hear.py", "_cut"), ("backtest/venue.py", "_liquidate"),
+        ("risk/fills.py", "book_fill"), ("risk/hear.py", "_cut"), ("risk/hear.py", "_late_fill"),
+        ("backtest/venue.py", "_liquidate"),
     }  # fmt: skip
     assert found(callers, "apply_funding") == {("risk/hear.py", "pay_funding")}
 
