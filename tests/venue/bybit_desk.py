@@ -5,38 +5,29 @@ Pure: no network and no clock. Each method is one endpoint: parameters and the t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
-from decimal import Decimal, InvalidOperation
-from typing import Any
-from urllib.parse import unquote
+from decimal import Decimal
 
 from tests.venue import margin
 from tests.venue.bybit_auth import Denied
 from tests.venue.bybit_rows import (
-    Row, execution_row, funding_row, order_key, order_number, order_row, plain, position_row, side_name, wallet_row,
-)  # fmt: skip
+    Row,
+    execution_row,
+    funding_row,
+    link_of,
+    order_key,
+    order_number,
+    order_row,
+    plain,
+    position_row,
+    wallet_row,
+)
+from tests.venue.bybit_terms import Body, denied, number, order_of, page, span
 from tests.venue.matching import Engine
-from tests.venue.records import ZERO, Happening, Order, Refusal, dec
+from tests.venue.records import ZERO, Happening, Order, Refusal
 
-Body = dict[str, Any]
 Push = Callable[[str, list[Row]], None]
-WEEK_MS = 7 * 86_400_000
 RECENT = 500  # closed orders that are still found in real time
-LINK = re.compile(r"[A-Za-z0-9_-]{1,36}")
-WHY = {  # why the engine refuses, in the venue's codes
-    "symbol": (10001, "params error: symbol invalid"),
-    "halted": (110066, "No trading is allowed at the current time"),
-    "price-filter": (10001, "params error: Price invalid"),
-    "lot-size": (10001, "params error: Qty invalid"),
-    "notional": (110094, "Order does not meet minimum order value"),
-    "price-band": (110003, "Order price exceeds the allowable range."),
-    "funds": (110007, "ab not enough for new order"),
-    "duplicate": (110072, "OrderLinkedID is duplicate"),
-    "reduce-only": (110017, "current position is zero, cannot fix reduce-only order qty"),
-    "leverage": (110013, "Cannot set leverage gt maxLeverage by risk limit"),
-    "no-order": (110001, "order not exists or too late to cancel"),
-}
 ENDS = {  # how an order ended, by the engine's reason: cancelType and rejectReason
     "user": ("CancelByUser", "EC_PerCancelRequest"),
     "dcp": ("CancelByDCP", "EC_PerCancelRequest"),
@@ -71,7 +62,7 @@ class Desk:
     # --- orders ------------------------------------------------------------------------------------------------------
     def create(self, body: Body, now: int) -> Row:
         """Accept an order, or deny it. What became of it is told by the stream and the lists, not here."""
-        kind, given = _order_of(body)
+        kind, given = order_of(body)
         symbol, side = given["symbol"], given["side"]
         book = self.engine.books.get(symbol)
         self._coming = given.pop("extra")
@@ -124,7 +115,7 @@ class Desk:
         except Refusal as refusal:
             raise denied(refusal) from None
         assert order is not None
-        return {"orderId": order_key(order.id), "orderLinkId": order.client_id}
+        return {"orderId": order_key(order.id), "orderLinkId": link_of(order)}
 
     def cancel_batch(self, body: Body, now: int) -> tuple[Row, Row]:
         """Cancel several; result and what became of each."""
@@ -147,7 +138,7 @@ class Desk:
         for order in gone:
             self.engine.end(order, now, "CANCELED", reason)
         return {
-            "list": [{"orderId": order_key(order.id), "orderLinkId": order.client_id} for order in gone],
+            "list": [{"orderId": order_key(order.id), "orderLinkId": link_of(order)} for order in gone],
             "success": "1",
         }
 
@@ -162,29 +153,29 @@ class Desk:
             found = [order for order in found if order.is_open or order in closed]
         else:
             found = closed if query.get("openOnly") == "1" else [order for order in found if order.is_open]
-        return _page([(order.id, order_row(order)) for order in self._filtered(found, query)], query, 20, 50)
+        return page([(order.id, order_row(order)) for order in self._filtered(found, query)], query, 20, 50)
 
     def history(self, query: Body, now: int) -> Row:
         """Orders of every state within a span of at most seven days, newest first."""
         found = self._filtered(self._chosen(query, open_only=False), query)
-        begin, end = _span(query, now)
+        begin, end = span(query, now)
         rows = [(order.id, order_row(order)) for order in found if begin <= order.created_ms <= end]
         wanted = query.get("orderStatus")
-        return _page([row for row in rows if wanted in (None, "", row[1]["orderStatus"])], query, 20, 50)
+        return page([row for row in rows if wanted in (None, "", row[1]["orderStatus"])], query, 20, 50)
 
     def execution_list(self, query: Body, now: int) -> Row:
         """Trades and funding within a span of at most seven days, newest first; by an order's id without a span."""
         key, link = query.get("orderId"), query.get("orderLinkId")
-        begin, end = (0, now) if key or link else _span(query, now)
+        begin, end = (0, now) if key or link else span(query, now)
         rows = []
-        for number, (stamp, row) in enumerate(self.executions):
+        for index, (stamp, row) in enumerate(self.executions):
             fits = (
                 row["orderId"] == key if key else row["orderLinkId"] == link if link
                 else query.get("symbol") in (None, "", row["symbol"])
             )  # fmt: skip
             if fits and begin <= stamp <= end and query.get("execType") in (None, "", row["execType"]):
-                rows.append((number + 1, row))
-        return _page(rows, query, 50, 100)
+                rows.append((index + 1, row))
+        return page(rows, query, 50, 100)
 
     # --- account -----------------------------------------------------------------------------------------------------
     def positions(self, query: Body, now: int) -> Row:
@@ -195,10 +186,10 @@ class Desk:
         if symbol and symbol not in self.engine.specs:
             raise Denied(10001, "params error: symbol invalid")
         names = [symbol] if symbol else list(self.engine.specs)
-        rows = [(number + 1, self.position(name)) for number, name in enumerate(names)]
+        rows = [(index + 1, self.position(name)) for index, name in enumerate(names)]
         if not symbol:
             rows = [row for row in rows if row[1]["side"] and query.get("settleCoin") == self.settle]
-        return _page(rows, query, 20, 200)
+        return page(rows, query, 20, 200)
 
     def position(self, symbol: str) -> Row:
         """The row of one position."""
@@ -226,8 +217,8 @@ class Desk:
         spec = self.engine.specs.get(str(body.get("symbol")))
         if spec is None:
             raise denied(Refusal("symbol"))
-        value = _number(body, "buyLeverage")
-        if value != _number(body, "sellLeverage"):
+        value = number(body, "buyLeverage")
+        if value != number(body, "sellLeverage"):
             raise Denied(10001, "params error: buyLeverage must equal sellLeverage")
         held = self.engine.account(self.account)
         if value == margin.leverage(held, spec):
@@ -325,106 +316,3 @@ class Desk:
         if news.what == "NEW" and order.kind == "market":
             return  # a market order is first heard of when it has traded or failed to
         self.push("order", [order_row(order) | ({"orderStatus": "Triggered"} if news.what == "TRIGGERED" else {})])
-
-
-def denied(refusal: Refusal, conditional: bool = False, body: Body | None = None) -> Denied:
-    """The engine's refusal in the venue's words."""
-    if refusal.why == "too-many":
-        return Denied(110009, "The number of stop orders exceeds the maximum allowable limit") if conditional else (
-            Denied(110020, "Not allowed to have more than 500 active orders")
-        )  # fmt: skip
-    if refusal.why == "would-trigger":
-        rises = str((body or {}).get("triggerDirection")) == "1"
-        code, word, sign = (110092, "Rising", "<=") if rises else (110093, "Falling", ">=")
-        return Denied(code, f"expect {word}, but trigger_price {sign} current: {refusal.detail}")
-    code, text = WHY[refusal.why]
-    return Denied(code, text)
-
-
-def _number(body: Body, name: str) -> Decimal:
-    try:
-        value = dec(str(body.get(name)))
-    except InvalidOperation:
-        raise Denied(10001, f"params error: {name} invalid") from None
-    if not value.is_finite() or value < 0:
-        raise Denied(10001, f"params error: {name} invalid")
-    return value
-
-
-def _order_of(body: Body) -> tuple[str, Body]:
-    """Kind and arguments for the engine of an order as it was sent."""
-    side, kind, link = body.get("side"), body.get("orderType"), body.get("orderLinkId", "")
-    tif = body.get("timeInForce") or ("IOC" if kind == "Market" else "GTC")
-    wrong = [
-        name
-        for name, right in (
-            ("side", side in ("Buy", "Sell")),
-            ("orderType", kind in ("Market", "Limit")),
-            ("timeInForce", tif in ("GTC", "IOC", "FOK", "PostOnly")),
-            ("orderLinkId", link == "" or LINK.fullmatch(str(link)) is not None),
-            ("positionIdx", str(body.get("positionIdx", 0)) == "0"),
-            ("takeProfit or stopLoss (not offered here)", not body.get("takeProfit") and not body.get("stopLoss")),
-            ("triggerBy (only LastPrice is offered here)", body.get("triggerBy", "LastPrice") == "LastPrice"),
-        )
-        if not right
-    ]
-    if wrong:
-        raise Denied(10001, f"params error: {wrong[0]} invalid")
-    limit = _number(body, "price") if kind == "Limit" else None
-    stop = _number(body, "triggerPrice") if body.get("triggerPrice") else None
-    engine_kind = "post-only" if tif == "PostOnly" else str(kind).lower()
-    if stop is not None:
-        engine_kind = _conditional(str(side), str(body.get("triggerDirection")), limit)
-    tif = "IOC" if kind == "Market" else tif
-    extra = {
-        "timeInForce": tif,
-        "triggerDirection": int(body.get("triggerDirection") or 0),
-        "triggerBy": "LastPrice",
-        "closeOnTrigger": bool(body.get("closeOnTrigger")),
-        "createType": "CreateByUser",
-    }
-    return engine_kind, {
-        "symbol": str(body.get("symbol")), "side": str(side).lower(), "qty": _number(body, "qty"), "limit": limit,
-        "stop": stop, "client_id": str(link), "tif": "GTC" if tif == "PostOnly" else tif,
-        "reduce_only": bool(body.get("reduceOnly") or body.get("closeOnTrigger")), "extra": extra,
-    }  # fmt: skip
-
-
-def _conditional(side: str, direction: str, limit: Decimal | None) -> str:
-    """Stop or take-profit: whether the price has to move against a position that the order would close."""
-    if direction not in ("1", "2"):
-        raise Denied(10001, "params error: TriggerDirection invalid")
-    kind = "stop" if (side == "Buy") == (direction == "1") else "take-profit"
-    return kind if limit is None else f"{kind}-limit"
-
-
-def _span(query: Body, now: int) -> tuple[int, int]:
-    """Begin and end asked for: seven days at most, the last seven by default."""
-    begin, end = (int(query[name]) if query.get(name) else None for name in ("startTime", "endTime"))
-    if begin is None and end is None:
-        return now - WEEK_MS, now + 1
-    begin = end - WEEK_MS if begin is None and end is not None else begin
-    assert begin is not None
-    end = begin + WEEK_MS if end is None else end
-    if end - begin > WEEK_MS:
-        raise Denied(10001, "params error: The time range between startTime and endTime cannot exceed 7 days")
-    return begin, end
-
-
-def _page(rows: list[tuple[int, Row]], query: Body, usual: int, most: int) -> Row:
-    """One page, newest first. The cursor is given on the last page too: the page after it is empty."""
-    limit = min(max(int(query.get("limit") or usual), 1), most)
-    cursor = unquote(str(query.get("cursor") or ""))
-    if cursor and not cursor.startswith("before:"):
-        raise Denied(10001, "params error: cursor invalid")
-    below = int(cursor.removeprefix("before:")) if cursor else None
-    rest = [row for row in sorted(rows, key=lambda row: -row[0]) if below is None or row[0] < below]
-    page = rest[:limit]
-    return {
-        "category": "linear",
-        "list": [row for _, row in page],
-        "nextPageCursor": f"before%3A{page[-1][0]}" if page else "",
-    }
-
-
-__all__ = ["Desk", "denied", "side_name"]

@@ -53,6 +53,11 @@ def status_of(order: Order) -> str:
     return STATUS[order.status]
 
 
+def link_of(order: Order) -> str:
+    """The sender's own id of an order, empty when none was given."""
+    return str(order.extra.get("orderLinkId", order.client_id))
+
+
 def side_name(order: Order) -> str:
     """`Buy` or `Sell`."""
     return "Buy" if order.side == "buy" else "Sell"
@@ -71,7 +76,7 @@ def order_row(order: Order) -> Row:
     return {
         "symbol": order.symbol,
         "orderId": order_key(order.id),
-        "orderLinkId": order.client_id,
+        "orderLinkId": link_of(order),
         "orderType": order_type(order),
         "side": side_name(order),
         "qty": plain(order.qty),
@@ -122,7 +127,7 @@ def execution_row(trade: Trade, order: Order, spec: Spec, mark: Decimal, left: D
     return {
         "symbol": trade.symbol,
         "orderId": order_key(trade.order_id),
-        "orderLinkId": order.client_id,
+        "orderLinkId": link_of(order),
         "side": "Buy" if trade.side == "buy" else "Sell",
         "orderPrice": plain(order.limit or ZERO),
         "orderQty": plain(order.qty),
