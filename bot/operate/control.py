@@ -148,7 +148,7 @@ def ask(file: Path, request: dict[str, Any], *, timeout_s: float) -> dict[str, A
     return found if isinstance(found, dict) else {}
 
 
-def as_event(request: dict[str, Any], ns: int) -> "Operator":
+def as_event(request: dict[str, Any], ns: int) -> Operator:
     """The operator's event that a request asks for, checked.
 
     Raises
