@@ -32,7 +32,7 @@ class Reader(Protocol):
     header: dict[str, Any]
 
     def records(self, since: int = 0, kinds: Any = None) -> Iterator[Any]:
-        """Records from a sequence number on."""
+        """Records after a sequence number."""
         ...
 
     def last(self, kind: str) -> Any:
@@ -75,9 +75,9 @@ def open_journal(folder: Path) -> Reader:
     file = folder / JOURNAL_FILE
     if not file.exists():
         raise InputError("there is no journal", where=file)
-    from bot.journal import open_reader  # type: ignore[attr-defined]
+    from bot.journal import Reader as File
 
-    return open_reader(file)  # type: ignore[no-any-return]
+    return File(file)
 
 
 def read_known(folder: Path, *, trades: bool = False, steps: int = 0) -> Known:
@@ -147,11 +147,11 @@ def positions(known: Known) -> dict[str, Decimal]:
 def _known(journal: Reader, *, trades: bool, steps: int) -> Known:
     header, session, snapshot = journal.header, journal.last("session"), journal.last("snapshot")
     last_seq, digest = journal.head()
-    newest = next(iter(journal.records(since=last_seq)), None)
+    newest = next(iter(journal.records(since=last_seq - 1)), None)
     body = dict(snapshot.body) if snapshot is not None else None
     seq = snapshot.seq if snapshot is not None else 0
     at_ns = int((body or {}).get("at_ns") or (snapshot.ns if snapshot is not None else 0))
-    later = [record for record in journal.records(since=seq, kinds=("event", "step")) if record.seq > seq]
+    later = list(journal.records(since=seq, kinds=("event", "step")))
     cut = {r.body["symbol"]: Decimal(str(r.body["qty"])) for r in later if r.body.get("is") == "Outside"}
     return Known(
         bot=str(header.get("bot", "")), session=str((session.body if session else {}).get("session", "")),
