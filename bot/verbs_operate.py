@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bot.journal.places import Mode
 from bot.terminal import VAR, AsJson, VarFolder, emit, note, now_ns, say
 from data.errors import InputError, UnreachableError
 
 if TYPE_CHECKING:
     from bot.operate.door import Spawn
 
-PANEL = "Operate"
+PANEL = "Live"
 NOT_ALL_WORKED = 1
 Name = Annotated[str | None, typer.Option("--name", help="The session's name; else the only, or the running one.")]
-Paper = Annotated[bool | None, typer.Option("--paper/--live", help="A paper or a live session.", show_default=False)]
+OfMode = Annotated[Mode | None, typer.Option("--mode", help="The paper or the live session; else the likelier one.")]
+SessionOf = Annotated[
+    Path | None, typer.Argument(metavar="[CONFIG]", help="A configuration, for its live.name; else --name.")
+]
 Person = Annotated[str | None, typer.Option("--person", metavar="NAME", help="Who says so; else your user name.")]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept in the journal.")]
 spawn_for: "Callable[[Path], Spawn | None]" = lambda folder: None  # noqa: E731  set by who starts exchange processes
@@ -41,8 +45,9 @@ def register(app: typer.Typer) -> None:
 
 
 def status(
+    config: SessionOf = None,
     name: Name = None,
-    paper: Paper = None,
+    mode: OfMode = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it again and again until Ctrl-C.")] = False,
     every: Annotated[float, typer.Option("--every", min=0.2, help="With --watch: seconds between two looks.")] = 2.0,
     var: VarFolder = VAR,
@@ -55,7 +60,7 @@ def status(
     from bot.operate.sessions import choose, one_of
     from bot.operate.status import clear_screen, gather, show
 
-    folder = one_of(choose(var, name=name, paper=paper))
+    folder = one_of(choose(var, name=name, mode=mode, config=config))
     try:
         while True:
             found = gather(folder)
@@ -72,12 +77,13 @@ def status(
 
 
 def halt(
+    config: SessionOf = None,
     flatten: Annotated[bool, typer.Option("--flatten", help="Also sell what the bot holds, at market.")] = False,
     reason: Reason = "halted by hand",
     person: Person = None,
     every_session: Annotated[bool, typer.Option("--all", help="Every session under --var.")] = False,
     name: Name = None,
-    paper: Paper = None,
+    mode: OfMode = None,
     var: VarFolder = VAR,
     as_json: AsJson = False,
 ) -> None:
@@ -88,7 +94,7 @@ def halt(
     from bot.operate.sessions import choose, one_of, sessions
     from bot.operate.stop import Halt, Step
 
-    found = sessions(var) if every_session else choose(var, name=name, paper=paper)
+    found = sessions(var) if every_session else choose(var, name=name, mode=mode, config=config)
     if flatten and not every_session:
         found = [one_of(found)]
     if not found:
@@ -115,9 +121,10 @@ def halt(
 
 def resume(
     reason: Reason,
+    config: SessionOf = None,
     person: Person = None,
     name: Name = None,
-    paper: Paper = None,
+    mode: OfMode = None,
     var: VarFolder = VAR,
     as_json: AsJson = False,
 ) -> None:
@@ -125,7 +132,7 @@ def resume(
     from bot.operate.resume import resume as release
     from bot.operate.sessions import choose, one_of
 
-    folder = one_of(choose(var, name=name, paper=paper))
+    folder = one_of(choose(var, name=name, mode=mode, config=config))
     told = release(folder, person=person or whoami(), reason=reason, now_ns=now_ns())
     if as_json:
         emit({"session": f"{folder.parent.name} {folder.name}", "told": told})
@@ -138,8 +145,9 @@ def close(
     symbol: Annotated[str, typer.Argument(help="The symbol, for example BTC/USDT.")],
     reason: Reason,
     person: Person = None,
+    config: Annotated[Path | None, typer.Option("--config", help="A configuration, for its live.name.")] = None,
     name: Name = None,
-    paper: Paper = None,
+    mode: OfMode = None,
     var: VarFolder = VAR,
     as_json: AsJson = False,
 ) -> None:
@@ -147,7 +155,7 @@ def close(
     from bot.operate.control import SOCKET_FILE, NobodyThere, ask
     from bot.operate.sessions import choose, one_of
 
-    folder = one_of(choose(var, name=name, paper=paper))
+    folder = one_of(choose(var, name=name, mode=mode, config=config))
     request = {"do": "close", "symbol": symbol, "person": person or whoami(), "reason": reason}
     try:
         answer = ask(folder / SOCKET_FILE, request, timeout_s=5.0)
@@ -161,6 +169,7 @@ def close(
 
 
 def logs(
+    config: SessionOf = None,
     following: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="At most so many of the past.")] = 50,
     level: Annotated[Level, typer.Option("--level", help="From this level on.")] = Level.info,
@@ -170,7 +179,7 @@ def logs(
     since: Annotated[str | None, typer.Option("--since", metavar="TIME", help="2024-05-01T12:00Z, or 2h.")] = None,
     watchdog: Annotated[bool, typer.Option("--watchdog", help="The watchdog's log instead.")] = False,
     name: Name = None,
-    paper: Paper = None,
+    mode: OfMode = None,
     var: VarFolder = VAR,
     as_json: AsJson = False,
 ) -> None:
@@ -179,7 +188,7 @@ def logs(
     from bot.operate.logs import LOG_FILE
     from bot.operate.sessions import choose, one_of
 
-    folder = one_of(choose(var, name=name, paper=paper))
+    folder = one_of(choose(var, name=name, mode=mode, config=config))
     file = "watchdog.jsonl" if watchdog else LOG_FILE
     wanted = Filter(level=level.value.upper(), text=text, logger=logger, session=session, since_ns=_since(since))
     for entry in last_entries(folder, wanted, lines, file=file):

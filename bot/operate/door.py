@@ -36,7 +36,7 @@ class Hangs(NoAnswer):
 class Door:
     """One connection to the exchange process."""
 
-    def __init__(self, file: Path, *, bot: str, session: str) -> None:
+    def __init__(self, file: Path, *, bot_id: str, session: str) -> None:
         """Connect, say who we are, and see that it answers.
 
         Raises
@@ -56,7 +56,7 @@ class Door:
             except OSError as error:
                 raise Hangs(f"{file}: the exchange process takes no talk ({error})", 0) from None
             self.pid = _peer(self._sock)
-            self._hello = encode(self._number, Hello(bot=bot or NOBODY, session=session or NOBODY, watch=False))
+            self._hello = encode(self._number, Hello(bot=bot_id or NOBODY, session=session or NOBODY, watch=False))
             self._sock.sendall(self._hello)
             self.ask(Ping(), timeout_s=PING_S)
         except NoAnswer as error:
@@ -116,7 +116,13 @@ class Door:
 
 @contextlib.contextmanager
 def open_door(
-    folder: Path, *, bot: str, session: str, spawn: Spawn | None, tell: Callable[[str], None], start_s: float = START_S
+    folder: Path,
+    *,
+    bot_id: str,
+    session: str,
+    spawn: Spawn | None,
+    tell: Callable[[str], None],
+    start_s: float = START_S,
 ) -> Iterator[Door]:
     """The exchange process of an account, started when none runs, and ended again when it was started here.
 
@@ -130,7 +136,7 @@ def open_door(
     file, started = folder / EXCHANGE_SOCKET, None
     try:
         try:
-            door = Door(file, bot=bot, session=session)
+            door = Door(file, bot_id=bot_id, session=session)
         except (NobodyThere, Hangs) as error:
             if isinstance(error, Hangs):
                 _end_hung(error, spawn, tell)
@@ -138,7 +144,7 @@ def open_door(
                 raise
             tell("no exchange process runs: starting one")
             started = spawn(folder)
-            door = _wait_for(file, started, bot=bot, session=session, start_s=start_s)
+            door = _wait_for(file, started, bot_id=bot_id, session=session, start_s=start_s)
         with door:
             yield door
     finally:
@@ -171,11 +177,11 @@ def spawner(command: list[str]) -> Spawn:
     return spawn
 
 
-def _wait_for(file: Path, started: subprocess.Popen[bytes], *, bot: str, session: str, start_s: float) -> Door:
+def _wait_for(file: Path, started: subprocess.Popen[bytes], *, bot_id: str, session: str, start_s: float) -> Door:
     until = time.monotonic() + start_s
     while True:
         try:
-            return Door(file, bot=bot, session=session)
+            return Door(file, bot_id=bot_id, session=session)
         except (NobodyThere, Hangs) as error:
             code = started.poll()
             if code is not None:

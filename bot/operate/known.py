@@ -14,6 +14,7 @@ from data.errors import InputError, TidegateError
 JOURNAL_FILE = "journal.sqlite"
 MARGIN_NS = 6 * 3600 * 10**9
 CHUNK = 20_000
+LOOK_BACK = 2_000  # records that are searched for the last steps
 QUANTUM = Decimal("1e-12")
 
 
@@ -151,13 +152,16 @@ def _known(journal: Reader, *, trades: bool, steps: int) -> Known:
     body = dict(snapshot.body) if snapshot is not None else None
     seq = snapshot.seq if snapshot is not None else 0
     at_ns = int((body or {}).get("at_ns") or (snapshot.ns if snapshot is not None else 0))
-    later = list(journal.records(since=seq, kinds=("event", "step")))
-    cut = {r.body["symbol"]: Decimal(str(r.body["qty"])) for r in later if r.body.get("is") == "Outside"}
+    cut = {}
+    if trades:
+        events = (record.body for record in journal.records(since=seq, kinds=("event",)))
+        cut = {body["symbol"]: Decimal(str(body["qty"])) for body in events if body.get("is") == "Outside"}
+    newer = journal.records(since=max(seq, last_seq - LOOK_BACK), kinds=("step",)) if steps else iter(())
     return Known(
         bot=str(header.get("bot", "")), session=str((session.body if session else {}).get("session", "")),
         snapshot=body, at_ns=at_ns, seq=seq, head=(last_seq, digest), head_ns=newest.ns if newest else 0, cut=cut,
         booked=_booked(journal, seq, at_ns) if trades else frozenset(),
-        steps=tuple(r.body for r in later if r.kind == "step")[-steps:] if steps else (),
+        steps=tuple(record.body for record in newer)[-steps:] if steps else (),
     )  # fmt: skip
 
 

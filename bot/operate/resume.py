@@ -29,8 +29,7 @@ def resume(folder: Path, *, person: str, reason: str, now_ns: int, timeout_s: fl
     seen = read_latch(folder)
     status = gather(folder, timeout_s=timeout_s)
     if status["running"] is None:
-        told = "; ".join(status["told"])
-        raise RefusedError(f"{told}. Nothing was changed: end it or mend it first")
+        raise RefusedError(f"{'; '.join(status['told'])}. Nothing was changed: end it or mend it first")
     running = status["running"] is True
     hard, soft = standing(status) if running else ([], [])
     if hard:

@@ -17,33 +17,39 @@ def sessions(var: Path) -> list[Path]:
     return [folder for mode in MODES for folder in sorted((var / mode).glob("*")) if folder.is_dir()]
 
 
-def choose(var: Path, *, name: str | None, paper: bool | None, config: Path = Path(CONFIG)) -> list[Path]:
+def choose(var: Path, *, name: str | None, mode: str | None, config: Path | None = None) -> list[Path]:
     """Sessions that fit what was said, the likeliest alone; several when nothing tells them apart.
+
+    `config` counts as its `live.name`; without it, one that lies here only tells sessions apart.
 
     Raises
     ------
     InputError
         None fits.
     """
-    modes = MODES if paper is None else ("paper",) if paper else ("live",)
+    if name is None and config is not None:
+        if not config.is_file():
+            raise InputError("there is no such file", where=config)
+        name = _configured(config)
+    modes = MODES if mode is None else (mode,)
     if name is not None:
         account_folder(var, "live", name)  # refuses what leads elsewhere
-    found = [
-        folder for folder in sessions(var) if folder.parent.name in modes and (name is None or folder.name == name)
-    ]
+    found = [each for each in sessions(var) if each.parent.name in modes and name in (None, each.name)]
     if not found:
-        asked = " ".join([*([] if paper is None else [*modes]), *([name] if name else [])])
-        remedy = "A session begins with tidegate paper or tidegate live; --var names the folder of another place"
-        raise InputError(f"there is no {asked + ' ' if asked else ''}session", where=var, remedy=remedy)
-    named = _configured(config)
+        asked = " ".join(word for word in (mode, "session", f"called {name!r}" if name else "") if word)
+        there = ", ".join(f"{each.parent.name} {each.name}" for each in sessions(var))
+        remedy = (
+            f"There are: {there}" if there else "tidegate paper begins one; --var names the folder of another place"
+        )
+        raise InputError(f"there is no {asked}", where=var, remedy=remedy)
+    named = _configured(Path(CONFIG))
     rules = (
         lambda folder: holder(folder) is not None,
         lambda folder: folder.name == named,
         lambda folder: folder.parent.name == "live",
     )
     for rule in rules:
-        fitting = [folder for folder in found if rule(folder)]
-        found = fitting or found
+        found = [folder for folder in found if rule(folder)] or found
     return found
 
 
@@ -58,7 +64,7 @@ def one_of(found: list[Path]) -> Path:
     if len(found) == 1:
         return found[0]
     listed = ", ".join(f"{folder.parent.name} {folder.name}" for folder in found)
-    raise InputError(f"several sessions fit: {listed}", remedy="Say which: --name NAME, and --paper or --live")
+    raise InputError(f"several sessions fit: {listed}", remedy="Say which: --name NAME, --mode live or paper")
 
 
 def _configured(config: Path) -> str:

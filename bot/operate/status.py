@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,8 @@ def _from_journal(folder: Path, found: dict[str, Any]) -> dict[str, Any]:
 
 def standing(status: dict[str, Any]) -> tuple[list[str], list[str]]:
     """Causes that still stand: those that only go when they are mended, and those that pass by themselves."""
-    hard, soft = [], []
+    hard: list[str] = []
+    soft: list[str] = []
     for latch in status.get("latches") or []:
         if latch.get("stands"):
             passing = str(latch.get("cause")) in AUTO and _level(latch.get("level")) <= 1
@@ -85,25 +86,29 @@ def show(status: dict[str, Any], *, now_ns: int) -> None:
     _show_head(status, now_ns)
     _show_money(status)
     latches = status.get("latches") or []
+    columns: tuple[str, ...]
     if latches:
         columns = ("latched by", "level", "symbol", "since", "limit", "observed", "why", "ends")
-        table("", columns, [_latch_row(latch, now_ns) for latch in latches], right=("limit", "observed"))
+        table("", columns, [tuple(_latch_row(latch, now_ns)) for latch in latches], right=("limit", "observed"))
     positions = [(s, entry) for s, entry in (status.get("positions") or {}).items() if entry.get("qty")]
     if positions:
         columns = ("position", "quantity", "average", "last", "worth", "profit")
-        table("", columns, [_position_row(*item) for item in positions], right=columns[1:])
+        table("", columns, [tuple(_position_row(*item)) for item in positions], right=columns[1:])
     else:
         say("positions    none")
     orders = status.get("orders") or []
     if orders:
         columns = ("order", "symbol", "side", "kind", "purpose", "quantity", "filled", "limit", "stop", "state", "age")
         table(
-            "", columns, [_order_row(order, now_ns) for order in orders], right=("quantity", "filled", "limit", "stop")
+            "",
+            columns,
+            [tuple(_order_row(order, now_ns)) for order in orders],
+            right=("quantity", "filled", "limit", "stop"),
         )
     else:
         say("open orders  none")
     if status.get("feeds"):
-        rows = [_feed_row(name, health) for name, health in status["feeds"].items()]
+        rows = [tuple(_feed_row(name, health)) for name, health in status["feeds"].items()]
         table(
             "",
             ("feed", "age", "facts", "errors", "dropped", "state"),
@@ -112,7 +117,7 @@ def show(status: dict[str, Any], *, now_ns: int) -> None:
         )
     decisions = status.get("last_decisions") or []
     if decisions:
-        table("", ("decided", "symbol", "target", "held", "why"), [_decision_row(entry) for entry in decisions])
+        table("", ("decided", "symbol", "target", "held", "why"), [tuple(_decision_row(entry)) for entry in decisions])
     _show_health(status)
 
 
@@ -178,7 +183,7 @@ def feed_line(name: str, health: dict[str, Any]) -> str:
     return f"{name} {age_s(health.get('age_s'))}{errors}"
 
 
-def _latch_row(latch: dict[str, Any], now_ns: int) -> Iterable[str]:
+def _latch_row(latch: dict[str, Any], now_ns: int) -> Iterator[str]:
     since, until = latch.get("since_ns"), latch.get("until_ns")
     cause = str(latch.get("cause"))
     if until and now_ns < until < now_ns + 10**18:
@@ -192,7 +197,7 @@ def _latch_row(latch: dict[str, Any], now_ns: int) -> Iterable[str]:
     yield from (figure(latch.get("limit")), figure(latch.get("observed")), str(latch.get("reason") or NONE), ends)
 
 
-def _position_row(symbol: str, entry: dict[str, Any]) -> Iterable[str]:
+def _position_row(symbol: str, entry: dict[str, Any]) -> Iterator[str]:
     qty, avg, last = (_float(entry.get(name)) for name in ("qty", "avg", "last"))
     yield from (
         symbol,
@@ -204,7 +209,7 @@ def _position_row(symbol: str, entry: dict[str, Any]) -> Iterable[str]:
     )
 
 
-def _order_row(order: dict[str, Any], now_ns: int) -> Iterable[str]:
+def _order_row(order: dict[str, Any], now_ns: int) -> Iterator[str]:
     side = {1: "buy", -1: "sell"}.get(order.get("side"), order.get("side", NONE))  # type: ignore[arg-type]
     names = ("qty", "filled", "limit", "stop")
     yield from (str(order.get("order", NONE)), str(order.get("symbol", NONE)), str(side))
@@ -214,7 +219,7 @@ def _order_row(order: dict[str, Any], now_ns: int) -> Iterable[str]:
     yield from (str(order.get("state", NONE)), age(now_ns - since) if since else NONE)
 
 
-def _feed_row(name: str, health: dict[str, Any]) -> Iterable[str]:
+def _feed_row(name: str, health: dict[str, Any]) -> Iterator[str]:
     known = ("age_s", "count", "errors", "dropped")
     rest = {key: value for key, value in health.items() if key not in known}
     yield from (name, age_s(health.get("age_s")))
@@ -222,7 +227,7 @@ def _feed_row(name: str, health: dict[str, Any]) -> Iterable[str]:
     yield plain(rest) if rest else ""
 
 
-def _decision_row(entry: dict[str, Any]) -> Iterable[str]:
+def _decision_row(entry: dict[str, Any]) -> Iterator[str]:
     target = entry.get("target")
     yield from (moment(entry.get("ns")), str(entry.get("symbol", NONE)))
     yield "HOLD" if target is None else share(target)

@@ -131,13 +131,17 @@ class Halt:
         """Cancel all through the exchange process, and sell when that is ours to do."""
         known = self._known(trades=close)
         seen = last_holder(self.folder)
-        bot, session = known.bot or seen.bot, known.session or seen.session
-        if not bot:
+        bot_id, session = known.bot or seen.bot, known.session or seen.session
+        if not bot_id:
             self.say("cancel", FAILED, "neither journal nor lease tell the bot's id: cancel its orders at the venue")
             return
         try:
             with open_door(
-                self.folder, bot=bot, session=session, spawn=self.spawn, tell=lambda text: self.say("door", DONE, text)
+                self.folder,
+                bot_id=bot_id,
+                session=session,
+                spawn=self.spawn,
+                tell=lambda text: self.say("door", DONE, text),
             ) as door:
                 if self.cancel(door, protection=False) and close and self.cancel(door, protection=True):
                     self.close_out(door, known)
