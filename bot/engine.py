@@ -7,13 +7,14 @@ Reports of a venue, conditions and a person's word go to the desk as messages. E
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from backtest.crowd import guard_limits, looked_at
 from backtest.spec import RunSpec, coin_of
-from bot.events import Bar, Command, Event, Funding, Observation, Posts, Tick, Withdraw
+from bot.events import Bar, Command, Event, Observation, Posts, Tick, Withdraw
 from bot.frozen import freeze, thaw
 from bot.hearing import Ear
 from bot.rows import Gathering, RowRunner
@@ -83,12 +84,9 @@ class Engine:
         if isinstance(event, Bar):
             self._on_bar(event, rows, decisions, notes)
         elif isinstance(event, Posts):
-            self._on_posts(event)
+            self._on_posts(posts_now(event))
         elif isinstance(event, Observation):
-            coin = self._coins.get(event.coin)
-            if coin is not None:
-                told = (event.event_ns, event.known_ns, event.value, event.revision)
-                self.stream.on_metric(event.name, coin, *told)
+            self._on_metric(observed_now(event))
         elif not (isinstance(event, Tick) and not self.ear.needs_tick()):
             self._reserve()
             notes += self.ear.hear(event)
@@ -109,9 +107,8 @@ class Engine:
             for post in event.rows:
                 self._learn_post(post)
             self._floods.clear()
-        elif event.coin in self._coins:
-            coin = self._coins[event.coin]
-            self.stream.on_metric(event.name, coin, event.event_ns, event.known_ns, event.value, event.revision)
+        else:
+            self._on_metric(event)
 
     def _learn_bar(self, bar: Bar) -> None:
         prices = (bar.open, bar.high, bar.low, bar.close, bar.volume)
@@ -144,6 +141,11 @@ class Engine:
         for post in event.rows:
             if self._learn_post(post):
                 self._floods.append((int(post["known_ns"]), int(post["coin"])))
+
+    def _on_metric(self, event: Observation) -> None:
+        coin = self._coins.get(event.coin)
+        if coin is not None:
+            self.stream.on_metric(event.name, coin, event.event_ns, event.known_ns, event.value, event.revision)
 
     def _on_fact(self, ns: int, decisions: list[Decision]) -> None:
         """Decide on facts, where the run does, at most every so often; what comes after a close waits for its row."""
@@ -286,6 +288,18 @@ class Engine:
         return repr((spec.strategy.identity(), self.symbols, self.coins, spec.bar_ns, spec.market, model))
 
 
+def posts_now(event: Posts) -> Posts:
+    """Posts of a running session are known when the engine is told of them: scored, stored, through the queue."""
+    rows = event.rows.copy()
+    rows["known_ns"] = event.ns
+    return replace(event, rows=rows)
+
+
+def observed_now(event: Observation) -> Observation:
+    """The same of one value of a metric."""
+    return replace(event, known_ns=event.ns)
+
+
 def coins_of(spec: RunSpec) -> tuple[str, ...]:
     """Coins of a run: the symbols' own in their order, then those that signals name."""
     own = [coin_of(symbol) for symbol in spec.symbols]
@@ -299,4 +313,4 @@ def _is_sound(bar: Bar) -> bool:
     return bool(whole and bar.volume >= 0.0 and bar.low <= min(prices) and bar.high >= max(prices))
 
 
-__all__ = ["Engine", "Funding", "coins_of"]
+__all__ = ["Engine", "coins_of", "observed_now", "posts_now"]
