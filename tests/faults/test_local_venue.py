@@ -85,27 +85,24 @@ def test_orders_of_every_kind_live_and_end() -> None:
     assert venue.engine.account().locked["BTC"] == venue.engine.account().locked["USDT"] == 0
 
 
-@pytest.mark.parametrize(
-    ("error", "code", "order"),
-    [
-        ("InsufficientFunds", -2010, ("market", "buy", 100, None, {})),
-        ("OrderImmediatelyFillable", -2010, ("limit", "buy", 0.01, 51000, {"postOnly": True})),
-        ("BadRequest", -1013, ("limit", "buy", 0.00011, 45000, {})),
-        ("InvalidOrder", -1013, ("limit", "buy", 0.01, 9000, {})),
-        ("InvalidOrder", -2010, ("market", "sell", 0.01, None, {"stopLossPrice": 51000})),
-        ("BadRequest", -1100, ("limit", "buy", -1, 45000, {})),
-    ],
-)
-def test_refusals_have_the_venues_codes(error: str, code: int, order: tuple[Any, ...]) -> None:
+def test_refusals_have_the_venues_codes() -> None:
     """What is refused left nothing at the venue."""
     import ccxt
 
-    kind, side, amount, price, more = order
+    table: list[tuple[type[Exception], int, tuple[Any, ...]]] = [
+        (ccxt.InsufficientFunds, -2010, ("market", "buy", 100, None, {})),
+        (ccxt.OrderImmediatelyFillable, -2010, ("limit", "buy", 0.01, 51000, {"postOnly": True})),
+        (ccxt.BadRequest, -1013, ("limit", "buy", 0.00011, 45000, {})),
+        (ccxt.InvalidOrder, -1013, ("limit", "buy", 0.01, 9000, {})),
+        (ccxt.InvalidOrder, -2010, ("market", "sell", 0.01, None, {"stopLossPrice": 51000})),
+        (ccxt.BadRequest, -1100, ("limit", "buy", -1, 45000, {})),
+    ]
 
     async def story(venue: LocalVenue, exchange: Any) -> None:
-        with pytest.raises(getattr(ccxt, error)):
-            await exchange.create_order(BTC, kind, side, amount, price, more)
-        assert venue.requests[-1]["code"] == code == json.loads(exchange.last_http_response)["code"]
+        for error, code, (kind, side, amount, price, more) in table:
+            with pytest.raises(error):
+                await exchange.create_order(BTC, kind, side, amount, price, more)
+            assert venue.requests[-1]["code"] == code == json.loads(exchange.last_http_response)["code"]
 
     assert not play(story).orders()
 

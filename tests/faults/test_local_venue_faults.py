@@ -17,7 +17,7 @@ TABLE: list[tuple[dict[str, Any], str | None, bool]] = [
     ({"kind": "status", "status": 504, "accepted": False}, "RequestTimeout", False),
     ({"kind": "reset"}, "ExchangeNotAvailable", True),
     ({"kind": "reset", "accepted": False}, "ExchangeNotAvailable", False),
-    ({"kind": "cut"}, "ExchangeNotAvailable", True),
+    ({"kind": "cut"}, "ExchangeError", True),
     ({"kind": "status", "status": 500}, "ExchangeNotAvailable", True),
     ({"kind": "status", "status": 502, "accepted": False}, "ExchangeNotAvailable", False),
     ({"kind": "status", "status": 503}, "ExchangeNotAvailable", True),
@@ -25,16 +25,17 @@ TABLE: list[tuple[dict[str, Any], str | None, bool]] = [
     ({"kind": "status", "status": 400, "accepted": False}, "ExchangeNotAvailable", False),
     ({"kind": "status", "status": 500, "code": -1006, "text": "An unexpected response."}, "OperationFailed", True),
     ({"kind": "status", "status": 500, "code": -1000, "text": "An unknown error."}, "OperationFailed", True),
-    ({"kind": "status", "status": 400, "code": -1001, "text": "Internal error."}, "OperationFailed", False),
+    ({"kind": "status", "status": 400, "code": -1001, "text": "Internal error."}, "OperationFailed", True),
     ({"kind": "status", "status": 503, "code": -1016, "text": "No longer available."}, "BadRequest", True),
-    ({"kind": "truncate"}, "ExchangeError", True),
+    ({"kind": "truncate"}, None, True),
     ({"kind": "empty"}, None, True),
     ({"kind": "html"}, None, True),
     ({"kind": "braces"}, None, True),
     ({"kind": "status", "status": 429, "accepted": False, "retry_after": 7}, "DDoSProtection", False),
     ({"kind": "status", "status": 429, "accepted": False}, "DDoSProtection", False),
     ({"kind": "status", "status": 418, "accepted": False, "retry_after": 9}, "DDoSProtection", False),
-    ({"kind": "status", "status": 400, "code": -1015, "accepted": False}, "DDoSProtection", False),
+    ({"kind": "status", "status": 429, "code": -1015, "accepted": False}, "DDoSProtection", False),
+    ({"kind": "status", "status": 400, "code": -1015, "accepted": False}, "RateLimitExceeded", False),
     ({"kind": "status", "status": 400, "code": -1021, "accepted": False}, "InvalidNonce", False),
     ({"kind": "status", "status": 401, "code": -2015, "accepted": False}, "DDoSProtection", False),
     ({"kind": "status", "status": 401, "code": -2014, "accepted": False}, "AuthenticationError", False),
@@ -117,7 +118,7 @@ def test_faults_of_an_order_that_the_venue_knows() -> None:
 
 
 def test_the_world_changes_at_the_nth_request() -> None:
-    """Maintenance, a revoked key, a halt, a clock that jumps, refused connections, a delay: all can be listed before."""
+    """Maintenance, a revoked key, a halt, a clock that jumps, refused connections, a delay: all can be listed."""
     import ccxt
 
     async def story(venue: LocalVenue, exchange: Any) -> None:
@@ -134,7 +135,7 @@ def test_the_world_changes_at_the_nth_request() -> None:
             (
                 {"do": "status", "symbol": "BTCUSDT", "status": "BREAK"},
                 {"do": "status", "symbol": "BTCUSDT", "status": "TRADING"},
-                "BadRequest",
+                "MarketClosed",
             ),
         ]
         for change, back, raised in worlds:

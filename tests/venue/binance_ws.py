@@ -221,12 +221,13 @@ class Streams:
         """Send one message to those who listen, unless a fault hits it. topic: of a private one, the account."""
         symbol = str(body.get("s", ""))
         client_id = str(body.get("C") or body.get("c") or "") if kind == "user" else ""
-        fault = self.venue.faults.take(f"{kind}:{what}", self.venue.now_ms(), symbol=symbol, client_id=client_id)
-        held = self._held.pop(kind, [])
+        label = f"{kind}:{what}"
+        fault = self.venue.faults.take(label, self.venue.now_ms(), symbol=symbol, client_id=client_id)
+        held = self._held.pop(label, [])
         if fault is None:
             self._deliver(kind, topic, body)
         elif fault.kind == "reorder":
-            self._held[kind] = [(kind, topic, body)]
+            self._held[label] = [(kind, topic, body)]
         else:
             self._faulty(fault, kind, topic, body)
         for one in held:

@@ -37,8 +37,8 @@ class Fault:
     ends inside the body), "empty", "html", "braces" (`{}`), "do" (run `command` first), "race-fill" (a cancel meets an
     order that just filled), "partial-cut" (a part fills, then streams are cut), "venue-cancel" (the venue ends the
     order after its ack), "hide" (the order can't be looked up for `seconds`). `accepted`: the venue did act.
-    kind of a stream message: "drop", "duplicate", "delay", "reorder" (comes after the next), "disconnect" (instead of
-    it), "garbage".
+    kind of a stream message: "drop", "duplicate", "delay", "reorder" (comes after the next of its label),
+    "disconnect" (instead of it), "garbage".
     """
 
     kind: str
