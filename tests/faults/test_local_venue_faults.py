@@ -1,11 +1,13 @@
 """Each fault shows at unmodified ccxt classes as the fault matrix says, and the venue knows what really happened."""
 
 import asyncio
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from tests.faults.test_local_venue import BTC, play
+from tests.faults.test_local_venue import BTC, MONEY, play
+from tests.faults.test_matching import conserved
 from tests.venue.faults import Fault, seeded
 from tests.venue.server import API_KEY, LocalVenue
 
@@ -163,3 +165,25 @@ def test_a_seeded_list_is_the_same_each_time() -> None:
     assert seeded(7, 20) == seeded(7, 20) != seeded(8, 20)
     with pytest.raises(ValueError, match="no such fault"):
         Fault("nonsense")
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+def test_the_venues_books_balance_whatever_goes_wrong(seed: int) -> None:
+    """Faults are between venue and client: the venue itself neither loses nor makes a coin."""
+    import ccxt
+
+    async def story(venue: LocalVenue, exchange: Any) -> None:
+        venue.faults.add(*seeded(seed, 12, within=12))
+        for number in range(15):
+            side = "buy" if number % 3 else "sell"
+            try:
+                made = await exchange.create_order(BTC, "limit", side, 0.01, 49990 if side == "buy" else 50010)
+                venue.set_price("BTCUSDT", 49980 + 40 * (number % 2))
+                await exchange.cancel_order(made["id"] or "1", BTC)
+            except ccxt.BaseError:
+                await asyncio.sleep(0.05)
+
+    venue = play(story, timeout=100)
+    assert len(venue.faults.hits) > 5
+    for coin, start in MONEY.items():
+        conserved(venue.engine, coin, Decimal(start))

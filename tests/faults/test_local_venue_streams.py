@@ -115,9 +115,13 @@ def test_private_messages_are_lost_repeated_and_late() -> None:
     async def story(venue: LocalVenue, exchange: Any) -> None:
         raw: list[int] = []
         handle = exchange.handle_my_trade
-        exchange.handle_my_trade = lambda client, message: (
-            raw.append(message["t"]) if message["x"] == "TRADE" else None, handle(client, message),
-        )  # fmt: skip
+
+        def spy(client: Any, message: dict[str, Any]) -> None:
+            if message["x"] == "TRADE":
+                raw.append(message["t"])
+            handle(client, message)
+
+        exchange.handle_my_trade = spy
         ear = Ear(exchange.watch_my_trades)
         await soon(listening(venue))
         for round_, (kind, heard) in enumerate(table.items()):
@@ -173,10 +177,15 @@ def test_a_stream_is_refused() -> None:
         )
         venue.streams.cut()
         await venue.command({"do": "key", "api_key": API_KEY, "revoked": False})
-        venue.faults.add(Fault("status", "dial:user", status=429, retry_after=1))
         await asyncio.sleep(0.05)
+        venue.faults.add(Fault("timeout", "subscribe"))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(exchange.watch_orders(), 0.1)
+        venue.streams.cut()
+        await asyncio.sleep(0.05)
+        venue.faults.add(Fault("status", "dial:user", status=429, retry_after=1))
         with pytest.raises(ccxt.NetworkError):
             await soon(exchange.watch_orders())
-        assert venue.faults.hits[-1]["label"] == "dial:user"
+        assert [hit["label"] for hit in venue.faults.hits] == ["subscribe", "dial:user"]
 
     play(story, pro=True)

@@ -1,8 +1,9 @@
 """Faults that a test injects: which request or stream message is hit, how, and a record of what really was.
 
 A fault waits for the n-th match of its label and then hits `times` in a row. Labels of requests are what they ask:
-"place", "cancel", "lookup", "trades", "account" and so on; of stream messages "user:TRADE", "market:kline" and so on;
-of a dial "dial:user". Labels match as shell patterns. Every front can use it: nothing here knows a protocol.
+"place", "cancel", "lookup", "trades", "account" and so on; of stream messages "user:TRADE", "market:kline" and so on
+(those that somebody hears); of a dial "dial:user"; of a subscription to the private stream "subscribe". Labels match
+as shell patterns. Every front can use it: nothing here knows a protocol.
 """
 
 from __future__ import annotations
@@ -266,12 +267,22 @@ MESSAGE_FAULTS: tuple[dict[str, Any], ...] = (
     {"kind": "delay", "seconds": 0.2},
     {"kind": "disconnect"},
 )
+WORLD_FAULTS: tuple[dict[str, Any], ...] = tuple(
+    {"kind": "do", "command": {**change, "after_s": 0.2, "then": back}}
+    for change, back in (
+        ({"do": "maintenance", "on": True}, {"do": "maintenance", "on": False}),
+        ({"do": "listen", "on": False}, {"do": "listen", "on": True}),
+        ({"do": "clock", "offset_ms": 6000}, {"do": "clock", "offset_ms": 0}),
+        ({"do": "cut"}, {"do": "cut", "politely": True}),
+        ({"do": "limits", "banned_s": 0.2}, {"do": "time"}),
+    )
+)
 
 
 def seeded(seed: int, count: int, *, within: int = 20) -> list[Fault]:
-    """A random list of faults of orders, cancels, lookups and private messages; each at its n-th match, n ≤ within."""
+    """A random list of faults of orders, cancels, private messages and the world; each at a match up to `within`."""
     draw = random.Random(seed)
-    tables = (("place", ORDER_FAULTS), ("cancel", CANCEL_FAULTS), ("user:*", MESSAGE_FAULTS))
+    tables = (("place", ORDER_FAULTS), ("cancel", CANCEL_FAULTS), ("user:*", MESSAGE_FAULTS), ("*", WORLD_FAULTS))
     faults = []
     for _ in range(count):
         label, table = draw.choice(tables)
