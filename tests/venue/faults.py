@@ -143,9 +143,11 @@ class World(Protocol):
 
 
 async def play(
-    fault: Fault, request: web.BaseRequest, call: Call, world: World, client_id: str = ""
+    fault: Fault, request: web.BaseRequest, call: Call | Callable[[], Answer], world: World, client_id: str = ""
 ) -> web.StreamResponse:
-    """Answer a request as a fault has it."""
+    """Answer a request as a fault has it. A plain function checks its request whenever it is called."""
+    if not isinstance(call, Call):
+        call = Call(lambda: None, call)
     if fault.kind == "late":
         if not fault.accepted or call.admit() is None:
             world.spawn(_later(fault, call, world, client_id))
