@@ -3,368 +3,332 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Coroutine, Iterable, Mapping
 from decimal import Decimal
-from types import TracebackType
+from types import SimpleNamespace
 from typing import Any
-from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from tests.venue import faults as injector
-from tests.venue.bybit_auth import Denied, Key, check_request, check_right
+from tests.venue import faults as faulty
+from tests.venue.bybit_auth import Denied, Key
 from tests.venue.bybit_desk import Desk
-from tests.venue.bybit_rows import Row
-from tests.venue.bybit_tape import Tape
+from tests.venue.bybit_front import Front
+from tests.venue.bybit_tape import NAMES, Tape
 from tests.venue.bybit_ws import Streams
-from tests.venue.faults import Answer, Fault, Faults
+from tests.venue.control import run_command
+from tests.venue.faults import Fault, Faults
 from tests.venue.matching import Engine
-from tests.venue.records import Order, Spec
+from tests.venue.records import Happening, Order, Spec, Trade, down
 
-LABELS = {"order": "user:ORDER", "execution": "user:TRADE", "position": "user:POSITION", "wallet": "user:WALLET"}
-TRADES = ("place", "cancel", "cancel-all", "settings")  # what only a key that may trade may ask
-
-
-def perpetuals() -> list[Spec]:
-    """BTCUSDT and ETHUSDT with round filters."""
-    common: dict[str, Any] = {
-        "quote": "USDT", "kind": "linear", "band_up": Decimal(2), "band_down": Decimal("0.5"), "max_conditional": 10,
-        "max_orders": 500, "maker": Decimal("0.0002"), "taker": Decimal("0.00055"),
-    }  # fmt: skip
-    return [
-        Spec("BTCUSDT", "BTC", tick=Decimal("0.1"), lot=Decimal("0.001"), min_qty=Decimal("0.001"), **common),
-        Spec("ETHUSDT", "ETH", tick=Decimal("0.01"), lot=Decimal("0.01"), min_qty=Decimal("0.01"), **common),
-    ]
-
-
-@dataclass(frozen=True)
-class Route:
-    """One endpoint: what a fault calls it, whether it is signed, and what answers it."""
-
-    label: str
-    answer: Callable[[Row, int], Any]
-    private: bool = True
+COMMON: dict[str, Any] = {
+    "quote": "USDT", "kind": "linear", "band_up": Decimal(2), "band_down": Decimal("0.5"), "max_conditional": 10,
+    "max_orders": 500, "maker": Decimal("0.0002"), "taker": Decimal("0.00055"),
+}  # fmt: skip
+SPECS = (
+    Spec("BTCUSDT", "BTC", tick=Decimal("0.1"), lot=Decimal("0.001"), min_qty=Decimal("0.001"), **COMMON),
+    Spec("ETHUSDT", "ETH", tick=Decimal("0.01"), lot=Decimal("0.01"), min_qty=Decimal("0.01"), **COMMON),
+)
 
 
 class LocalPerpVenue:
-    """The venue, as an asynchronous context manager: it listens on a free port of loopback while entered.
+    """A venue that listens on 127.0.0.1 while `async with` lasts. Its own records are the judge.
+
+    One unified account, isolated margin, one-way positions, all settled in USDT.
 
     Parameters
     ----------
-    specs : iterable of Spec, optional
-        Its markets; by default `perpetuals()`.
-    balances : mapping of str to str, optional
-        What the account begins with; by default 10,000 USDT.
-    key : Key, optional
-        The only API key.
+    specs : iterable of Spec
+        Markets, kind "linear"; by default BTCUSDT and ETHUSDT.
+    balances : mapping
+        Coins of the account at the start, amounts as text; by default 10,000 USDT.
+    prices : mapping
+        Last and mark prices by symbol at the start.
     faults : iterable of Fault
-        Injected in this order; more can be added to `faults` later.
-    skew_ms : int
-        How far the venue's clock is from this machine's; `skew_ms` may be changed at any time.
+        What goes wrong.
+    key : Key
+        The one API key; by default it may trade and not withdraw.
+    port : int
+        0: any free one.
     second : float
-        How long a second of the dead man's switch lasts, in seconds.
+        How long a second of the dead man's switch lasts here.
     dcp : bool
-        Whether the switch was enabled for this account. Where it wasn't, setting it succeeds and does nothing.
+        Whether that switch was enabled for the account. Where it wasn't, setting it is acknowledged and does nothing.
     dcp_filter : str
-        "" cancels every order when it fires; "Order" spares conditional ones.
+        "" lets it cancel every order, "Order" spares conditional ones: the documentation doesn't say which.
     stops_survive : bool
-        Whether a reduce-only stop that waits outlives its position.
+        Whether a reduce-only stop that still waits outlives its position.
+    make_bars : bool
+        Whether prices make bars by the venue's clock; by default only `bar` does.
     """
 
     def __init__(
-        self, specs: Iterable[Spec] | None = None, *, balances: Mapping[str, str] | None = None, key: Key | None = None,
-        faults: Iterable[Fault] = (), skew_ms: int = 0, second: float = 1.0, dcp: bool = True, dcp_filter: str = "",
-        stops_survive: bool = True,
+        self, specs: Iterable[Spec] = (), *, balances: Mapping[str, str] | None = None,
+        prices: Mapping[str, str] | None = None, faults: Iterable[Fault] = (), key: Key | None = None, port: int = 0,
+        second: float = 1.0, dcp: bool = True, dcp_filter: str = "", stops_survive: bool = True,
+        make_bars: bool = False,
     ) -> None:  # fmt: skip
         self.key = key or Key()
-        self.skew_ms, self.dcp, self.dcp_filter = skew_ms, dcp, dcp_filter
-        self.faults = Faults(list(faults))
-        self.engine = Engine(specs or perpetuals())
+        self.doorman = SimpleNamespace(keys={self.key.api: self.key})
+        self.offset_ms = 0.0  # how far the venue's clock is before ours
+        self.maintenance = False
+        self.dcp, self.dcp_filter, self.dcp_fired = dcp, dcp_filter, 0
+        self.faults: Faults = Faults(list(faults))
+        self.engine = Engine([Spec(**vars(spec)) for spec in (tuple(specs) or SPECS)])
         self.engine.stops_survive = stops_survive
-        self.tape = Tape(self.engine)
-        self.streams = Streams(self.key, self.tape, self.now, self._fire_dcp, second=second, shape=self._shape)
+        self.make_bars = make_bars
+        self.tape = Tape(self.engine, make_bars=make_bars)
+        self.streams = Streams(self, second)
         self.desk = Desk(self.engine, self.streams.push)
-        self.fired = 0  # how often the dead man's switch cancelled
-        self.requests: list[tuple[str, str]] = []  # label and client id of what arrived, faults or not
-        self.port = 0
-        self._hidden: dict[str, float] = {}
-        self._unfound: dict[str, asyncio.Event] = {}
-        self._held: list[tuple[str, Row]] = []  # stream messages that wait for the next one
-        self._tasks: set[asyncio.Future[None]] = set()
+        self.front = Front(self)
+        self.port = port
+        self.requests: list[dict[str, Any]] = []
+        self.log: list[dict[str, Any]] = []
+        self._lookups: dict[str, asyncio.Event] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._runner: web.AppRunner | None = None
-        self._routes = self._table()
-        for coin, amount in (balances or {"USDT": "10000"}).items():
-            self.engine.deposit(coin, amount, self.now())
+        self._site: web.TCPSite | None = None
+        self.engine.hooks.append(self._logged)
+        for coin, amount in ({"USDT": "10000"} if balances is None else balances).items():
+            self.engine.deposit(coin, amount, self.now_ms())
+        for symbol, price in (prices or {}).items():
+            self.engine.set_price(symbol, price, self.now_ms())
 
-    # --- life --------------------------------------------------------------------------------------------------------
-    async def __aenter__(self) -> LocalPerpVenue:
-        app = web.Application()
-        app.router.add_get("/v5/public/linear", self.streams.serve_public)
-        app.router.add_get("/v5/private", self.streams.serve_private)
-        app.router.add_route("*", "/{path:.*}", self._serve)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
-        self.port = self._runner.addresses[0][1]
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.streams.close()
-        if self._runner is not None:
-            await self._runner.cleanup()
-
-    def now(self) -> int:
-        """Milliseconds UTC by the venue's clock."""
-        return time.time_ns() // 1_000_000 + self.skew_ms
-
+    # --- addresses ---------------------------------------------------------------------------------------------------
     @property
     def rest_url(self) -> str:
-        """Where REST is."""
+        """Root of REST."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def ws_url(self) -> str:
-        """Where streams are: `/v5/public/linear` and `/v5/private` under it."""
-        return f"ws://127.0.0.1:{self.port}"
+        """Public streams of linear contracts."""
+        return f"ws://127.0.0.1:{self.port}/v5/public/linear"
+
+    @property
+    def user_url(self) -> str:
+        """The private stream."""
+        return f"ws://127.0.0.1:{self.port}/v5/private"
 
     def ccxt_urls(self) -> dict[str, Any]:
-        """What replaces `urls["api"]` of ccxt's bybit."""
-        public = {name: f"{self.ws_url}/v5/public/{name}" for name in ("spot", "linear", "inverse", "option")}
-        private = f"{self.ws_url}/v5/private"
-        spot = {"unified": private, "nonUnified": private}
-        return {
-            **dict.fromkeys(("spot", "futures", "v2", "public", "private"), self.rest_url),
-            "ws": {
-                "public": public,
-                "private": {"spot": spot, "contract": private, "usdc": private, "trade": f"{self.ws_url}/v5/trade"},
-            },
-        }
+        """What to put in place of ccxt's `urls['api']`: nothing in it leads elsewhere."""
+        dead = f"ws://127.0.0.1:{self.port}/unserved"
+        public = {**dict.fromkeys(("spot", "inverse", "option"), dead), "linear": self.ws_url}
+        private = {
+            "spot": {"unified": self.user_url, "nonUnified": dead}, "contract": self.user_url, "usdc": dead,
+            "trade": dead,
+        }  # fmt: skip
+        rest = dict.fromkeys(("spot", "futures", "v2", "public", "private"), self.rest_url)
+        return {**rest, "ws": {"public": public, "private": private}}
 
-    # --- what the test decides ---------------------------------------------------------------------------------------
-    def set_price(self, symbol: str, price: Decimal | str | float, mark: Decimal | str | None = None) -> None:
-        """Set the last price (and the mark price, by default the same); orders trigger, fill and are liquidated."""
-        self.engine.set_price(symbol, price, self.now(), mark)
+    def ccxt_config(self, **more: Any) -> dict[str, Any]:
+        """Arguments of a ccxt class that reaches this venue with the default key."""
+        options = {"fetchMarkets": {"types": ["linear"]}, "recvWindow": 5000}
+        keys = {"apiKey": self.key.api, "secret": self.key.secret}
+        return {**keys, "options": options, "urls": {"api": self.ccxt_urls()}, **more}
 
-    def put_bar(self, symbol: str, open_ms: int, values: list[Any]) -> None:
-        """Set one minute bar of the past: open, high, low, close, volume."""
-        self.tape.put(symbol, open_ms, values)
+    # --- life --------------------------------------------------------------------------------------------------------
+    async def __aenter__(self) -> LocalPerpVenue:
+        app = web.Application()
+        app.router.add_post("/control", self._control)
+        app.router.add_get("/v5/public/linear", self.streams.serve)
+        app.router.add_get("/v5/private", self.streams.serve)
+        app.router.add_route("*", "/{tail:.*}", self._rest)
+        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.05)
+        await self._runner.setup()
+        await self.listen(True)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.streams.close()
+        assert self._runner is not None
+        await self._runner.cleanup()
+
+    async def listen(self, on: bool) -> None:
+        """Begin to listen, or refuse connections (and cut those that are open)."""
+        assert self._runner is not None
+        if on and self._site is None:
+            self._site = web.TCPSite(self._runner, "127.0.0.1", self.port)
+            await self._site.start()
+            self.port = self._runner.addresses[0][1]
+        elif not on and self._site is not None:
+            site, self._site = self._site, None
+            await site.stop()
+            for connection in self._runner.server.connections if self._runner.server else ():
+                if connection.transport is not None:
+                    connection.transport.abort()
+
+    # --- time and the world ------------------------------------------------------------------------------------------
+    def now_ms(self) -> int:
+        """The venue's own clock."""
+        return int(time.time() * 1000 + self.offset_ms)
+
+    def set_price(self, symbol: str, price: Decimal | str | float, mark: Decimal | str | float | None = None) -> None:
+        """Move the market (the mark price too unless it is given); orders trigger, fill, positions are liquidated."""
+        self.engine.set_price(symbol, price, self.now_ms(), None if mark is None else str(mark))
+
+    def bar(
+        self, symbol: str, interval: str, open_ms: int, values: Iterable[object], *, closed: bool = True,
+        twice: bool = False, tell: bool = True, walk: bool = False,
+    ) -> None:  # fmt: skip
+        """Give a bar (open, high, low, close, volume), as it is: REST has it, and the stream tells unless not `tell`.
+
+        interval as ccxt names it, "1m" to "1d". walk: the market first moves through it, open, low, high, close
+        (falling bars: high before low).
+        """
+        number = {name: number for number, name in NAMES.items()}[interval]
+        texts = [str(value) for value in values]
+        if walk:
+            rising = Decimal(texts[3]) >= Decimal(texts[0])
+            path = (texts[0], texts[2], texts[1]) if rising else (texts[0], texts[1], texts[2])
+            for price in (*path, texts[3]):
+                self.set_price(symbol, price)
+        row = self.tape.candles.put(symbol, interval, open_ms, texts, twice=twice)
+        if tell:
+            self.streams.kline(symbol, number, row, closed=closed)
 
     def pay_funding(self, symbol: str, rate: Decimal | str) -> None:
         """Every position of a symbol pays (or gets) funding now."""
-        now = self.now()
+        now = self.now_ms()
         self.tape.rates[symbol].append((now, Decimal(rate)))
         self.engine.fund(symbol, rate, now)
 
-    def deposit(self, coin: str, amount: Decimal | str) -> None:
-        """Put coins in from outside (below 0: take them out)."""
-        self.engine.deposit(coin, amount, self.now())
+    def foreign(self, symbol: str, side: str, kind: str, qty: str, **more: Any) -> Order:
+        """Somebody else's order on the same account, by hand: arguments as `Engine.place`."""
+        return self.engine.place(symbol, side, kind, qty, self.now_ms(), origin="hand", **more)
 
-    def trade_by_hand(self, symbol: str, side: str, qty: Decimal | str) -> Order:
-        """A market order of the account that no API key sent."""
-        return self.engine.place(symbol, side, "market", qty, self.now(), client_id="", origin="hand")
+    def note(self, what: str, **more: Any) -> None:
+        """Write down what happened."""
+        self.log.append({"ms": self.now_ms(), "what": what, **more})
 
-    def cancel_by_venue(self, order: Order) -> None:
-        """The venue ends an order of its own accord."""
-        self.engine.end(order, self.now(), "CANCELED", "hand")
+    def _logged(self, happening: Happening) -> None:
+        order, trade = happening.order, happening.trade
+        if happening.what == "PRICE":
+            return
+        more: dict[str, Any] = {"symbol": happening.symbol, "account": happening.account}
+        if order is not None:
+            more |= {"order": order.id, "client_id": order.client_id, "origin": order.origin}
+        if trade is not None:
+            more |= {"trade": trade.id, "qty": str(trade.qty), "price": str(trade.price)}
+        self.note(happening.what, **more)
 
-    def drop_streams(self, *, private: bool | None = None) -> int:
-        """Cut stream connections without goodbye; how many."""
-        return self.streams.drop(private=private)
-
-    def truth(self) -> dict[str, Any]:
-        """What really is: orders, trades, balances, positions and funding, as JSON values."""
-        return self.engine.truth()
-
-    # --- requests ----------------------------------------------------------------------------------------------------
-    def _table(self) -> dict[tuple[str, str], Route]:
-        desk, tape = self.desk, self.tape
+    def truth(self, account: str = "main") -> dict[str, Any]:
+        """What really is and was: orders, trades, positions, funding, balances, log, requests and faults that hit."""
         return {
-            ("GET", "/v5/market/time"): Route("time", self._time, False),
-            ("GET", "/v5/market/instruments-info"): Route("markets", tape.instruments, False),
-            ("GET", "/v5/market/tickers"): Route("ticker", tape.tickers, False),
-            ("GET", "/v5/market/kline"): Route("kline", tape.kline, False),
-            ("GET", "/v5/market/orderbook"): Route("book", tape.book, False),
-            ("GET", "/v5/market/recent-trade"): Route("market-trades", tape.trades, False),
-            ("GET", "/v5/market/funding/history"): Route("funding-rates", tape.funding, False),
-            ("GET", "/v5/market/risk-limit"): Route("risk-limit", tape.risk_limit, False),
-            ("GET", "/v5/user/query-api"): Route("key", lambda query, now: self.key.info()),
-            ("GET", "/v5/account/info"): Route("key", lambda query, now: desk.info("ON" if self.dcp else "OFF")),
-            ("GET", "/v5/account/query-dcp-info"): Route("dead-man", self._dcp_info),
-            ("GET", "/v5/account/wallet-balance"): Route("account", desk.balance),
-            ("GET", "/v5/account/fee-rate"): Route("fees", self._fees),
-            ("GET", "/v5/asset/coin/query-info"): Route("coins", self._coins),
-            ("GET", "/v5/position/list"): Route("positions", desk.positions),
-            ("GET", "/v5/order/realtime"): Route("open-orders", self._seen(desk.realtime)),
-            ("GET", "/v5/order/history"): Route("orders", self._seen(desk.history)),
-            ("GET", "/v5/execution/list"): Route("trades", desk.execution_list),
-            ("POST", "/v5/order/create"): Route("place", desk.create),
-            ("POST", "/v5/order/cancel"): Route("cancel", desk.cancel),
-            ("POST", "/v5/order/cancel-batch"): Route("cancel", desk.cancel_batch),
-            ("POST", "/v5/order/cancel-all"): Route("cancel-all", desk.cancel_all),
-            ("POST", "/v5/order/disconnected-cancel-all"): Route("dead-man", self._set_dcp),
-            ("POST", "/v5/position/set-leverage"): Route("settings", desk.set_leverage),
-            ("POST", "/v5/position/switch-mode"): Route("settings", desk.switch_mode),
-            ("POST", "/v5/account/set-margin-mode"): Route("settings", desk.set_margin_mode),
+            **self.engine.truth(account),
+            "prices": {name: str(book.price) for name, book in self.engine.books.items()},
+            "log": self.log,
+            "requests": self.requests,
+            "faults": self.faults.hits,
         }
 
-    async def _serve(self, request: web.Request) -> web.StreamResponse:
-        body = await request.read()
-        route = self._routes.get((request.method, request.path))
-        if route is None:
-            return injector.respond(self._error(Denied(10017, "Route not found.", status=404)))
-        raw_query = request.raw_path.partition("?")[2]
-        try:
-            params = json.loads(body or b"{}") if request.method == "POST" else dict(parse_qsl(raw_query))
-        except ValueError:
-            return injector.respond(self._error(Denied(10001, "params error: not JSON")))
-        label, link = route.label, str(params.get("orderLinkId") or "")
-        if label in ("open-orders", "orders") and (link or params.get("orderId")):
-            label = "lookup"
-        self.requests.append((label, link))
-        payload = body.decode() if request.method == "POST" else raw_query
+    def orders(self, prefix: str = "", account: str = "main") -> list[Order]:
+        """Orders whose client id begins so."""
+        kept = self.engine.orders.values()
+        return [one for one in kept if one.account == account and one.client_id.startswith(prefix)]
 
-        def act() -> Answer:
-            return self._act(route, params, request.headers, payload)
+    def trades(self, prefix: str = "", account: str = "main") -> list[Trade]:
+        """Trades of the orders whose client id begins so."""
+        numbers = {order.id for order in self.orders(prefix, account)}
+        return [trade for trade in self.engine.trades if trade.order_id in numbers]
 
-        fault = self.faults.take(label, self.now(), symbol=str(params.get("symbol") or ""), client_id=link)
-        if fault is not None:
-            return await injector.play(fault, request, act, self, link)
-        answer = act()
-        if label == "lookup" and link in self._unfound and not (answer.body.get("result") or {}).get("list"):
-            self._unfound[link].set()
-        return injector.respond(answer)
+    def fire_dcp(self) -> None:
+        """What the dead man's switch does when its time is over."""
+        self.dcp_fired += 1
+        self.note("dcp")
+        self.desk.cancel_all({"settleCoin": "USDT", "orderFilter": self.dcp_filter}, self.now_ms(), reason="dcp")
 
-    def _act(self, route: Route, params: Row, headers: Mapping[str, str], payload: str) -> Answer:
-        """Do what is asked, at the time it arrives."""
-        now = self.now()
-        try:
-            if route.private:
-                check_request(self.key, headers, payload, now)
-                if route.label in TRADES:
-                    check_right(self.key)
-                if params.get("category", "linear") != "linear" and route.label in TRADES:
-                    raise Denied(10001, "params error: category invalid")
-            if route.private and params.get("category", "linear") != "linear":
-                result: Any = {"category": params["category"], "list": [], "nextPageCursor": ""}
-            else:
-                result = route.answer(params, now)
-        except Denied as error:
-            return self._error(error)
-        result, extra = result if isinstance(result, tuple) else (result, {})
-        return self._said(0, "OK", result, extra)
-
-    def _said(self, code: int, text: str, result: Any, extra: Row, status: int = 200) -> Answer:
-        now = self.now()
-        body = {"retCode": code, "retMsg": text, "result": result, "retExtInfo": extra, "time": now}
-        limits = {"X-Bapi-Limit": "20", "X-Bapi-Limit-Status": "19", "X-Bapi-Limit-Reset-Timestamp": str(now)}
-        return Answer(status, body, limits | {"Timenow": str(now)})
-
-    def _error(self, error: Denied) -> Answer:
-        return self._said(error.code, error.text, error.detail, {}, error.status)
-
-    def _time(self, query: Row, now: int) -> Row:
-        return {"timeSecond": str(now // 1000), "timeNano": str(now * 1_000_000)}
-
-    def _fees(self, query: Row, now: int) -> Row:
-        wanted = query.get("symbol")
-        rows = [
-            {"symbol": name, "takerFeeRate": str(spec.taker), "makerFeeRate": str(spec.maker)}
-            for name, spec in self.engine.specs.items() if wanted in (None, "", name)
-        ]  # fmt: skip
-        return {"category": "", "list": rows}
-
-    def _coins(self, query: Row, now: int) -> Row:
-        names = sorted({coin for spec in self.engine.specs.values() for coin in (spec.base, spec.quote)})
-        return {"rows": [{"name": name, "coin": name, "remainAmount": "0", "chains": []} for name in names]}
-
-    def _seen(self, answer: Callable[[Row, int], Row]) -> Callable[[Row, int], Row]:
-        """Leave out orders that are hidden for a while."""
-
-        def less(query: Row, now: int) -> Row:
-            result, moment = answer(query, now), time.monotonic()
-            shown = [row for row in result["list"] if self._hidden.get(row["orderLinkId"], 0.0) <= moment]
-            return {**result, "list": shown}
-
-        return less
-
-    # --- dead man's switch -------------------------------------------------------------------------------------------
-    def _set_dcp(self, body: Row, now: int) -> Row:
-        if body.get("product") != "DERIVATIVES":
-            raise Denied(10001, "params error: only product DERIVATIVES is offered here")
-        window = body.get("timeWindow")
-        if not isinstance(window, int):
-            raise Denied(10001, "params error: timeWindow invalid")
-        if self.dcp:
-            self.streams.arm(window)
-        return {}
-
-    def _dcp_info(self, query: Row, now: int) -> Row:
-        window = str(self.streams.window or 10)
-        row = {"product": "DERIVATIVES", "dcpStatus": "ON", "timeWindow": window}
-        return {"dcpInfos": [row] if self.dcp else []}
-
-    def _fire_dcp(self) -> None:
-        self.fired += 1
-        self.desk.cancel_all({"settleCoin": "USDT", "orderFilter": self.dcp_filter}, self.now(), reason="dcp")
-
-    # --- what faults may do ------------------------------------------------------------------------------------------
-    def _shape(self, topic: str, message: Row) -> list[tuple[float, Row]]:
-        """Drop, repeat, delay or reorder a stream message, or cut the line instead of sending it."""
-        label = LABELS.get(topic, f"market:{topic.partition('.')[0]}")
-        fault = self.faults.take(label, self.now(), symbol=topic.rpartition(".")[2])
-        held, self._held = [one for one in self._held if one[0] == label], []
-        tail = [(0.0, one) for _, one in held]
-        if fault is None or fault.kind not in injector.MESSAGE_KINDS:
-            return [(0.0, message), *tail]
-        if fault.kind == "reorder":
-            self._held = [(label, message)]
-            return tail
-        if fault.kind == "disconnect":
-            self.streams.drop(private=topic in LABELS)
-        return {
-            "duplicate": [(0.0, message), (0.0, message)],
-            "delay": [(fault.seconds, message)],
-            "garbage": [(0.0, {"topic": topic, "data": None})],
-        }.get(fault.kind, []) + tail
-
+    # --- what faults need --------------------------------------------------------------------------------------------
     def render_error(self, code: int, text: str) -> Any:
-        """The body of an error."""
-        return self._said(code, text, {}, {}).body
+        """An error as Bybit writes it."""
+        return self.front.render_error(code, text)
 
-    def spawn(self, work: Awaitable[None]) -> None:
-        """Run something beside, until the venue closes."""
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something beside until the venue closes."""
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def command(self, command: dict[str, Any]) -> Any:
-        """Call a method of this venue: {"do": its name, arguments by name ...}."""
-        given = dict(command)
-        return getattr(self, given.pop("do"))(**given)
+        """Run a control command: "funding" (symbol, rate), "mark" (symbol, price), or one of `tests.venue.control`.
+
+        Of those "limits" and "fee-coin" mean nothing here.
+        """
+        if command["do"] == "funding":
+            return self.pay_funding(command["symbol"], command["rate"])
+        if command["do"] == "mark":
+            last = self.engine.books[command["symbol"]].price
+            return self.set_price(command["symbol"], last, command["price"])
+        return await run_command(self, command)  # type: ignore[arg-type]
+
+    def missed(self, client_id: str) -> None:
+        """A lookup of this client id was answered that there is no such order."""
+        self._lookups.setdefault(client_id, asyncio.Event()).set()
 
     async def not_found(self, client_id: str) -> None:
-        """Wait until a lookup of this client id was answered that there is no such order."""
-        await self._unfound.setdefault(client_id, asyncio.Event()).wait()
+        """Wait for `missed`."""
+        await self._lookups.setdefault(client_id, asyncio.Event()).wait()
 
     def around(self, fault: Fault, client_id: str, *, before: bool) -> None:
-        """Do what "race-fill", "partial-cut", "venue-cancel" and "hide" do, before or after the request."""
-        now = self.now()
+        """Do to an order what "race-fill" (before the request) and the others (after it) do."""
         order = self.engine.find(client_id=client_id) if client_id else None
-        if before and fault.kind == "race-fill" and order is not None and order.is_open:
-            self.engine.fill(order, order.left, None, now)
-        elif not before and fault.kind == "hide":
-            self._hidden[client_id] = time.monotonic() + fault.seconds
-        elif not before and order is not None and order.is_open and fault.kind == "partial-cut":
-            lot = self.engine.specs[order.symbol].lot
-            self.engine.fill(order, max(order.left * Decimal(fault.share) // lot * lot, lot), None, now)
-            self.streams.drop(private=True)
-        elif not before and order is not None and fault.kind == "venue-cancel":
-            self.engine.end(order, now, "CANCELED", "hand")
+        now = self.now_ms()
+        if before:
+            if fault.kind == "race-fill" and order is not None and order.is_open:
+                self.engine.fill(order, order.left, None, now)
+            return
+        if order is not None and order.is_open:
+            if fault.kind == "partial-cut":
+                part = down(order.left * Decimal(fault.share), self.engine.specs[order.symbol].lot)
+                self.engine.fill(order, part, None, now)
+            elif fault.kind == "venue-cancel":
+                self.engine.end(order, now, "CANCELED", "hand")
+        if fault.kind == "hide" and order is not None:
+            order.extra["hidden_until_ms"] = now + int(fault.seconds * 1000)
+        if fault.kind == "partial-cut":
+            self.streams.cut("user")
+
+    async def dialled(self, request: web.Request, kind: str) -> web.StreamResponse | None:
+        """An answer to a dial that is refused; None when it may come in."""
+        fault = self.faults.take(f"dial:{kind}", self.now_ms())
+        if fault is None:
+            return web.Response(status=503, text=faulty.HTML) if self.maintenance else None
+        if fault.kind in ("reset", "timeout"):
+            await asyncio.sleep(fault.seconds if fault.kind == "timeout" else 0.0)
+            return faulty.reset(request)
+        return web.Response(status=fault.status, text=faulty.HTML)
+
+    # --- requests ----------------------------------------------------------------------------------------------------
+    async def _control(self, request: web.Request) -> web.Response:
+        try:
+            return web.json_response({"ok": await self.command(await request.json())})
+        except Exception as error:  # whatever is wrong with a command, the caller is told
+            return web.json_response({"error": f"{type(error).__name__}: {error}"}, status=400)
+
+    async def _rest(self, request: web.Request) -> web.StreamResponse:
+        route = self.front.routes.get((request.method, request.path))
+        if route is None:
+            return faulty.respond(self.front.denied(Denied(10017, "Route not found.", status=404)))
+        if self.maintenance:
+            return web.Response(status=503, text=faulty.HTML, content_type="text/html")
+        body = (await request.read()).decode()
+        payload = body if request.method == "POST" else request.raw_path.partition("?")[2]
+        try:
+            params = self.front.params(request.method, payload)
+        except Denied as error:
+            return faulty.respond(self.front.denied(error))
+        label, client_id = self.front.label(route, params), self.front.client_id(params)
+        symbol = str(params.get("symbol") or "")
+        record: dict[str, Any] = {"ms": self.now_ms(), "label": label, "status": None, "code": None}
+        record |= {"client_id": client_id, "symbol": symbol}
+        self.requests.append(record)
+        call = self.front.call(route, params, request.headers, payload, record)
+        fault = self.faults.take(label, self.now_ms(), symbol=symbol, client_id=client_id)
+        if fault is None:
+            return faulty.respond(call())
+        record["fault"] = fault.kind
+        return await faulty.play(fault, request, call, self, client_id)

@@ -1,4 +1,4 @@
-"""The public side of the linear venue: bars made of the prices that a test sets, tickers, the book, funding rates."""
+"""The public side of the linear venue: bars that a test gives or that its prices make, tickers, book, funding rates."""
 
 from __future__ import annotations
 
@@ -7,85 +7,74 @@ from typing import Any
 
 from tests.venue.bybit_auth import Denied
 from tests.venue.bybit_rows import Row, exec_key, instrument_row, plain
+from tests.venue.candles import STEP_MS, Candles
 from tests.venue.matching import Engine
-from tests.venue.records import ZERO, Happening, dec
+from tests.venue.records import ZERO, Happening
 
-Bar = list[Decimal]  # open, high, low, close, volume
 MINUTE = 60_000
 DAY = 1440 * MINUTE
 FUNDING_MS = 8 * 60 * MINUTE
-GAP_MAX = 3 * 1440  # minutes without a price that are filled with flat bars; older ones stay missing
-INTERVALS = {name: int(name) * MINUTE for name in ("1", "3", "5", "15", "30", "60", "120", "240", "360", "720")} | {
-    "D": DAY,
-    "W": 7 * DAY,
-}
+GAP_MAX = 1000  # bars without a price that are made flat; older ones stay missing
+NAMES = {
+    "1": "1m", "3": "3m", "5": "5m", "15": "15m", "30": "30m", "60": "1h", "120": "2h", "240": "4h", "360": "6h",
+    "720": "12h", "D": "1d",
+}  # fmt: skip
 
 
 class Tape:
-    """Minute bars by symbol, and what is told in public."""
+    """What is told in public. make_bars: prices and trades make bars of every interval, by the venue's clock."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, make_bars: bool = False) -> None:
         self.engine = engine
-        self.bars: dict[str, dict[int, Bar]] = {name: {} for name in engine.specs}
+        self.candles = Candles()
         self.rates: dict[str, list[tuple[int, Decimal]]] = {name: [] for name in engine.specs}
         self.next_rate: dict[str, Decimal] = {name: Decimal("0.0001") for name in engine.specs}
-        engine.hooks.append(self._hear)
+        if make_bars:
+            engine.hooks.append(self._hear)
 
     def _hear(self, news: Happening) -> None:
-        if news.what == "PRICE":
-            self.add(news.symbol, news.ms, news.amounts["price"], ZERO)
-        elif news.trade is not None and not news.trade.liquidation:
-            self.add(news.symbol, news.ms, news.trade.price, news.trade.qty)
+        for name in NAMES.values():
+            if news.what == "PRICE":
+                self._add(news.symbol, name, news.ms, news.amounts["price"], ZERO)
+            elif news.trade is not None and not news.trade.liquidation:
+                self._add(news.symbol, name, news.ms, news.trade.price, news.trade.qty)
 
-    def add(self, symbol: str, now: int, price: Decimal, qty: Decimal) -> None:
-        """One price, with the quantity that traded at it."""
-        bars, start = self.bars[symbol], now - now % MINUTE
-        last = max(bars, default=start)
-        if start not in bars:
-            for minute in range(max(last + MINUTE, start - GAP_MAX * MINUTE), start, MINUTE):
-                bars[minute] = [bars[last][3]] * 4 + [ZERO]
-            bars[start] = [price] * 4 + [ZERO]
-        bar = bars[start]
-        bars[start] = [bar[0], max(bar[1], price), min(bar[2], price), price, bar[4] + qty]
-
-    def put(self, symbol: str, open_ms: int, values: list[Any]) -> None:
-        """Set one minute bar (open, high, low, close, volume) as history."""
-        self.bars[symbol][open_ms] = [dec(value) for value in values]
-
-    def over(self, symbol: str, interval: str) -> dict[int, Bar]:
-        """Bars of a coarser interval by their start, oldest first."""
-        length = _length(interval)
-        parts: dict[int, list[Bar]] = {}
-        for minute, bar in sorted(self.bars[symbol].items()):
-            parts.setdefault(begin(minute, length), []).append(bar)
-        return {start: _joined(bars) for start, bars in parts.items()}
+    def _add(self, symbol: str, name: str, now: int, price: Decimal, qty: Decimal) -> None:
+        """Work one price into the bar of its time, flat bars before it where there was none."""
+        step, rows = STEP_MS[name], self.candles.rows.get((symbol, name), [])
+        start, last = now - now % step, rows[-1] if rows else None
+        if last is not None and last[0] == start:
+            high, low = max(Decimal(last[2]), price), min(Decimal(last[3]), price)
+            values = [last[1], plain(high), plain(low), plain(price), plain(Decimal(last[5]) + qty)]
+        else:
+            values = [plain(price)] * 4 + [plain(qty)]
+            if last is not None:
+                for gap in range(max(last[0] + step, start - GAP_MAX * step), start, step):
+                    self.candles.put(symbol, name, gap, [last[4]] * 4 + ["0"])
+        self.candles.put(symbol, name, start, values)
 
     # --- endpoints ---------------------------------------------------------------------------------------------------
     def kline(self, query: Row, now: int) -> Row:
-        """Bars, newest first; the one that is still forming too."""
-        symbol, interval = self._symbol(query), str(query.get("interval"))
-        first, last = int(query.get("start") or 0), int(query.get("end") or now)
-        limit = min(int(query.get("limit") or 200), 1000)
-        rows = [
-            [str(start), *(plain(value) for value in bar[:4]), plain(bar[4]), plain(bar[4] * bar[3])]
-            for start, bar in self.over(symbol, interval).items()
-            if begin(first, _length(interval)) <= start <= last
-        ]
-        # With a start the oldest are given, else the newest.
-        chosen = rows[:limit] if query.get("start") else rows[-limit:]
-        return {"category": "linear", "symbol": symbol, "list": chosen[::-1]}
+        """Bars, newest first; the one that is still forming too. With a start the oldest are given, else the newest."""
+        symbol, name = self._symbol(query), NAMES.get(str(query.get("interval")))
+        if name is None:
+            raise Denied(10001, "params error: interval invalid")
+        first, last = (int(query[name]) if query.get(name) else None for name in ("start", "end"))
+        if first is not None:
+            first -= first % STEP_MS[name]  # the bar that holds the start is given too
+        rows = self.candles.get(symbol, name, first, last, min(int(query.get("limit") or 200), 1000))
+        return {
+            "category": "linear",
+            "symbol": symbol,
+            "list": [[str(row[0]), *row[1:6], "0"] for row in reversed(rows)],
+        }
 
-    def kline_push(self, symbol: str, interval: str, start: int, now: int) -> Row:
-        """One bar for the stream: confirmed when its time is over."""
-        length = _length(interval)
-        bars = self.bars[symbol]
-        parts = [bars[minute] for minute in range(start, start + length, MINUTE) if minute in bars]
-        bar = _joined(parts)
+    def kline_push(self, interval: str, row: list[Any], now: int, *, closed: bool) -> Row:
+        """One bar for the stream."""
         names = ("open", "high", "low", "close", "volume")
         return {
-            "start": start, "end": start + length - 1, "interval": interval,
-            **{name: plain(value) for name, value in zip(names, bar, strict=True)},
-            "turnover": plain(bar[4] * bar[3]), "confirm": now >= start + length, "timestamp": now,
+            "start": row[0], "end": row[6], "interval": interval, **dict(zip(names, row[1:6], strict=True)),
+            "turnover": "0", "confirm": closed, "timestamp": now,
         }  # fmt: skip
 
     def instruments(self, query: Row, now: int) -> Row:
@@ -101,14 +90,16 @@ class Tape:
     def ticker(self, symbol: str, now: int) -> Row:
         """One ticker."""
         book = self.engine.books[symbol]
-        bars = [bar for start, bar in self.bars[symbol].items() if start > now - DAY] or [[book.price] * 4 + [ZERO]]
-        first, volume = bars[0][0], sum((bar[4] for bar in bars), ZERO)
+        day = [trade for trade in self.engine.trades if trade.symbol == symbol and trade.ms > now - DAY]
+        volume = sum((trade.qty for trade in day), ZERO)
+        prices = [book.price, *(trade.price for trade in day)]
+        first = prices[-1]
         bid, ask = (next(iter(book.shown(side)), (ZERO, ZERO)) for side in ("bid", "ask"))
         return {
             "symbol": symbol, "lastPrice": plain(book.price), "markPrice": plain(book.mark),
             "indexPrice": plain(book.price), "prevPrice24h": plain(first),
             "price24hPcnt": plain(((book.price - first) / first).quantize(Decimal("0.000001")) if first else ZERO),
-            "highPrice24h": plain(max(bar[1] for bar in bars)), "lowPrice24h": plain(min(bar[2] for bar in bars)),
+            "highPrice24h": plain(max(prices)), "lowPrice24h": plain(min(prices)),
             "prevPrice1h": plain(first), "openInterest": "1000", "openInterestValue": plain(1000 * book.price),
             "turnover24h": plain(volume * book.price), "volume24h": plain(volume),
             "fundingRate": plain(self.next_rate[symbol]), "fundingIntervalHour": "8",
@@ -177,21 +168,3 @@ class Tape:
         if symbol not in self.engine.specs:
             raise Denied(10001, "Not supported symbols")
         return symbol
-
-
-def begin(stamp: int, length: int) -> int:
-    """Start of the bar that a time lies in; weeks begin on Monday."""
-    shift = 4 * DAY if length == 7 * DAY else 0
-    return (stamp - shift) // length * length + shift
-
-
-def _joined(parts: list[Bar]) -> Bar:
-    """One bar of several that follow each other."""
-    high, low = max(bar[1] for bar in parts), min(bar[2] for bar in parts)
-    return [parts[0][0], high, low, parts[-1][3], sum((bar[4] for bar in parts), ZERO)]
-
-
-def _length(interval: str) -> int:
-    if interval not in INTERVALS:
-        raise Denied(10001, "params error: interval invalid")
-    return INTERVALS[interval]

@@ -9,107 +9,104 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import WSMsgType, web
 
-from tests.venue.bybit_auth import Denied, Key, check_stream
+from tests.venue.bybit_auth import check_stream
 from tests.venue.bybit_rows import Row, plain
-from tests.venue.bybit_tape import INTERVALS, Tape, begin
+from tests.venue.bybit_tape import NAMES, Tape
 from tests.venue.records import Happening
 
+if TYPE_CHECKING:
+    from tests.venue.bybit import LocalPerpVenue
+
 PRIVATE = ("order", "execution", "position", "wallet")
+LABELS = {"order": "ORDER", "execution": "TRADE", "position": "POSITION", "wallet": "BALANCE"}
 DCP = "dcp.future"
-Shape = Callable[[str, Row], list[tuple[float, Row]]]  # topic and message to what is sent, each after so many seconds
 
 
-class Connection:
-    """One socket. What is sent keeps its order: a task of its own writes it."""
+@dataclass(eq=False)
+class Link:
+    """One link. kind "market" or "user"."""
 
-    def __init__(self, socket: web.WebSocketResponse, request: web.Request, name: str, private: bool) -> None:
-        self.socket, self.request, self.name, self.private = socket, request, name, private
-        self.topics: set[str] = set()
-        self.let_in = not private
-        self.outbox: asyncio.Queue[tuple[float, Row]] = asyncio.Queue()
-
-    async def write(self) -> None:
-        """Send what is in the outbox until the socket is gone."""
-        while not self.socket.closed:
-            wait, message = await self.outbox.get()
-            if wait:
-                await asyncio.sleep(wait)
-            try:
-                await self.socket.send_str(json.dumps(message))
-            except ConnectionError:
-                return
+    kind: str
+    socket: web.WebSocketResponse
+    request: web.Request
+    name: str
+    let_in: bool
+    topics: set[str] = field(default_factory=set)
+    queue: asyncio.Queue[str | None] = field(default_factory=asyncio.Queue)
 
     def abort(self) -> None:
-        """Cut the line without a word of goodbye."""
+        """Cut the connection without a word."""
         if self.request.transport is not None:
             self.request.transport.abort()
 
 
 class Streams:
-    """All connections, their topics, and what they are told.
+    """Connections, their topics, and what they are told. second: how long one of the dead man's switch lasts."""
 
-    Parameters
-    ----------
-    key : Key
-        Whose signature opens private streams.
-    tape : Tape
-        What public topics tell.
-    clock : callable
-        Milliseconds UTC by the venue's clock.
-    fire : callable
-        What the dead man's switch does.
-    second : float
-        How long a second of the switch lasts.
-    shape : callable
-        Drops, repeats or delays messages: a fault injector's business.
-    """
-
-    def __init__(
-        self, key: Key, tape: Tape, clock: Callable[[], int], fire: Callable[[], None], *, second: float = 1.0,
-        shape: Shape | None = None,
-    ) -> None:  # fmt: skip
-        self.key, self.tape, self.clock, self.fire, self.second = key, tape, clock, fire, second
-        self.shape: Shape = shape or (lambda topic, message: [(0.0, message)])
-        self.connections: list[Connection] = []
-        self.open = True  # whether new connections are let in
-        self.window: int | None = None
+    def __init__(self, venue: LocalPerpVenue, second: float = 1.0) -> None:
+        self.venue, self.second = venue, second
+        self.tape: Tape = venue.tape
+        self.links: list[Link] = []
+        self.window: int | None = 10 if venue.dcp else None  # of the dead man's switch, in its seconds
         self._timer: asyncio.TimerHandle | None = None
         self._names = itertools.count(1)
         self._messages = itertools.count(1)
-        self._minutes: dict[str, int] = {}
-        tape.engine.hooks.append(self._hear)
+        self._starts: dict[str, int] = {}
+        self._held: dict[str, list[tuple[str, set[str], Row]]] = {}
+        venue.engine.hooks.append(self._hear)
 
     # --- telling -----------------------------------------------------------------------------------------------------
     def push(self, topic: str, rows: list[Row]) -> None:
         """Tell a private topic."""
-        now = self.clock()
         named = [{"category": "linear", **row} for row in rows] if topic != "wallet" else rows
-        message = {"id": f"local-{next(self._messages)}", "topic": topic, "creationTime": now, "data": named}
-        self._send(topic, message, {topic, f"{topic}.linear"}, private=True)
+        number, now = f"local-{next(self._messages)}", self.venue.now_ms()
+        message = {"id": number, "topic": topic, "creationTime": now, "data": named}
+        client_id = str(rows[0].get("orderLinkId", ""))
+        self._tell("user", LABELS[topic], {topic, f"{topic}.linear"}, message, client_id, rows[0].get("symbol", ""))
 
-    def public(self, topic: str, body: Any, kind: str = "snapshot") -> None:
+    def public(self, topic: str, body: Any, label: str = "") -> None:
         """Tell a public topic."""
-        now = self.clock()
-        message = {"topic": topic, "type": kind, "data": body, "ts": now, "cs": next(self._messages)}
-        self._send(topic, message, {topic}, private=False)
+        now, symbol = self.venue.now_ms(), topic.rpartition(".")[2]
+        message = {"topic": topic, "type": "snapshot", "data": body, "ts": now, "cs": next(self._messages)}
+        self._tell("market", label or topic.partition(".")[0], {topic}, message, "", symbol)
 
-    def _send(self, topic: str, message: Row, topics: set[str], *, private: bool) -> None:
-        told = [one for one in self.connections if one.private == private and one.topics & topics and one.let_in]
-        if not told:
-            return
-        for wait, shaped in self.shape(topic, message):
-            for connection in told:
-                connection.outbox.put_nowait((wait, shaped))
+    def _tell(self, kind: str, what: str, topics: set[str], message: Row, client_id: str, symbol: str) -> None:
+        """Send one message to those who listen, unless a fault hits it."""
+        label = f"{kind}:{what}"
+        fault = self.venue.faults.take(label, self.venue.now_ms(), symbol=symbol, client_id=client_id)
+        held = self._held.pop(label, [])
+        if fault is None or fault.kind == "duplicate":
+            for _ in range(1 if fault is None else 2):
+                self._deliver(kind, topics, message)
+        elif fault.kind == "reorder":
+            self._held[label] = [(kind, topics, message)]
+        elif fault.kind == "delay":
+            asyncio.get_running_loop().call_later(fault.seconds, self._deliver, kind, topics, message)
+        elif fault.kind == "disconnect":
+            self.cut(kind)
+        elif fault.kind == "garbage":
+            for link in self._listeners(kind, topics):
+                link.queue.put_nowait(json.dumps(message)[:-20])
+        for one in held:
+            self._deliver(*one)
+
+    def _listeners(self, kind: str, topics: set[str]) -> list[Link]:
+        return [link for link in self.links if link.kind == kind and link.let_in and link.topics & topics]
+
+    def _deliver(self, kind: str, topics: set[str], message: Row) -> None:
+        for link in self._listeners(kind, topics):
+            link.queue.put_nowait(json.dumps(message))
 
     def _hear(self, news: Happening) -> None:
         if news.what == "PRICE":
             self.public(f"tickers.{news.symbol}", self.tape.ticker(news.symbol, news.ms))
-            self._bars(news.symbol, news.ms)
+            if self.venue.make_bars:
+                self._bars(news.symbol, news.ms)
             for depth in (1, 50, 200, 500, 1000):
                 self._book(f"orderbook.{depth}.{news.symbol}")
         elif news.trade is not None:
@@ -121,88 +118,93 @@ class Streams:
             self.public(f"publicTrade.{trade.symbol}", [row])
 
     def _bars(self, symbol: str, now: int) -> None:
-        """The bar that is forming; when a new one began, the closed one before it, confirmed."""
-        for interval, length in INTERVALS.items():
-            topic = f"kline.{interval}.{symbol}"
-            start = begin(now, length)
-            last = self._minutes.get(topic, start)
-            self._minutes[topic] = start
-            if any(topic in one.topics for one in self.connections):
-                for one in sorted({last, start}):
-                    self.public(topic, [self.tape.kline_push(symbol, interval, one, now)])
+        """The bar that prices form; when a new one began, those closed since, confirmed."""
+        for interval, name in NAMES.items():
+            rows = self.tape.candles.rows.get((symbol, name), [])
+            since = self._starts.get(f"{interval} {symbol}", rows[-1][0] if rows else 0)
+            for row in [row for row in rows if row[0] >= since]:
+                self.kline(symbol, interval, row, closed=now > row[6])
+            if rows:
+                self._starts[f"{interval} {symbol}"] = rows[-1][0]
+
+    def kline(self, symbol: str, interval: str, row: list[Any], *, closed: bool) -> None:
+        """Tell of a bar, if anybody wants to know."""
+        topic = f"kline.{interval}.{symbol}"
+        if self._wanted(topic):
+            body = self.tape.kline_push(interval, row, self.venue.now_ms(), closed=closed)
+            self.public(topic, [body], "kline" if closed else "kline-open")
 
     def _book(self, topic: str) -> None:
-        if any(topic in one.topics for one in self.connections):
+        if self._wanted(topic):
             _, depth, symbol = topic.split(".")
             self.public(topic, self.tape.book_rows(symbol, int(depth)))
 
+    def _wanted(self, topic: str) -> bool:
+        return any(topic in link.topics for link in self.links)
+
     # --- listening ---------------------------------------------------------------------------------------------------
-    async def serve_public(self, request: web.Request) -> web.StreamResponse:
-        """One public socket."""
-        return await self._serve(request, private=False)
-
-    async def serve_private(self, request: web.Request) -> web.StreamResponse:
-        """One private socket."""
-        return await self._serve(request, private=True)
-
-    async def _serve(self, request: web.Request, *, private: bool) -> web.StreamResponse:
-        if not self.open:
-            raise web.HTTPServiceUnavailable(text="maintenance")
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        """One connection, from its dial to its end."""
+        kind = "user" if request.path.endswith("/private") else "market"
+        refusal = await self.venue.dialled(request, kind)
+        if refusal is not None:
+            return refusal
         socket = web.WebSocketResponse()
         await socket.prepare(request)
-        connection = Connection(socket, request, f"local-{next(self._names)}", private)
-        self.connections.append(connection)
-        writer = asyncio.ensure_future(connection.write())
+        link = Link(kind, socket, request, f"local-{next(self._names)}", kind == "market")
+        self.links.append(link)
+        sender = asyncio.ensure_future(_send(link))
         try:
             async for message in socket:
                 if message.type == WSMsgType.TEXT:
-                    self._answer(connection, message.data)
+                    self._answer(link, message.data)
         finally:
-            writer.cancel()
-            await asyncio.gather(writer, return_exceptions=True)
-            self.connections.remove(connection)
-            if DCP in connection.topics:
+            self.links.remove(link)
+            if DCP in link.topics:
                 self._gone()
+            link.queue.put_nowait(None)
+            await sender
         return socket
 
-    def _answer(self, connection: Connection, text: str) -> None:
+    def _answer(self, link: Link, text: str) -> None:
         """React to one line of a client: auth, ping, subscribe, unsubscribe."""
         try:
             body = json.loads(text)
         except ValueError:
             body = {}
         op, args = body.get("op"), body.get("args") or []
-        answer: Row = {"success": True, "ret_msg": "", "op": op, "conn_id": connection.name}
+        answer: Row = {"success": True, "ret_msg": "", "op": op, "conn_id": link.name}
         answer |= {"req_id": str(body["req_id"])} if "req_id" in body else {}
-        if op == "ping":
-            pong: Row = {"op": "pong", "args": [str(self.clock())]} if connection.private else {"ret_msg": "pong"}
-            answer |= pong
-            if connection.private:
-                del answer["success"], answer["ret_msg"]
-        elif op == "auth" and connection.private:
-            answer["ret_msg"] = check_stream(self.key, args, self.clock())
-            connection.let_in = answer["success"] = not answer["ret_msg"]
+        user = link.kind == "user"
+        if op == "ping" and user:
+            answer = {"req_id": str(body.get("req_id", "")), "op": "pong", "args": [str(self.venue.now_ms())]}
+            answer["conn_id"] = link.name
+        elif op == "ping":
+            answer["ret_msg"] = "pong"
+        elif op == "auth" and user:
+            answer["ret_msg"] = check_stream(self.venue.key, args, self.venue.now_ms())
+            link.let_in = answer["success"] = not answer["ret_msg"]
         elif op == "subscribe":
-            answer["ret_msg"] = self._subscribe(connection, [str(topic) for topic in args])
+            answer["ret_msg"] = self._subscribe(link, [str(topic) for topic in args])
             answer["success"] = not answer["ret_msg"]
         elif op == "unsubscribe":
-            connection.topics -= {str(topic) for topic in args}
+            link.topics -= {str(topic) for topic in args}
         else:
             answer |= {"success": False, "ret_msg": "error:invalid op"}
-        connection.outbox.put_nowait((0.0, answer))
-        if op == "subscribe" and answer["success"] and not connection.private:
-            self._first(connection, [str(topic) for topic in args])
+        link.queue.put_nowait(json.dumps(answer))
+        if op == "subscribe" and answer["success"] and not user:
+            self._first(link, [str(topic) for topic in args])
 
-    def _subscribe(self, connection: Connection, topics: list[str]) -> str:
+    def _subscribe(self, link: Link, topics: list[str]) -> str:
         """Add topics; why not, when one of them isn't to be had."""
-        if not connection.let_in:
+        if not link.let_in:
             return "Request not authorized"
         for topic in topics:
-            if topic in connection.topics:
+            if topic in link.topics:
                 return f"error:topic:{topic},already subscribed"
-            if not self._known(topic, connection.private):
+            if not self._known(topic, link.kind == "user"):
                 return f"error:handler not found,topic:{topic}"
-        connection.topics |= set(topics)
+        link.topics |= set(topics)
         if DCP in topics and self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -216,12 +218,12 @@ class Streams:
         if last not in self.tape.engine.specs:
             return False
         if head == "kline":
-            return middle in INTERVALS
+            return middle in NAMES
         return head in ("tickers", "publicTrade") and not middle or head == "orderbook" and middle.isdigit()
 
-    def _first(self, connection: Connection, topics: list[str]) -> None:
+    def _first(self, link: Link, topics: list[str]) -> None:
         """What a new subscriber is told at once, where the venue knows a price already."""
-        now = self.clock()
+        now = self.venue.now_ms()
         for topic in topics:
             head, _, rest = topic.partition(".")
             middle, _, symbol = rest.rpartition(".")
@@ -234,35 +236,46 @@ class Streams:
                 body = self.tape.book_rows(symbol, int(middle))
             if body is not None:
                 message = {"topic": topic, "type": "snapshot", "data": body, "ts": now, "cs": next(self._messages)}
-                connection.outbox.put_nowait((0.0, message))
+                link.queue.put_nowait(json.dumps(message))
 
     # --- cutting -----------------------------------------------------------------------------------------------------
-    def drop(self, *, private: bool | None = None) -> int:
-        """Cut connections (private, public or all of them) without goodbye; how many."""
-        cut = [one for one in self.connections if private in (None, one.private)]
-        for connection in cut:
-            connection.abort()
-        return len(cut)
-
-    def arm(self, window: int) -> None:
-        """Set the time that the last private connection may be gone, in the venue's seconds."""
-        if not 3 <= window <= 300:
-            raise Denied(10001, "params error: timeWindow must be between 3 and 300")
-        self.window = window
+    def cut(self, kind: str = "*", *, politely: bool = False) -> int:
+        """Cut connections: at once, or with a close frame. How many there were."""
+        links = [link for link in self.links if kind in ("*", link.kind)]
+        for link in links:
+            if politely:
+                self.venue.spawn(_close(link.socket))
+            else:
+                link.abort()
+        return len(links)
 
     def _gone(self) -> None:
-        if self.window is None or any(DCP in one.topics for one in self.connections):
-            return
-        self._timer = asyncio.get_running_loop().call_later(self.window * self.second, self._fire)
+        """A connection with the dead man's topic ended; the switch begins to run when it was the last."""
+        if self.window is not None and not self._wanted(DCP) and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self.window * self.second, self._fire)
 
     def _fire(self) -> None:
         self._timer = None
-        self.fire()
+        self.venue.fire_dcp()
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Hang up on everybody."""
+        self.window = None
         if self._timer is not None:
             self._timer.cancel()
-        self.window = None
-        for connection in list(self.connections):
-            await connection.socket.close(code=1001)
+        self.cut()
+
+
+async def _send(link: Link) -> None:
+    while True:
+        line = await link.queue.get()
+        if line is None or link.socket.closed:
+            return
+        try:
+            await link.socket.send_str(line)
+        except ConnectionError:
+            return
+
+
+async def _close(socket: web.WebSocketResponse) -> None:
+    await socket.close(code=1000, message=b"going away")
