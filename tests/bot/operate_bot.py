@@ -28,8 +28,8 @@ def snapshot(**positions: float) -> dict[str, Any]:
     return {
         "at_ns": BEFORE_NS, "level": "NO_NEW_RISK", "equity": 10_234.5, "cash": 4_000.0, "positions": held,
         "latches": [
-            {"cause": "stream", "level": "NO_NEW_RISK", "since_ns": BEFORE_NS - 9 * 10**9, "reason": "private stream down",
-             "stands": True},
+            {"cause": "stream", "level": "NO_NEW_RISK", "since_ns": BEFORE_NS - 9 * 10**9,
+             "reason": "private stream down", "stands": True},
             {"cause": "daily loss", "level": "REDUCE_ONLY", "since_ns": BEFORE_NS - 3 * 10**12, "limit": 0.05,
              "observed": 0.0612},
         ],
@@ -50,7 +50,7 @@ def snapshot(**positions: float) -> dict[str, Any]:
 
 
 def session(folder: Path, body: dict[str, Any], later: tuple[dict[str, Any], ...] = ()) -> None:
-    """Make a session's folder with an ACTIVE latch and a journal: two booked trades, a snapshot, then `later` events."""
+    """A session's folder with an ACTIVE latch and a journal: two booked trades, a snapshot, then `later` events."""
     from bot.events import Report, pack
     from bot.journal import Journal
     from bot.operate.latch import ACTIVE, write_latch
