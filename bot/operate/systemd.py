@@ -41,8 +41,8 @@ BOT = """\
 # Written by tidegate init --systemd. HASH below has to be replaced before it starts.
 [Unit]
 Description=Tidegate live session {name}
-Wants=network-online.target {stem}-exchange.service {stem}-watchdog.service
-After=network-online.target time-sync.target {stem}-exchange.service
+Wants=network-online.target {stem}-exchange.path {stem}-watchdog.service
+After=network-online.target time-sync.target
 StartLimitIntervalSec=0
 
 [Service]
@@ -76,7 +76,6 @@ Description=Tidegate exchange process of {name}
 Wants=network-online.target
 After=network-online.target time-sync.target
 StartLimitIntervalSec=0
-# The live verb writes this document; until then there is nothing to do.
 ConditionPathExists={document}
 
 [Service]
@@ -89,16 +88,21 @@ LoadCredential=tidegate-{account}:/etc/tidegate/tidegate-{account}
 ExecStart={exchange}
 Restart=always
 RestartSec=2
-{common}
-[Install]
-WantedBy=multi-user.target
+{common}"""
+EXCHANGE_PATH = """\
+# Written by tidegate init --systemd. Starts the exchange process as soon as the bot says what it has to serve.
+[Unit]
+Description=Tidegate exchange process of {name}, when there is work for it
+
+[Path]
+PathExists={document}
+Unit={stem}-exchange.service
 """
 WATCHDOG = """\
 # Written by tidegate init --systemd. Halts and cancels when the bot is silent, also after its SIGKILL.
 [Unit]
 Description=Tidegate watchdog of {name}
-Wants={stem}-exchange.service
-After={stem}-exchange.service
+Wants={stem}-exchange.path
 StartLimitIntervalSec=0
 
 [Service]
@@ -147,6 +151,7 @@ def systemd_units(
     stem = values["stem"]
     return {
         f"{stem}.service": BOT.format(common=COMMON.format(state=values["var"]), **values),
+        f"{stem}-exchange.path": EXCHANGE_PATH.format(**values),
         f"{stem}-exchange.service": EXCHANGE.format(common=private, **values),
         f"{stem}-watchdog.service": WATCHDOG.format(common=private, **values),
     }
@@ -154,7 +159,7 @@ def systemd_units(
 
 def how_to_install(config: Any, names: list[str], *, var: Path | None = None) -> str:
     """What a person does with the units."""
-    bot_unit, exchange_unit, _ = names
+    bot_unit, _, exchange_unit, _ = names
     _, account, state = _of(config, var)
     return f"""\
 next, as root:

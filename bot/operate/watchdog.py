@@ -30,7 +30,7 @@ from bot.operate.lock import boot_id, holder
 from bot.operate.logs import open_logs
 from bot.operate.notify import KINDS, Notifier, apprise_targets
 from bot.operate.service import tell_manager
-from bot.operate.stop import FAILED, Halt, Step
+from bot.operate.stop import BOT_S, FAILED, Halt, Step
 from data.errors import TidegateError
 
 LOG_FILE = "watchdog.jsonl"
@@ -144,7 +144,7 @@ class Watchdog:
         try:
             return Halt(
                 folder=self.folder, person="watchdog", reason=reason, now_ns=time.time_ns(), tell=tell,
-                spawn=self.spawn or default_spawn(self.folder),
+                spawn=self.spawn or default_spawn(self.folder), bot_s=min(BOT_S, self.after_s / 2),
             ).run()  # fmt: skip
         except Exception as error:  # whatever it is, the next try is due, and people have to know
             LOG.exception("halting failed")
