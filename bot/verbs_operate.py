@@ -2,20 +2,16 @@
 
 import os
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from bot.journal.places import Mode
 from bot.terminal import VAR, AsJson, VarFolder, emit, note, now_ns, say
 from data.errors import InputError, UnreachableError
-
-if TYPE_CHECKING:
-    from bot.operate.door import Spawn
 
 PANEL = "Live"
 NOT_ALL_WORKED = 1
@@ -26,7 +22,6 @@ SessionOf = Annotated[
 ]
 Person = Annotated[str | None, typer.Option("--person", metavar="NAME", help="Who says so; else your user name.")]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept in the journal.")]
-spawn_for: "Callable[[Path], Spawn | None]" = lambda folder: None  # noqa: E731  set by who starts exchange processes
 
 
 class Level(StrEnum):
@@ -91,6 +86,7 @@ def halt(
 
     With several sessions and no word which, all that may be meant are halted. Exit code 1 when a step didn't work.
     """
+    from bot.operate.door import default_spawn
     from bot.operate.sessions import choose, one_of, sessions
     from bot.operate.stop import Halt, Step
 
@@ -109,7 +105,7 @@ def halt(
             if not as_json:
                 say(f"{title}  {step.what:<18}{step.how:<9}{step.text}")
 
-        job = Halt(folder=folder, person=who, reason=reason, now_ns=now_ns(), spawn=spawn_for(folder), tell=tell)
+        job = Halt(folder=folder, person=who, reason=reason, now_ns=now_ns(), spawn=default_spawn(folder), tell=tell)
         worked = job.run(flatten=flatten) and worked
     if as_json:
         emit({"worked": worked, "steps": steps})

@@ -8,6 +8,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from bot.operate.control import NoAnswer, NobodyThere, address
 from data.errors import UnreachableError
 
 EXCHANGE_SOCKET = "exchange.sock"
+DOCUMENT_FILE = "exchange.json"  # what the exchange process is told at its start; no secret is in it
 START_S = 45.0
 PING_S = 5.0
 LINE_MAX = 16 << 20
@@ -167,15 +169,25 @@ def spawner(command: list[str]) -> Spawn:
     """Starts the exchange process by a command line, apart from our terminal; what it prints goes to a file."""
 
     def spawn(folder: Path) -> subprocess.Popen[bytes]:
+        paths = [str(Path(__file__).resolve().parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
+        own = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
         try:
             with open(folder / "exchange.out", "ab") as out:
                 return subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+                    command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, env=own
                 )
         except OSError as error:
             raise UnreachableError(f"the exchange process can't be started: {error}") from None
 
     return spawn
+
+
+def default_spawn(folder: Path) -> Spawn | None:
+    """Starts the exchange process by the document that the bot left in the folder; None where there is none (paper)."""
+    document = folder / DOCUMENT_FILE
+    if not document.is_file():
+        return None
+    return spawner([sys.executable, "-m", "bot.exchange.process", str(document.resolve())])
 
 
 def _wait_for(file: Path, started: subprocess.Popen[bytes], *, bot_id: str, session: str, start_s: float) -> Door:

@@ -46,7 +46,7 @@ class Heartbeat:
         self.beaten_ns = 0  # monotonic
 
     def start(self, ns: int) -> None:
-        """Say that the bot is starting; do it before the watchdog starts."""
+        """Say that the bot is starting: before the watchdog starts, and again while a long start goes on."""
         self._write(STARTING, ns)
 
     def beat(self, ns: int) -> None:

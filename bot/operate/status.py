@@ -83,28 +83,25 @@ def standing(status: dict[str, Any]) -> tuple[list[str], list[str]]:
 
 def show(status: dict[str, Any], *, now_ns: int) -> None:
     """Print a status for people."""
+    if status["source"] == "journal":
+        now_ns = status.get("at_ns") or now_ns  # ages as they were then
     _show_head(status, now_ns)
     _show_money(status)
     latches = status.get("latches") or []
-    columns: tuple[str, ...]
     if latches:
-        columns = ("latched by", "level", "symbol", "since", "limit", "observed", "why", "ends")
-        table("", columns, [tuple(_latch_row(latch, now_ns)) for latch in latches], right=("limit", "observed"))
+        rows = [tuple(_latch_row(latch, now_ns)) for latch in latches]
+        table("", ("latched by", "level", "for", "why", "ends"), rows)
     positions = [(s, entry) for s, entry in (status.get("positions") or {}).items() if entry.get("qty")]
     if positions:
         columns = ("position", "quantity", "average", "last", "worth", "profit")
-        table("", columns, [tuple(_position_row(*item)) for item in positions], right=columns[1:])
+        rows = [tuple(_position_row(*item)) for item in positions]
+        table("", columns, rows, right=columns[1:])
     else:
         say("positions    none")
     orders = status.get("orders") or []
     if orders:
-        columns = ("order", "symbol", "side", "kind", "purpose", "quantity", "filled", "limit", "stop", "state", "age")
-        table(
-            "",
-            columns,
-            [tuple(_order_row(order, now_ns)) for order in orders],
-            right=("quantity", "filled", "limit", "stop"),
-        )
+        rows = [tuple(_order_row(order, now_ns)) for order in orders]
+        table("", ("order", "what", "filled", "price", "state", "age"), rows)
     else:
         say("open orders  none")
     if status.get("feeds"):
@@ -134,15 +131,15 @@ def _show_head(status: dict[str, Any], now_ns: int) -> None:
         say(f"note         {text}")
     if status["source"] == "journal":
         at_ns, head = status.get("at_ns"), status["head"]
-        told = f"from its snapshot, {moment(at_ns)}; " if at_ns else ""
-        say(f"journal      {told}last record {head['seq']} of {moment(head['ns'])}")
+        say(f"journal      last record {head['seq']} of {moment(head['ns'])}")
+        if at_ns:
+            say(f"snapshot     of {moment(at_ns)}; what follows, ages too, is as it was then")
     latch = status["latch"]
     who = f" by {latch['person']}" if latch["person"] else ""
     when = f", {moment(latch['ns'])}" if latch["ns"] else ""
     say(f"kill latch   {latch['level']}{who}: {latch['reason']}{when}")
     if "level" in status:
-        before = "" if status["source"] == "bot" else " (at the snapshot)"
-        say(f"ladder       {status['level']}{before}")
+        say(f"ladder       {status['level']}")
 
 
 def _show_money(status: dict[str, Any]) -> None:
@@ -154,13 +151,13 @@ def _show_money(status: dict[str, Any]) -> None:
     if "drawdown" in status:
         parts.append(f"drawdown {share(status['drawdown'])}")
     say("   ".join(parts))
-
-
-def _show_health(status: dict[str, Any]) -> None:
     unknown = [order for order in status.get("orders") or [] if order.get("state") == "UNKNOWN"]
     if unknown:
         listed = ", ".join(f"{order.get('order')} {order.get('symbol')}" for order in unknown)
-        say(f"UNKNOWN      {len(unknown)} orders whose outcome isn't known: {listed}")
+        say(f"UNKNOWN      {len(unknown)} of the orders, outcome not known: {listed}")
+
+
+def _show_health(status: dict[str, Any]) -> None:
     spend = status.get("spend") or {}
     if spend:
         say("spend        " + "   ".join(f"{words(name)} {_spent(value)}" for name, value in spend.items()))
@@ -192,9 +189,12 @@ def _latch_row(latch: dict[str, Any], now_ns: int) -> Iterator[str]:
         ends = "by itself"
     else:
         ends = "by a person, once mended" if latch.get("stands") else "by a person"
-    yield from (cause, str(latch.get("level", NONE)), latch.get("symbol") or NONE)
-    yield f"{age(now_ns - since)} ago" if since else NONE
-    yield from (figure(latch.get("limit")), figure(latch.get("observed")), str(latch.get("reason") or NONE), ends)
+    figures = [f"{words(name)} {figure(latch[name])}" for name in ("observed", "limit") if latch.get(name) is not None]
+    yield f"{cause} {latch.get('symbol') or ''}".rstrip()
+    yield str(latch.get("level", NONE))
+    yield age(now_ns - since) if since else NONE
+    yield "; ".join(text for text in (str(latch.get("reason") or ""), ", ".join(figures)) if text) or NONE
+    yield ends
 
 
 def _position_row(symbol: str, entry: dict[str, Any]) -> Iterator[str]:
@@ -211,10 +211,12 @@ def _position_row(symbol: str, entry: dict[str, Any]) -> Iterator[str]:
 
 def _order_row(order: dict[str, Any], now_ns: int) -> Iterator[str]:
     side = {1: "buy", -1: "sell"}.get(order.get("side"), order.get("side", NONE))  # type: ignore[arg-type]
-    names = ("qty", "filled", "limit", "stop")
-    yield from (str(order.get("order", NONE)), str(order.get("symbol", NONE)), str(side))
-    yield from (str(order.get("kind", NONE)), str(order.get("purpose", NONE)))
-    yield from (figure(order.get(name) or None) if name != "filled" else figure(order.get(name)) for name in names)
+    what = (side, order.get("kind"), order.get("symbol"), f"({order.get('purpose')})" if order.get("purpose") else "")
+    yield str(order.get("order", NONE))
+    yield " ".join(str(text) for text in what if text)
+    yield f"{figure(order.get('filled'))} of {figure(order.get('qty'))}"
+    prices = [f"{name} {figure(order[name])}" for name in ("stop", "limit") if order.get(name)]
+    yield ", ".join(prices) or NONE
     since = order.get("decided_ns")
     yield from (str(order.get("state", NONE)), age(now_ns - since) if since else NONE)
 

@@ -128,13 +128,10 @@ class Halt:
         return None
 
     def at_exchange(self, *, close: bool) -> None:
-        """Cancel all through the exchange process, and sell when that is ours to do."""
+        """Cancel all through the exchange process, which knows its bot, and sell when that is ours to do."""
         known = self._known(trades=close)
         seen = last_holder(self.folder)
         bot_id, session = known.bot or seen.bot, known.session or seen.session
-        if not bot_id:
-            self.say("cancel", FAILED, "neither journal nor lease tell the bot's id: cancel its orders at the venue")
-            return
         try:
             with open_door(
                 self.folder,

@@ -6,19 +6,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-USER, KEY_USER, GROUP = "tidegate", "tidegate-key", "tidegate"
+from bot.operate.door import DOCUMENT_FILE
+
+USER, GROUP = "tidegate", "tidegate"
 
 COMMON = """\
 NoNewPrivileges=yes
 ProtectSystem=strict
 ProtectHome=read-only
 PrivateTmp=yes
-PrivateDevices={devices}
 ProtectKernelTunables=yes
 ProtectKernelModules=yes
 ProtectKernelLogs=yes
 ProtectControlGroups=yes
-ProtectClock=yes
 ProtectHostname=yes
 RestrictSUIDSGID=yes
 RestrictRealtime=yes
@@ -32,13 +32,17 @@ RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
 UMask=0007
 ReadWritePaths={state}
 """
+# Not for the bot: its models may need a graphics card.
+NO_DEVICES = """\
+PrivateDevices=yes
+ProtectClock=yes
+"""
 BOT = """\
 # Written by tidegate init --systemd. HASH below has to be replaced before it starts.
 [Unit]
 Description=Tidegate live session {name}
-Wants=network-online.target {stem}-watchdog.service
-Requires={stem}-exchange.service
-After=network-online.target time-sync.target {stem}-exchange.service
+Wants=network-online.target {stem}-exchange.path {stem}-watchdog.service
+After=network-online.target time-sync.target
 StartLimitIntervalSec=0
 
 [Service]
@@ -48,6 +52,8 @@ User={user}
 Group={group}
 WorkingDirectory={here}
 Environment=TIDEGATE_VAR={var}
+Environment=TIDEGATE_CACHE=%C/tidegate
+CacheDirectory=tidegate
 ExecStart={python} -m bot live {config} --yes-i-accept-these-limits HASH
 # The loop says that it lives; silent for so long, it is ended and started again.
 WatchdogSec=60
@@ -57,8 +63,8 @@ TimeoutStopSec=60
 Restart=on-failure
 # Longer than the lease of a dead machine (30 s) can hold a start up.
 RestartSec=10
-# Exit code 2 (a fault in the configuration) and 3 (refused) don't mend themselves.
-RestartPreventExitStatus=2 3
+# Exit code 2, a fault in the configuration, doesn't mend itself.
+RestartPreventExitStatus=2
 {common}
 [Install]
 WantedBy=multi-user.target
@@ -70,6 +76,7 @@ Description=Tidegate exchange process of {name}
 Wants=network-online.target
 After=network-online.target time-sync.target
 StartLimitIntervalSec=0
+ConditionPathExists={document}
 
 [Service]
 User={key_user}
@@ -81,16 +88,21 @@ LoadCredential=tidegate-{account}:/etc/tidegate/tidegate-{account}
 ExecStart={exchange}
 Restart=always
 RestartSec=2
-{common}
-[Install]
-WantedBy=multi-user.target
+{common}"""
+EXCHANGE_PATH = """\
+# Written by tidegate init --systemd. Starts the exchange process as soon as the bot says what it has to serve.
+[Unit]
+Description=Tidegate exchange process of {name}, when there is work for it
+
+[Path]
+PathExists={document}
+Unit={stem}-exchange.service
 """
 WATCHDOG = """\
 # Written by tidegate init --systemd. Halts and cancels when the bot is silent, also after its SIGKILL.
 [Unit]
 Description=Tidegate watchdog of {name}
-Wants={stem}-exchange.service
-After={stem}-exchange.service
+Wants={stem}-exchange.path
 StartLimitIntervalSec=0
 
 [Service]
@@ -105,7 +117,9 @@ RestartSec=5
 {common}"""
 
 
-def systemd_units(config: Any, *, var: Path | None = None, python: str | None = None) -> dict[str, str]:
+def systemd_units(
+    config: Any, *, var: Path | None = None, python: str | None = None, key_user: str = USER
+) -> dict[str, str]:
     """Unit files by name, for the session of a configuration.
 
     Parameters
@@ -116,44 +130,55 @@ def systemd_units(config: Any, *, var: Path | None = None, python: str | None = 
         Folder of facts and sessions; left out: `var` beside the configuration.
     python : str, optional
         The interpreter that has Tidegate; left out: this one.
+    key_user : str
+        User of the exchange process. It listens to its own user only, so another one than the bot's can't be given
+        until that changes; the key itself is handed to its unit alone.
     """
-    live, venue = getattr(config, "live", None), getattr(config, "exchange", None)
-    name, account = str(getattr(live, "name", "default")), str(getattr(venue, "account", "main"))
-    here = Path(config.folder).resolve()
-    state = (var if var is not None else here / "var").resolve()
+    name, account, state = _of(config, var)
+    here, live = Path(config.folder).resolve(), getattr(config, "live", None)
     file = here / Path(config.where).name
     notify = bool(getattr(getattr(config, "notify", None), "urls", ()))
     values = {
-        "name": name, "account": account, "stem": f"tidegate-{name}", "user": USER, "key_user": KEY_USER,
-        "group": GROUP, "here": _quoted(here), "var": _quoted(state), "config": _quoted(file),
-        "python": _quoted(python or sys.executable), "state": _quoted(state / "live" / name),
+        "name": name, "account": account, "stem": f"tidegate-{name}", "user": USER, "key_user": key_user,
+        "group": GROUP, "here": _quoted(here), "var": _quoted(state.parent.parent), "config": _quoted(file),
+        "python": _quoted(python or sys.executable), "state": _quoted(state),
         "after_s": getattr(live, "heartbeat_after", 30 * 10**9) / 1e9,
         "notify": f" --notify-from {_quoted(file)}" if notify else "",
     }  # fmt: skip
-    values["exchange"] = f"{values['python']} -m bot.exchange.process {values['config']}"
-    # A GPU is a device; only the bot's models need it.
-    private = COMMON.format(devices="yes", state=values["state"])
-    open_ = COMMON.format(devices="no", state=values["var"])
+    values["exchange"] = f"{values['python']} -m bot.exchange.process {_quoted(state / DOCUMENT_FILE)}"
+    values["document"] = str(state / DOCUMENT_FILE).replace("%", "%%")
+    private = COMMON.format(state=values["state"]) + NO_DEVICES
     stem = values["stem"]
     return {
-        f"{stem}.service": BOT.format(common=open_, **values),
+        f"{stem}.service": BOT.format(common=COMMON.format(state=values["var"]), **values),
+        f"{stem}-exchange.path": EXCHANGE_PATH.format(**values),
         f"{stem}-exchange.service": EXCHANGE.format(common=private, **values),
         f"{stem}-watchdog.service": WATCHDOG.format(common=private, **values),
     }
 
 
-def how_to_install(names: list[str], name: str) -> str:
+def how_to_install(config: Any, names: list[str], *, var: Path | None = None) -> str:
     """What a person does with the units."""
-    stem = f"tidegate-{name}"
+    bot_unit, _, exchange_unit, _ = names
+    _, account, state = _of(config, var)
     return f"""\
 next, as root:
   useradd --system --user-group --no-create-home {USER}
-  useradd --system --no-create-home --gid {GROUP} {KEY_USER}
-  put the key into /etc/tidegate (mode 0600) as named in {stem}-exchange.service
-  replace HASH in {stem}.service by what tidegate live prints
+  install -d -o {USER} -g {GROUP} -m 2770 {state}
+  put the exchange key into /etc/tidegate/tidegate-{account}, mode 0600 (for {exchange_unit} alone)
+  put what tidegate live asks you to type in place of HASH in {bot_unit}
   install -m 0644 {" ".join(names)} /etc/systemd/system/
-  systemctl daemon-reload && systemctl enable --now {stem}.service
-operate it as its user: sudo -u {USER} tidegate status"""
+  systemctl daemon-reload
+  systemctl enable --now {bot_unit}
+operate it as its user, for example: sudo -u {USER} tidegate status"""
+
+
+def _of(config: Any, var: Path | None) -> tuple[str, str, Path]:
+    """Name, account label and folder of the configuration's live session."""
+    name = str(getattr(getattr(config, "live", None), "name", "default"))
+    account = str(getattr(getattr(config, "exchange", None), "account", "main"))
+    root = var if var is not None else Path(config.folder) / "var"
+    return name, account, root.resolve() / "live" / name
 
 
 def _quoted(path: Path | str) -> str:

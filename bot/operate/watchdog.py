@@ -19,24 +19,26 @@ import sys
 import threading
 import time
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bot.operate.door import Spawn, spawner
-from bot.operate.heartbeat import STOPPED, Beat, read_beat
+from bot.operate.door import Spawn, default_spawn, spawner
+from bot.operate.heartbeat import RUNNING, STOPPED, Beat, read_beat
 from bot.operate.latch import read_latch
 from bot.operate.lock import boot_id, holder
 from bot.operate.logs import open_logs
 from bot.operate.notify import KINDS, Notifier, apprise_targets
 from bot.operate.service import tell_manager
-from bot.operate.stop import FAILED, Halt, Step
+from bot.operate.stop import BOT_S, FAILED, Halt, Step
 from data.errors import TidegateError
 
 LOG_FILE = "watchdog.jsonl"
 LOCK_FILE = "watchdog.lock"
 AFTER_S = 30.0
+GRACE_S = 300.0
 AGAIN_S = (5.0, 10.0, 20.0, 40.0, 60.0)
+HOUSE = Path(__file__).resolve().parents[2]
 LOG = logging.getLogger("tidegate.watchdog")
 
 
@@ -45,7 +47,7 @@ class Watch:
     """Compares the newest heartbeat with the clock. All times are monotonic seconds, handed in."""
 
     after_s: float
-    grace_s: float  # how long the first heartbeat of a bot may take
+    grace_s: float  # silence that a start may have, before and while signals warm up
     began_s: float
     looked_s: float = field(init=False)
     heard_s: float = field(init=False)
@@ -73,7 +75,8 @@ class Watch:
             return "stopped"
         if paused:
             self.heard_s = max(self.heard_s, now_s - self.after_s / 2)
-        patience = self.after_s if self.seen is not None else max(self.after_s, self.grace_s)
+        running = self.seen is not None and self.seen.state == RUNNING
+        patience = self.after_s if running else max(self.after_s, self.grace_s)
         return "silent" if now_s - self.heard_s > patience else "alive"
 
 
@@ -140,8 +143,9 @@ class Watchdog:
 
         try:
             return Halt(
-                folder=self.folder, person="watchdog", reason=reason, now_ns=time.time_ns(), spawn=self.spawn, tell=tell
-            ).run()
+                folder=self.folder, person="watchdog", reason=reason, now_ns=time.time_ns(), tell=tell,
+                spawn=self.spawn or default_spawn(self.folder), bot_s=min(BOT_S, self.after_s / 2),
+            ).run()  # fmt: skip
         except Exception as error:  # whatever it is, the next try is due, and people have to know
             LOG.exception("halting failed")
             note(f"{type(error).__name__}: {error}")
@@ -166,18 +170,34 @@ class Watchdog:
 
 
 def start_watchdog(
-    folder: Path, *, after_s: float, exchange: Sequence[str] = (), config: Path | None = None
+    folder: Path,
+    *,
+    after_s: float,
+    exchange: Sequence[str] = (),
+    config: Path | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start the watchdog of a session, apart from our terminal and process group: it has to outlive us.
 
-    Call it after `Heartbeat.start`. `exchange` is the command line of the exchange process, `config` has [notify].
+    Call it after `Heartbeat.start`.
+
+    Parameters
+    ----------
+    exchange : sequence of str
+        Command line of the exchange process; left out: by the document in the folder.
+    config : Path, optional
+        Configuration with `[notify]`.
+    environment : mapping, optional
+        Of the watchdog, left out: ours. A key that comes by the environment has to be in it, or none can be started.
     """
     command = [sys.executable, "-m", "bot.operate.watchdog", str(folder), "--after", f"{after_s:g}"]
     command += ["--notify-from", str(config)] if config is not None else []
     command += ["--", *exchange] if exchange else []
+    own = dict(os.environ if environment is None else environment)
+    own["PYTHONPATH"] = os.pathsep.join([str(HOUSE), *filter(None, [own.get("PYTHONPATH")])])
     with open(folder / "watchdog.out", "ab") as out:
         return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, cwd=Path.cwd()
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, env=own
         )
 
 
@@ -188,7 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bot.operate.watchdog", description="Halt and cancel when a bot is silent.")
     parser.add_argument("folder", type=Path, help="the session's folder, VAR/live/NAME")
     parser.add_argument("--after", type=float, default=AFTER_S, help="seconds of silence", metavar="SECONDS")
-    parser.add_argument("--grace", type=float, default=120.0, help="seconds that a start may take", metavar="SECONDS")
+    parser.add_argument("--grace", type=float, default=GRACE_S, help="the same, of a start", metavar="SECONDS")
     parser.add_argument("--notify-from", type=Path, help="configuration with [notify] urls", metavar="CONFIG")
     options = parser.parse_args(given[:cut])
     if not options.after > 0 or not options.folder.is_dir():
@@ -202,7 +222,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         dog = Watchdog(
             options.folder, after_s=options.after, grace_s=options.grace, notifier=notifier,
-            spawn=spawner(given[cut + 1 :]) if given[cut + 1 :] else None,
+            spawn=spawner(given[cut + 1 :]) if given[cut + 1 :] else None,  # else looked for when it is needed
         )  # fmt: skip
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: dog.ended.set())
@@ -229,7 +249,7 @@ def _targets(config: Path | None) -> list[Callable[[str, str], bool]]:
 
 
 @contextlib.contextmanager
-def _only_one(folder: Path):  # type: ignore[no-untyped-def]
+def _only_one(folder: Path) -> Iterator[bool]:
     handle = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
