@@ -1,4 +1,4 @@
-"""From an order in floats to an intent in decimal text exactly on the market's grid; what isn't on it is refused here."""
+"""From an order in floats to an intent in decimal text exactly on the market's grid; what isn't on it is refused."""
 
 from __future__ import annotations
 

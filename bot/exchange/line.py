@@ -1,4 +1,4 @@
-"""The line to the exchange process: every failure becomes an answer, and whether anybody is there becomes a condition."""
+"""The line to the exchange process: every failure becomes an answer; whether anybody is there becomes a condition."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Goes after orders that aren't settled: looks them up until the fence, fetches their trades, cancels till they're gone.
+"""Goes after orders that aren't settled: looked up until the fence, their trades fetched, cancelled till they're gone.
 
-A request that left is never repeated. "Not found" proves nothing while the request may still arrive: it is believed only
-of a question that was asked after the fence, and only when no trade of the order was seen.
+A request that left is never repeated. "Not found" proves nothing while the request may still arrive: it is believed
+only of a question that was asked after the fence, and only when no trade of the order was seen.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The clockwork of the venue's side: when the exchange is read, when the start is done, when its timer is armed again."""
+"""The clockwork of the venue's side: when the exchange is read, when the start is done, when its timer is armed."""
 
 from __future__ import annotations
 
