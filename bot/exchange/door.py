@@ -84,7 +84,8 @@ class Door:
         view = views.order_view(
             given, self.market(intent.symbol), client_id=intent.client_id, kind=intent.kind, qty=intent.qty
         )
-        view = replace(view, client_id=intent.client_id, stop=intent.stop, limit=view.limit or intent.limit)
+        limit = None if intent.kind == "market" else view.limit or intent.limit
+        view = replace(view, client_id=intent.client_id, stop=intent.stop, limit=limit)
         self.remember(view)
         return Accepted(order=view)
 

@@ -164,7 +164,7 @@ def build(settings: Settings, key: Key, *, pro: bool) -> Any:
     api.options.update(
         {
             "defaultType": "spot" if settings.market == "spot" else "swap",
-            "defaultSubType": "linear",
+            "defaultSubType": None if settings.market == "spot" else "linear",
             "recvWindow": settings.recv_window_ms,
             "adjustForTimeDifference": False,
             "timeDifference": 0,
@@ -191,7 +191,9 @@ def build(settings: Settings, key: Key, *, pro: bool) -> Any:
 
 
 def replace_urls(api: Any, urls: Mapping[str, str]) -> None:
-    """Point ccxt elsewhere: "rest", "stream" and "user" keep each endpoint's path; other names are ccxt's own entries.
+    """Point ccxt elsewhere: "rest", "stream" and "user"; other names are ccxt's own entries.
+
+    "rest" goes in front of each endpoint's own path; so do the others, unless they have a path themselves.
 
     Raises
     ------
@@ -215,7 +217,9 @@ def replace_urls(api: Any, urls: Mapping[str, str]) -> None:
         private = any(part in ("ws-api", "private") or part.startswith("private") for part in path)
         streaming = node.startswith("ws")
         base = (user if private else stream) if streaming else rest
-        return node if base is None else base.rstrip("/") + urlsplit(node).path
+        if base is None or (streaming and urlsplit(base).path.strip("/")):
+            return base or node
+        return base.rstrip("/") + urlsplit(node).path
 
     api.urls["api"] = moved(api.urls["api"], ())
 
