@@ -14,9 +14,10 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from bot.exchange.codec import WireError, decode, encode
 from bot.exchange.keys import environment_names
 from bot.exchange.process import LINE_MAX, SOCKET, peer
-from bot.exchange.wire import Alarm, Failed, Hello, Message, StreamState, WireError, decode, encode
+from bot.exchange.wire import Alarm, Failed, Hello, Message, StreamState
 from bot.ports import NotConnected
 from data.errors import UnreachableError
 

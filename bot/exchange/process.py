@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.exchange.clerk import Clerk
+from bot.exchange.codec import WireError, decode, encode
 from bot.exchange.door import Door
 from bot.exchange.keys import Key, find_key
 from bot.exchange.link import LOG, Link
@@ -31,20 +32,7 @@ from bot.exchange.once import Once
 from bot.exchange.redact import Redaction, clean_streams, install, redact, redact_bytes
 from bot.exchange.settings import Settings, read_settings
 from bot.exchange.streams import Private, Times
-from bot.exchange.wire import (
-    Alarm,
-    Done,
-    Failed,
-    Hello,
-    Message,
-    NotSent,
-    Place,
-    StreamState,
-    Unknown,
-    WireError,
-    decode,
-    encode,
-)
+from bot.exchange.wire import Alarm, Done, Failed, Hello, Message, NotSent, Place, StreamState, Unknown
 from data.errors import InputError, TidegateError
 
 SOCKET, LEDGER, LOCK = "exchange.sock", "exchange.sqlite", "exchange.lock"

@@ -51,6 +51,18 @@ def test_markets_carry_grid_filters_and_state() -> None:
     play(story)
 
 
+def test_nothing_of_the_client_leads_anywhere_else() -> None:
+    """Every endpoint of the class is replaced."""
+
+    async def story(venue: LocalVenue, exchange: Any) -> None:
+        urls = exchange.urls["api"]
+        flat = [*(url for name, url in urls.items() if name != "ws"), *urls["ws"]["ws-api"].values()]
+        flat += [url for name, url in urls["ws"].items() if name != "ws-api"]
+        assert len(flat) > 30 and all("://127.0.0.1:" in url for url in flat)
+
+    play(story, pro=True)
+
+
 def test_orders_of_every_kind_live_and_end() -> None:
     """Market, limit, post-only, stop and take-profit; found by client id, cancelled by it."""
 
@@ -78,34 +90,33 @@ def test_orders_of_every_kind_live_and_end() -> None:
         states = {one["clientOrderId"]: one["status"] for one in await exchange.fetch_orders(BTC)}
         assert list(states.values()) == ["closed", "canceled", "open", "closed", "closed", "open"]
         await exchange.cancel_all_orders(BTC)
+        trap = await exchange.create_order(BTC, "market", "buy", 0.01, 47000)  # ccxt sends an amount of quote
+        assert trap["filled"] == 0.0098 and venue.orders()[-1].quote_qty == 470
         assert not await exchange.fetch_open_orders(BTC)
 
     venue = play(story)
-    assert [one.kind for one in venue.orders() if one.status == "FILLED"] == ["market", "stop", "stop-limit"]
+    assert [one.kind for one in venue.orders() if one.status == "FILLED"] == ["market", "stop", "stop-limit", "market"]
     assert venue.engine.account().locked["BTC"] == venue.engine.account().locked["USDT"] == 0
 
 
-@pytest.mark.parametrize(
-    ("error", "code", "order"),
-    [
-        ("InsufficientFunds", -2010, ("market", "buy", 100, None, {})),
-        ("OrderImmediatelyFillable", -2010, ("limit", "buy", 0.01, 51000, {"postOnly": True})),
-        ("BadRequest", -1013, ("limit", "buy", 0.00011, 45000, {})),
-        ("InvalidOrder", -1013, ("limit", "buy", 0.01, 9000, {})),
-        ("InvalidOrder", -2010, ("market", "sell", 0.01, None, {"stopLossPrice": 51000})),
-        ("BadRequest", -1100, ("limit", "buy", -1, 45000, {})),
-    ],
-)
-def test_refusals_have_the_venues_codes(error: str, code: int, order: tuple[Any, ...]) -> None:
+def test_refusals_have_the_venues_codes() -> None:
     """What is refused left nothing at the venue."""
     import ccxt
 
-    kind, side, amount, price, more = order
+    table: list[tuple[type[Exception], int, tuple[Any, ...]]] = [
+        (ccxt.InsufficientFunds, -2010, ("market", "buy", 100, None, {})),
+        (ccxt.OrderImmediatelyFillable, -2010, ("limit", "buy", 0.01, 51000, {"postOnly": True})),
+        (ccxt.BadRequest, -1013, ("limit", "buy", 0.00011, 45000, {})),
+        (ccxt.InvalidOrder, -1013, ("limit", "buy", 0.01, 9000, {})),
+        (ccxt.InvalidOrder, -2010, ("market", "sell", 0.01, None, {"stopLossPrice": 51000})),
+        (ccxt.BadRequest, -1100, ("limit", "buy", -1, 45000, {})),
+    ]
 
     async def story(venue: LocalVenue, exchange: Any) -> None:
-        with pytest.raises(getattr(ccxt, error)):
-            await exchange.create_order(BTC, kind, side, amount, price, more)
-        assert venue.requests[-1]["code"] == code == json.loads(exchange.last_http_response)["code"]
+        for error, code, (kind, side, amount, price, more) in table:
+            with pytest.raises(error):
+                await exchange.create_order(BTC, kind, side, amount, price, more)
+            assert venue.requests[-1]["code"] == code == json.loads(exchange.last_http_response)["code"]
 
     assert not play(story).orders()
 

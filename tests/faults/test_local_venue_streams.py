@@ -39,6 +39,7 @@ class Ear:
                 self.heard += await watch()
             except ccxt.BaseError as error:
                 self.errors.append(error)
+                await asyncio.sleep(0.1)  # watched again at once after a polite close, ccxt dials without subscribing
 
     async def until(self, count: int) -> list[Any]:
         """Wait for so many."""
@@ -107,57 +108,57 @@ def test_orders_trades_and_balances_are_streamed() -> None:
     play(story, pro=True)
 
 
-@pytest.mark.parametrize(
-    ("kind", "heard"),
-    [
-        ("drop", ["1", "3"]),
-        ("duplicate", ["1", "2", "2", "3"]),
-        ("reorder", ["1", "3", "2"]),
-        ("delay", ["1", "3", "2"]),
-    ],
-)
-def test_private_messages_are_lost_repeated_and_late(kind: str, heard: list[str]) -> None:
+def test_private_messages_are_lost_repeated_and_late() -> None:
     """As many trades as there were at the venue; what was heard of them is another matter."""
+    table = {"drop": [1, 3], "duplicate": [1, 2, 2, 3], "reorder": [1, 3, 2], "delay": [1, 3, 2]}
 
     async def story(venue: LocalVenue, exchange: Any) -> None:
-        raw: list[str] = []
+        raw: list[int] = []
         handle = exchange.handle_my_trade
-        exchange.handle_my_trade = lambda client, message: (
-            raw.append(str(message["t"])) if message["x"] == "TRADE" else None, handle(client, message),
-        )  # fmt: skip
+
+        def spy(client: Any, message: dict[str, Any]) -> None:
+            if message["x"] == "TRADE":
+                raw.append(message["t"])
+            handle(client, message)
+
+        exchange.handle_my_trade = spy
         ear = Ear(exchange.watch_my_trades)
         await soon(listening(venue))
-        venue.faults.add(Fault(kind, "user:TRADE", nth=2, seconds=0.05))
-        for _ in range(3):
-            await exchange.create_order(BTC, "market", "buy", 0.01)
-        async with asyncio.timeout(2):
-            while len(raw) < len(heard):
-                await asyncio.sleep(0.005)
-        assert raw == heard
+        for round_, (kind, heard) in enumerate(table.items()):
+            raw.clear()
+            venue.faults.add(Fault(kind, "user:TRADE", nth=2, seconds=0.05))
+            for _ in range(3):
+                await exchange.create_order(BTC, "market", "buy", 0.01)
+            async with asyncio.timeout(2):
+                while len(raw) < len(heard):
+                    await asyncio.sleep(0.005)
+            assert [number - 3 * round_ for number in raw] == heard, kind
         await ear.close()
 
-    assert len(play(story, pro=True).trades()) == 3
+    assert len(play(story, pro=True).trades()) == 12
 
 
 def test_a_stream_that_is_cut_comes_back_without_what_it_missed() -> None:
     """At once as by a fault, politely as after 24 hours; a fill in between is only in the venue's records."""
 
     async def story(venue: LocalVenue, exchange: Any) -> None:
+        async def up(count: int) -> None:
+            async with asyncio.timeout(5):
+                while sum(one["what"] == "stream-up" for one in venue.log) < count:
+                    await asyncio.sleep(0.005)
+
         ear = Ear(exchange.watch_my_trades)
-        await soon(listening(venue))
+        await up(1)
         venue.faults.add(Fault("disconnect", "user:TRADE"))
         await exchange.create_order(BTC, "market", "buy", 0.01)
-        while not ear.errors:
-            await asyncio.sleep(0.005)
-        await soon(listening(venue))
+        await up(2)
         assert await venue.command({"do": "cut", "kind": "user", "politely": True}) == 1
-        async with asyncio.timeout(5):
-            while len(ear.errors) < 2 or not venue.streams.links:
-                await asyncio.sleep(0.005)
-            await listening(venue)
+        await up(3)
+        await asyncio.sleep(0.05)  # what comes right behind the ack of a subscription, ccxt keeps but doesn't tell
         await exchange.create_order(BTC, "market", "buy", 0.01)
         assert [one["id"] for one in await ear.until(1)] == ["2"]
         assert [one["id"] for one in await exchange.fetch_my_trades(BTC)] == ["1", "2"]
+        assert len(ear.errors) >= 2
         await ear.close()
 
     play(story, pro=True)
@@ -169,14 +170,22 @@ def test_a_stream_is_refused() -> None:
 
     async def story(venue: LocalVenue, exchange: Any) -> None:
         await venue.command({"do": "key", "api_key": API_KEY, "revoked": True})
-        with pytest.raises(ccxt.BaseError, match="-2015"):
+        with pytest.raises(KeyError) as caught:  # ccxt stumbles over its own error: what the venue said is behind it
             await soon(exchange.watch_orders())
+        assert isinstance(caught.value.__context__, ccxt.AuthenticationError) and "-2015" in str(
+            caught.value.__context__
+        )
         venue.streams.cut()
         await venue.command({"do": "key", "api_key": API_KEY, "revoked": False})
-        venue.faults.add(Fault("status", "dial:user", status=429, retry_after=1))
         await asyncio.sleep(0.05)
+        venue.faults.add(Fault("timeout", "subscribe"))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(exchange.watch_orders(), 0.1)
+        venue.streams.cut()
+        await asyncio.sleep(0.05)
+        venue.faults.add(Fault("status", "dial:user", status=429, retry_after=1))
         with pytest.raises(ccxt.NetworkError):
             await soon(exchange.watch_orders())
-        assert venue.faults.hits[-1]["label"] == "dial:user"
+        assert [hit["label"] for hit in venue.faults.hits] == ["subscribe", "dial:user"]
 
     play(story, pro=True)

@@ -112,7 +112,9 @@ class Streams:
     def _asked(self, link: Link, message: Mapping[str, Any]) -> None:
         method, given = message.get("method"), message.get("params") or []
         if link.request.path.startswith("/ws-api"):
-            link.queue.put_nowait(json.dumps(self._api(link, message.get("id"), str(method), given)))
+            answer = self._api(link, message.get("id"), str(method), given)
+            if answer is not None:
+                link.queue.put_nowait(json.dumps(answer))
             return
         if method == "SUBSCRIBE":
             link.topics |= set(given)
@@ -121,10 +123,13 @@ class Streams:
         result = sorted(link.topics) if method == "LIST_SUBSCRIPTIONS" else None
         link.queue.put_nowait(json.dumps({"result": result, "id": message.get("id")}))
 
-    def _api(self, link: Link, number: Any, method: str, given: Any) -> dict[str, Any]:
-        """One request of the WebSocket API: what the private stream needs of it, time and ping."""
+    def _api(self, link: Link, number: Any, method: str, given: Any) -> dict[str, Any] | None:
+        """One request of the WebSocket API: what the private stream needs of it, time and ping. None: no answer."""
         venue, result = self.venue, {}
+        fault = venue.faults.take("subscribe", venue.now_ms()) if method.endswith("subscribe.signature") else None
         try:
+            if fault is not None and fault.kind == "status":
+                raise VenueError(fault.code or -1000, fault.text, fault.status)
             venue.doorman.admit(2, venue.now_ms())
             if method == "userDataStream.subscribe.signature":
                 result = self._subscribe(link, {name: str(value) for name, value in given.items()})
@@ -136,6 +141,8 @@ class Streams:
                 raise VenueError(-1020, "This operation is not supported.")
         except VenueError as error:
             return {"id": number, "status": error.status, "error": {"code": error.code, "msg": error.text}}
+        if fault is not None:
+            return None
         return {"id": number, "status": 200, "result": result, "rateLimits": []}
 
     def _subscribe(self, link: Link, params: dict[str, str]) -> dict[str, Any]:
@@ -219,14 +226,17 @@ class Streams:
 
     def _tell(self, kind: str, what: str, topic: str, body: dict[str, Any]) -> None:
         """Send one message to those who listen, unless a fault hits it. topic: of a private one, the account."""
+        if not self._listeners(kind, topic):
+            return  # what nobody hears isn't counted by faults
         symbol = str(body.get("s", ""))
         client_id = str(body.get("C") or body.get("c") or "") if kind == "user" else ""
-        fault = self.venue.faults.take(f"{kind}:{what}", self.venue.now_ms(), symbol=symbol, client_id=client_id)
-        held = self._held.pop(kind, [])
+        label = f"{kind}:{what}"
+        fault = self.venue.faults.take(label, self.venue.now_ms(), symbol=symbol, client_id=client_id)
+        held = self._held.pop(label, [])
         if fault is None:
             self._deliver(kind, topic, body)
         elif fault.kind == "reorder":
-            self._held[kind] = [(kind, topic, body)]
+            self._held[label] = [(kind, topic, body)]
         else:
             self._faulty(fault, kind, topic, body)
         for one in held:

@@ -130,7 +130,9 @@ COMMANDS: dict[str, Callable[[LocalVenue, Command], Any]] = {
 
 
 async def run_command(venue: LocalVenue, command: Command) -> Any:
-    """Run `{"do": name, ...}`; also "listen" (on, or off for `seconds`) and "walk" (symbol, prices, every_s).
+    """Run `{"do": name, ...}`; with `then`, another command `after_s` later, that takes it back for instance.
+
+    Besides the table: "listen" (on), and "walk" (symbol, prices, every_s).
 
     Raises
     ------
@@ -138,21 +140,19 @@ async def run_command(venue: LocalVenue, command: Command) -> Any:
         There is no such command.
     """
     given = dict(command)
-    name = given.pop("do")
+    name, then, after_s = given.pop("do"), given.pop("then", None), float(given.pop("after_s", 0.0))
+    if then is not None:
+        venue.spawn(_later(venue, then, after_s))
     if name == "listen":
-        await venue.listen(bool(given["on"]))
-        if "seconds" in given:
-            venue.spawn(_listen_again(venue, float(given["seconds"])))
-        return None
+        return await venue.listen(bool(given["on"]))
     if name == "walk":
-        venue.spawn(_walk(venue, given))
-        return None
+        return venue.spawn(_walk(venue, given))
     return COMMANDS[name](venue, given)
 
 
-async def _listen_again(venue: LocalVenue, seconds: float) -> None:
+async def _later(venue: LocalVenue, command: Command, seconds: float) -> None:
     await asyncio.sleep(seconds)
-    await venue.listen(True)
+    await run_command(venue, command)
 
 
 async def _walk(venue: LocalVenue, given: Command) -> None:

@@ -1,8 +1,9 @@
 """Faults that a test injects: which request or stream message is hit, how, and a record of what really was.
 
 A fault waits for the n-th match of its label and then hits `times` in a row. Labels of requests are what they ask:
-"place", "cancel", "lookup", "trades", "account" and so on; of stream messages "user:TRADE", "market:kline" and so on;
-of a dial "dial:user". Labels match as shell patterns. Every front can use it: nothing here knows a protocol.
+"place", "cancel", "lookup", "trades", "account" and so on; of stream messages "user:TRADE", "market:kline" and so on
+(those that somebody hears); of a dial "dial:user"; of a subscription to the private stream "subscribe". Labels match
+as shell patterns. Every front can use it: nothing here knows a protocol.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ class Fault:
     ends inside the body), "empty", "html", "braces" (`{}`), "do" (run `command` first), "race-fill" (a cancel meets an
     order that just filled), "partial-cut" (a part fills, then streams are cut), "venue-cancel" (the venue ends the
     order after its ack), "hide" (the order can't be looked up for `seconds`). `accepted`: the venue did act.
-    kind of a stream message: "drop", "duplicate", "delay", "reorder" (comes after the next), "disconnect" (instead of
-    it), "garbage".
+    kind of a stream message: "drop", "duplicate", "delay", "reorder" (comes after the next of its label),
+    "disconnect" (instead of it), "garbage".
     """
 
     kind: str
@@ -142,9 +143,11 @@ class World(Protocol):
 
 
 async def play(
-    fault: Fault, request: web.BaseRequest, call: Call, world: World, client_id: str = ""
+    fault: Fault, request: web.BaseRequest, call: Call | Callable[[], Answer], world: World, client_id: str = ""
 ) -> web.StreamResponse:
-    """Answer a request as a fault has it."""
+    """Answer a request as a fault has it. A plain function checks its request whenever it is called."""
+    if not isinstance(call, Call):
+        call = Call(lambda: None, call)
     if fault.kind == "late":
         if not fault.accepted or call.admit() is None:
             world.spawn(_later(fault, call, world, client_id))
@@ -266,12 +269,22 @@ MESSAGE_FAULTS: tuple[dict[str, Any], ...] = (
     {"kind": "delay", "seconds": 0.2},
     {"kind": "disconnect"},
 )
+WORLD_FAULTS: tuple[dict[str, Any], ...] = tuple(
+    {"kind": "do", "command": {**change, "after_s": 0.2, "then": back}}
+    for change, back in (
+        ({"do": "maintenance", "on": True}, {"do": "maintenance", "on": False}),
+        ({"do": "listen", "on": False}, {"do": "listen", "on": True}),
+        ({"do": "clock", "offset_ms": 6000}, {"do": "clock", "offset_ms": 0}),
+        ({"do": "cut"}, {"do": "cut", "politely": True}),
+        ({"do": "limits", "banned_s": 0.2}, {"do": "time"}),
+    )
+)
 
 
 def seeded(seed: int, count: int, *, within: int = 20) -> list[Fault]:
-    """A random list of faults of orders, cancels, lookups and private messages; each at its n-th match, n ≤ within."""
+    """A random list of faults of orders, cancels, private messages and the world; each at a match up to `within`."""
     draw = random.Random(seed)
-    tables = (("place", ORDER_FAULTS), ("cancel", CANCEL_FAULTS), ("user:*", MESSAGE_FAULTS))
+    tables = (("place", ORDER_FAULTS), ("cancel", CANCEL_FAULTS), ("user:*", MESSAGE_FAULTS), ("*", WORLD_FAULTS))
     faults = []
     for _ in range(count):
         label, table = draw.choice(tables)

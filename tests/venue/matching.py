@@ -39,6 +39,7 @@ class Engine:
         self.trades: list[Trade] = []
         self.fundings: list[Funding] = []
         self.hooks: list[Hook] = []
+        self.stops_survive = False  # whether a waiting reduce-only stop outlives the position that it guards
         self._order_id = first_order_id - 1
         self._trade_ids: dict[str, int] = {}
         self._fundings = 0
@@ -159,6 +160,21 @@ class Engine:
             self._execute(order, now, maker=False)
         return order
 
+    def stillborn(
+        self, symbol: str, side: str, kind: str, qty: Decimal, now: int, *, reason: str, account: str = "main",
+        limit: Decimal | None = None, client_id: str = "", reduce_only: bool = False,
+    ) -> Order:  # fmt: skip
+        """Accept an order and cancel it at once, unmatched: what some venues do with one that may not take."""
+        self._order_id += 1
+        order = Order(
+            self._order_id, account, symbol, side, kind, qty, client_id, limit, reduce_only=reduce_only,
+            created_ms=now, updated_ms=now,
+        )  # fmt: skip
+        self.orders[order.id] = order
+        self._order_told("NEW", order, now)
+        self.end(order, now, "CANCELED", reason)
+        return order
+
     def cancel(self, order: Order | None, now: int, reason: str = "user") -> Order:
         """Cancel an open order.
 
@@ -248,6 +264,8 @@ class Engine:
             if order.reduce_only and not margin.closing(held, order, order.qty):
                 raise Refusal("reduce-only", "no position to reduce")
             order.lock_coin = spec.quote
+            if order.stop is not None:
+                return  # takes no collateral while it waits: what isn't there when it triggers ends it
             opened = order.qty - margin.closing(held, order, order.qty)
             worst = max((at for at, _ in taken), default=book.price)
             need = ZERO if order.reduce_only else opened * margin.price_of_margin(held, spec, worst)
@@ -311,7 +329,7 @@ class Engine:
         self._order_told("TRADE", order, now, trade)
         if closed and not held.position(order.symbol).qty:
             for other in self.open_orders(order.account, order.symbol):
-                if other.reduce_only:
+                if other.reduce_only and not (other.waits and self.stops_survive):
                     self.end(other, now, "CANCELED", "position closed")
         return trade
 

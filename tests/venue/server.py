@@ -196,6 +196,11 @@ class LocalVenue:
         more.setdefault("client_id", f"web_{self.new_id()}")
         return self.engine.place(symbol, side, kind, qty, self.now_ms(), origin="hand", **more)
 
+    async def told(self) -> None:
+        """Wait until all that happened was sent to those who listen."""
+        while any(link.queue.qsize() for link in self.streams.links):
+            await asyncio.sleep(0.001)
+
     def note(self, what: str, **more: Any) -> None:
         """Write down what happened."""
         self.log.append({"ms": self.now_ms(), "what": what, **more})
@@ -256,7 +261,8 @@ class LocalVenue:
 
     def around(self, fault: Fault, client_id: str, *, before: bool) -> None:
         """Do to an order what "race-fill" (before the request) and the others (after it) do."""
-        order = self.engine.find(client_id=client_id) if client_id else None
+        found = [self.engine.find(account=name, client_id=client_id) for name in self.engine.accounts if client_id]
+        order = next((one for one in found if one is not None), None)
         now = self.now_ms()
         if before:
             if fault.kind == "race-fill" and order is not None and order.is_open:
