@@ -87,7 +87,8 @@ class Logs:
             self._queue.put(None, timeout=timeout_s)
         self._thread.join(timeout_s)
         for handler in self._handlers:
-            handler.close()
+            with contextlib.suppress(OSError):  # what a refusing disk didn't take was counted
+                handler.close()
 
     def _write(self) -> None:
         told = 0
