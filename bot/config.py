@@ -14,6 +14,7 @@ from typing import Any, cast
 from pydantic import Field, TypeAdapter, ValidationError
 
 from bot.config_faults import Places, find_faults, nearest
+from bot.config_live import Exchange, Live, Metrics, Notify
 from bot.config_sections import Aliases, Execution, Fill, Limits, Market, Run, Section, Sources
 from bot.config_types import read_names
 from data.errors import InputError, raise_all
@@ -35,6 +36,10 @@ class Config(Section):
     execution: Execution = Execution()
     market: dict[str, Market] = Field(default_factory=dict, description="the venue's grid by symbol")
     limits: Limits = Limits()
+    exchange: Exchange = Exchange()
+    live: Live = Live()
+    notify: Notify = Notify()
+    metrics: Metrics = Metrics()
     where: str = Field(default=SAMPLE, exclude=True)
     overridden: frozenset[str] = Field(default=frozenset(), exclude=True)
     folder: Path = Field(default=Path(), exclude=True)
@@ -79,7 +84,7 @@ class Config(Section):
 
 MODELS: Mapping[str, type[Section]] = {
     "run": Run, "sources": Sources, "aliases": Aliases, "fill": Fill, "execution": Execution, "market": Market,
-    "limits": Limits,
+    "limits": Limits, "exchange": Exchange, "live": Live, "notify": Notify, "metrics": Metrics,
 }  # fmt: skip
 SECTIONS = {name: field for name, field in Config.model_fields.items() if not field.exclude}
 

@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -26,6 +26,7 @@ PLAIN_WORDS = {
     "bool_type": "has to be true or false",
     "bool_parsing": "has to be true or false",
 }
+SECRET_WORDS = ("key", "secret", "password", "passphrase", "token", "url")
 NO_FIELD = "Write one plain value after the key, for example: entry = 0.4"
 BOUNDS = {
     "greater_than": "has to be above {gt:g}",
@@ -72,9 +73,17 @@ def find_faults(
         path = (section, *(str(part) for part in found["loc"]))
         dotted = ".".join(path)
         what, remedy = _describe(dict(found), model)
-        value = None if len(path) == 1 and isinstance(found["input"], Mapping) else found["input"]
+        whole = len(path) == 1 and isinstance(found["input"], Mapping)
+        value = None if whole or may_hold_secret(path, unknown=found["type"] == "extra_forbidden") else found["input"]
         faults.append(InputError(what, where=places.of(dotted), key=dotted, value=value, remedy=remedy))
     return faults
+
+
+def may_hold_secret(path: Sequence[str], *, unknown: bool) -> bool:
+    """True for a value that a message doesn't repeat: addresses of notices and gateways, and what looks like a key."""
+    if path[0] == "notify" or (path[0] == "exchange" and (unknown or len(path) == 1 or path[1] in ("urls", "options"))):
+        return True
+    return unknown and any(word in path[-1].lower() for word in SECRET_WORDS)
 
 
 class Places:

@@ -1,5 +1,8 @@
 """The limits in effect as a person reads them: value, where it comes from, meaning, number of the control."""
 
+import dataclasses
+import hashlib
+import json
 import math
 import re
 from dataclasses import dataclass
@@ -8,7 +11,7 @@ from typing import Any
 from bot.config import Config
 from bot.config_resolve import RENAMED_LIMITS, resolve_limits
 from bot.config_sections import Limits
-from bot.config_types import write_share
+from bot.config_types import plain, write_share
 from data.errors import InputError, raise_all
 from data.times import format_duration
 
@@ -66,6 +69,13 @@ def limit_text(name: str, value: Any, quote: str = "") -> str:
     return f"{value:g}"
 
 
+def missing_limits(config: Config) -> list[str]:
+    """Limits that the configuration leaves to a default, by their keys; a run with real money has none."""
+    return [
+        f"limits.{name}" for name in Limits.model_fields if name != "tag_share" and getattr(config.limits, name) is None
+    ]
+
+
 def refuse_defaults(config: Config) -> None:
     """What a run with real money asks for: every limit stated, none left to a default.
 
@@ -75,11 +85,30 @@ def refuse_defaults(config: Config) -> None:
         One for each limit that isn't stated.
     """
     faults = []
-    for name, field in Limits.model_fields.items():
-        if name == "tag_share" or getattr(config.limits, name) is not None:
-            continue
+    for dotted in missing_limits(config):
+        name = dotted.partition(".")[2]
+        field = Limits.model_fields[name]
         example = (field.examples or [""])[0]
         told = f'"{example}"' if isinstance(example, str) else example
         remedy = f"State it, for example {name} = {told}: {(field.description or '').partition(' (')[0]}"
-        faults.append(InputError("a limit is missing", where=config.where, key=f"limits.{name}", remedy=remedy))
+        faults.append(InputError("a limit is missing", where=config.where, key=dotted, remedy=remedy))
     raise_all(faults)
+
+
+def limits_hash(config: Config) -> str:
+    """SHA-256 over all that bounds a session (29): the limits in plain numbers, and what they are measured against.
+
+    The allocation, market and leverage count, and of `[live]` what the session puts up with: each of them loosens.
+    """
+    bounds = {
+        "limits": dataclasses.asdict(resolve_limits(config)),
+        "allocation": f"{plain(config.run.cash)} {config.quote}",
+        "market": config.run.market,
+        "leverage": config.run.leverage,
+        "tags": config.tags if config.limits.tag_share else {},
+        "unknown_orders": config.live.unknown_orders,
+        "foreign_share": config.live.foreign_share,
+        "clock_offset": config.live.clock_offset,
+        "canary": config.live.canary,
+    }
+    return hashlib.sha256(json.dumps(bounds, sort_keys=True).encode()).hexdigest()

@@ -5,6 +5,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from bot.config_faults import toml_text
+from bot.config_live import Exchange, Live, Metrics, Notify
 from bot.config_resolve import FILL_FIELDS, RENAMED_LIMITS
 from bot.config_sections import Aliases, Execution, Fill, Limits, Market, Run, Section, Sources
 from bot.config_types import write_share
@@ -70,6 +71,8 @@ def config_text() -> str:
     ]
     parts += [_section("fill", Fill, fill_defaults()), _section("execution", Execution, {})]
     parts += [_section("limits", Limits, limit_defaults()), _section('market."BTC/USDT"', Market, {}, commented=True)]
+    parts += [_section("exchange", Exchange, {}), _section("live", Live, {}), _section("notify", Notify, {})]
+    parts += [_section("metrics", Metrics, {})]
     return "\n".join(part.strip("\n") + "\n" for part in parts)
 
 

@@ -1,26 +1,33 @@
-"""Verbs about the journal: `verify`, `backup`."""
+"""Verbs about the journal: `verify`, `backup`, `trades`."""
 
+import dataclasses
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bot.journal.places import Mode
-from bot.terminal import VAR, AsJson, ConfigFile, VarFolder, emit, note, progress, say
+from bot.terminal import VAR, AsJson, VarFolder, emit, note, progress, say, table, write_new
+from bot.verbs_operate import Name, OfMode, SessionOf
 
 if TYPE_CHECKING:
     from bot.journal.report import Verdict
+    from bot.journal.tables import Trade
 
 PANEL = "Live"
-OfMode = Annotated[
-    Mode | None, typer.Option("--mode", help="The paper or the live session; needed when there are both.")
+OfFile = Annotated[
+    Path | None,
+    typer.Option("--journal", metavar="FILE", help="This journal, or a backup of one; no session is looked for."),
 ]
+COLUMNS = ("time", "symbol", "side", "qty", "price", "fee", "purpose", "maker", "order", "trade", "realised")
+FIGURES = ("qty", "price", "fee", "order", "realised")
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
     app.command(rich_help_panel=PANEL)(verify)
     app.command(rich_help_panel=PANEL)(backup)
+    app.command(rich_help_panel=PANEL)(trades)
 
 
 def verify(
@@ -54,14 +61,13 @@ def verify(
 
 
 def backup(
-    config: ConfigFile = None,
+    config: SessionOf = None,
     to: Annotated[
         Path | None, typer.Option("--to", metavar="FILE", help="The copy; signed heads go beside it.")
     ] = None,
+    journal: OfFile = None,
+    name: Name = None,
     mode: OfMode = None,
-    journal: Annotated[
-        Path | None, typer.Option("--journal", metavar="FILE", help="This journal, whatever the configuration says.")
-    ] = None,
     var: VarFolder = VAR,
     as_json: AsJson = False,
 ) -> None:
@@ -76,7 +82,7 @@ def backup(
 
     if to is None:
         raise InputError("where to?", key="--to", remedy="Name the copy: tidegate backup --to FILE")
-    file = journal or session_journal(config, mode, var)
+    file = journal or session_journal(var, name=name, mode=mode, config=config)
     with progress("backup", "pages") as advance:
         verdict = back_up(file, to, advance=advance)
     if as_json:
@@ -86,12 +92,85 @@ def backup(
     say(f"{file} -> {to}: {verdict.records:,} records{heads}; verified")
 
 
-def session_journal(config: Path | None, mode: Mode | None, var: Path) -> Path:
-    """The journal of the session that the configuration names."""
-    from bot.context import current_config
-    from bot.journal.places import journal_of
+def trades(
+    config: SessionOf = None,
+    symbol: Annotated[str | None, typer.Option("--symbol", metavar="SYMBOL", help="Of this symbol only.")] = None,
+    last: Annotated[int | None, typer.Option("--last", min=1, metavar="N", help="The newest N only.")] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write them to this file instead.")] = None,
+    journal: OfFile = None,
+    name: Name = None,
+    mode: OfMode = None,
+    var: VarFolder = VAR,
+    as_json: AsJson = False,
+) -> None:
+    """List the bot's own fills out of the journal: what was traded, why, for what fee, and what it realised."""
+    from collections import deque
 
-    return journal_of(var, current_config(config, None), mode)
+    from bot.journal import Reader
+    from bot.journal.tables import trades as read
+
+    file = journal or session_journal(var, name=name, mode=mode, config=config)
+    found: deque[Trade] = deque(maxlen=last)
+    with Reader(file) as reader, progress("trades", "records") as advance:
+        end = reader.head()[0]
+        for trade in read(reader):
+            if symbol in (None, trade.symbol):
+                found.append(trade)
+            advance(trade.seq, max(end, trade.seq))
+    if csv is not None:
+        write_new(csv, csv_text(found))
+        note(f"wrote {csv}: {len(found):,} trades")
+    if as_json:
+        emit([{"time": stamp(trade.ns), **trade.__dict__} for trade in found])
+    elif csv is None:
+        show_trades(found)
+
+
+def session_journal(var: Path, *, name: str | None, mode: str | None, config: Path | None) -> Path:
+    """The journal of the session that an operator means.
+
+    Raises
+    ------
+    InputError
+        There is no such session, or several.
+    """
+    from bot.journal.places import JOURNAL_FILE
+    from bot.operate.sessions import choose, one_of
+
+    return one_of(choose(var, name=name, mode=mode, config=config)) / JOURNAL_FILE
+
+
+def show_trades(found: "Sequence[Trade]") -> None:
+    """Trades as a table, and what they add up to."""
+    if not found:
+        say("no trades yet")
+        return
+    rows = [
+        (
+            stamp(trade.ns), trade.symbol, trade.side, f"{trade.qty:.10g}", f"{trade.price:,.10g}", f"{trade.fee:,.4f}",
+            trade.purpose, "yes" if trade.maker else "", trade.order, trade.trade, f"{trade.realised:+,.2f}",
+        )
+        for trade in found
+    ]  # fmt: skip
+    table("", COLUMNS, rows, right=FIGURES)
+    fees, realised = sum(trade.fee for trade in found), sum(trade.realised for trade in found)
+    say(f"{len(found):,} trades, fees {fees:,.2f}, realised {realised:+,.2f} after fees; in quote")
+
+
+def csv_text(found: "Iterable[Trade]") -> str:
+    """Trades as comma-separated values with a line of names; numbers keep every digit, times also in nanoseconds."""
+    import csv
+    import io
+
+    from bot.journal.tables import Trade
+
+    text = io.StringIO(newline="")
+    names = [field.name for field in dataclasses.fields(Trade)]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["time", *names])
+    for trade in found:
+        writer.writerow([stamp(trade.ns), *(getattr(trade, name) for name in names)])
+    return text.getvalue()
 
 
 def show(verdict: "Verdict") -> None:

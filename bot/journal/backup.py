@@ -17,7 +17,7 @@ from pathlib import Path
 from bot.journal.chain import JournalError
 from bot.journal.file import sync_folder
 from bot.journal.heads import HEADS_FILE, PUBLIC_FILE
-from bot.journal.reader import Reader, connect_reader, named
+from bot.journal.reader import FAILURES, Reader, connect_reader, named
 from bot.journal.report import Verdict, verify
 from bot.journal.verify import Advance
 from data.errors import InputError
@@ -105,7 +105,7 @@ def _copy(file: Path, draft: Path, advance: Advance | None) -> None:
             source.backup(target, pages=PAGES_AT_ONCE, progress=tell, sleep=0.05)
             source.execute("COMMIT")
             target.execute("PRAGMA journal_mode = DELETE").fetchall()
-    except sqlite3.Error as error:
+    except FAILURES as error:
         raise named(error, file) from error
     finally:
         source.close()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from bot.journal.chain import GENESIS, JournalError, canonical, check_stamp, digest, pack_text
-from bot.journal.reader import APPLICATION, COLUMNS, SCHEMA, VERSION, Reader, connect, named
+from bot.journal.reader import APPLICATION, COLUMNS, FAILURES, SCHEMA, VERSION, Reader, connect, named
 from bot.journal.recovery import Recovery, before_opening, check
 from bot.terminal import now_ns
 from data.errors import InputError
@@ -217,7 +217,7 @@ class Journal(Reader):
         with self._mutex:
             try:
                 self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-            except sqlite3.Error as error:
+            except FAILURES as error:
                 raise named(error, self.file) from error
 
     def close(self) -> None:
@@ -246,7 +246,7 @@ class Journal(Reader):
 
     def _failed(self, error: BaseException) -> BaseException:
         failure = error
-        if isinstance(error, sqlite3.Error):
+        if isinstance(error, FAILURES):
             failure = named(error, self.file)
         if isinstance(failure, JournalError) and not failure.may_retry:
             self._broken = failure
@@ -263,7 +263,7 @@ def open_writer(file: Path) -> sqlite3.Connection:
     """
     try:
         db = connect(file, mode="rw", wait_s=BUSY_S)
-    except sqlite3.Error as error:
+    except FAILURES as error:
         raise named(error, file) from error
     try:
         for name, value, wanted in PRAGMAS:
@@ -273,7 +273,7 @@ def open_writer(file: Path) -> sqlite3.Connection:
                 what = f"SQLite's {name} is {found[0]!r} after it was set to {value}"
                 remedy = "Keep the journal on a local disk (not a network share)"
                 raise JournalError(what, why="io", file=file, remedy=remedy)
-    except sqlite3.Error as error:
+    except FAILURES as error:
         db.close()
         raise named(error, file) from error
     except BaseException:
@@ -309,7 +309,7 @@ def _write_new(file: Path, header: dict[str, Any], ns: int) -> None:
     except FileExistsError:
         remedy = "Open it, or move it away to begin anew"
         raise InputError("a journal exists already", where=file, remedy=remedy) from None
-    except sqlite3.Error as error:
+    except FAILURES as error:
         raise named(error, file) from error
     except OSError as error:
         raise JournalError(f"can't be written ({error.strerror})", why="io", file=file) from None

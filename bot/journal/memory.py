@@ -50,6 +50,10 @@ class MemoryJournal:
             if kinds is None or kind in kinds:
                 yield Record(seq, ns, kind, json.loads(text), stored.hex())
 
+    def record(self, seq: int) -> Record | None:
+        """One committed record by its number; None when there is none."""
+        return next(self.records(seq - 1), None) if 1 <= seq <= self._committed else None
+
     def head(self) -> tuple[int, str]:
         """Number and hash of the last committed record."""
         row = self._rows[self._committed - 1]

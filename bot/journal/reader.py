@@ -23,6 +23,8 @@ SCHEMA = {
 COLUMNS = "seq, ns, kind, hash, body"
 CHUNK = 500  # rows of one look: no reader holds the file long enough to keep the writer from tidying it
 WAIT_S = 5.0
+# The words of an error about a damaged file may be no text; the sqlite3 module then raises the second one instead.
+FAILURES = (sqlite3.Error, UnicodeDecodeError)
 
 
 def connect(file: Path, *, mode: str = "ro", wait_s: float = WAIT_S, immutable: bool = False) -> sqlite3.Connection:
@@ -64,7 +66,7 @@ def connect_reader(file: Path) -> sqlite3.Connection:
             db.close()
             db = connect(file, immutable=True)
             check_format(db, file)
-    except sqlite3.Error as error:
+    except FAILURES as error:
         db.close()
         raise named(error, file) from error
     except BaseException:
@@ -98,8 +100,10 @@ def check_format(db: sqlite3.Connection, file: Path) -> None:
         raise JournalError("the layout of its tables was changed", why="damaged", file=file, remedy=REMEDY)
 
 
-def named(error: sqlite3.Error, file: Path, *, seq: int | None = None) -> JournalError:
+def named(error: Exception, file: Path, *, seq: int | None = None) -> JournalError:
     """SQLite's error as ours, by its code."""
+    if isinstance(error, UnicodeDecodeError):
+        return JournalError("the file is damaged", why="damaged", file=file, seq=seq, remedy=REMEDY)
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         remedy = "End the program that keeps it locked; nothing was written"
@@ -129,12 +133,12 @@ def rows_after(db: sqlite3.Connection, since: int, file: Path, clause: str = "",
     )
     while True:
         found: list[tuple[Any, ...]] = []
-        failure: sqlite3.Error | None = None
+        failure: Exception | None = None
         try:
             # One by one: what was read before a failure is kept.
             for values in db.execute(query, (since, *given)):
                 found.append(values)
-        except sqlite3.Error as error:
+        except FAILURES as error:
             failure = error
         for values in found:
             since = values[0]
@@ -253,7 +257,7 @@ class Reader:
         query = f"SELECT {columns}, p.hash FROM records r LEFT JOIN records p ON p.seq = r.seq - 1 {clause}"
         try:
             found = self._db.execute(query, given).fetchone()
-        except sqlite3.Error as error:
+        except FAILURES as error:
             raise named(error, self.file) from error
         return None if found is None else self._checked(Row(*found[:5]), found[5])
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bot.journal.chain import GENESIS, REMEDY, JournalError
-from bot.journal.reader import Reader, connect, named, wal_of
+from bot.journal.reader import FAILURES, Reader, connect, named, wal_of
 from bot.journal.verify import walk
 from bot.journal.wal import WalState, carried_over, inspect_wal
 
@@ -60,7 +60,7 @@ def check(reader: Reader, db: sqlite3.Connection, wal: WalState, *, whole: bool 
         if snapshot is not None:
             since, previous = snapshot.seq, bytes.fromhex(snapshot.hash)
         fault = walk(db, reader.file, since=since, previous=previous).fault
-    except sqlite3.Error as error:
+    except FAILURES as error:
         raise _first_bad(reader.file, db, named(error, reader.file).what) from error
     except JournalError as error:
         if error.why != "damaged" or "lost" in error.what:
@@ -91,7 +91,7 @@ def head_carried_over(file: Path) -> int:
             return int(db.execute("SELECT max(seq) FROM records").fetchone()[0] or 0)
         finally:
             db.close()
-    except sqlite3.Error:
+    except FAILURES:
         # In the middle of a checkpoint the file alone makes no sense, and needn't.
         return 0
 
@@ -100,7 +100,7 @@ def _first_bad(file: Path, db: sqlite3.Connection, what: str) -> JournalError:
     """The error that names the first bad record of the whole chain, found by walking all of it."""
     try:
         fault = walk(db, file).fault
-    except sqlite3.Error:
+    except FAILURES:
         fault = None
     if fault is None:
         return JournalError(what, why="damaged", file=file, remedy=REMEDY)

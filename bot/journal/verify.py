@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bot.journal.chain import GENESIS, JournalError, Row, digest, follows, text_of
-from bot.journal.reader import COLUMNS, rows_after
+from bot.journal.reader import COLUMNS, FAILURES, rows_after
 
 WINDOW = 10_000  # how far a record that was moved, and how many that were dropped, are looked for
 EVERY = 2_000  # records between two words about the progress
@@ -66,7 +66,7 @@ def walk(
             except (ValueError, TypeError):
                 sound = False
             if not sound:
-                found.fault = diagnose(db, expected, found.hash, row)
+                found.fault = _diagnosed(db, expected, found.hash, row)
                 return found
             found.seq, found.hash, found.last_ns = expected, row.hash, row.ns
             if not found.records:
@@ -86,6 +86,14 @@ def walk(
 
 def _highest(db: sqlite3.Connection) -> int:
     return int(db.execute("SELECT max(seq) FROM records").fetchone()[0] or 0)
+
+
+def _diagnosed(db: sqlite3.Connection, expected: int, previous: bytes, row: Row) -> Fault:
+    """The same for a file whose further pages may be damaged too."""
+    try:
+        return diagnose(db, expected, previous, row)
+    except FAILURES:
+        return Fault(expected, "altered", f"record {expected} was altered, and what follows it can't be read")
 
 
 def diagnose(db: sqlite3.Connection, expected: int, previous: bytes, row: Row) -> Fault:

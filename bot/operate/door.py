@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
-from bot.exchange.wire import Failed, Hello, Message, Ping, Refused, WireError, decode, encode
+from bot.exchange.codec import WireError, decode, encode
+from bot.exchange.wire import Failed, Hello, Message, Ping, Refused
 from bot.operate.control import NoAnswer, NobodyThere, address
 from data.errors import UnreachableError
 

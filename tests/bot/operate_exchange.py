@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from bot.exchange.codec import decode, encode
 from bot.exchange.wire import (
     Balances,
     BalancesAre,
@@ -26,8 +27,6 @@ from bot.exchange.wire import (
     Trades,
     TradesAre,
     TradeView,
-    decode,
-    encode,
 )
 
 Reply = Callable[[Message], Message | None]

@@ -123,6 +123,30 @@ weights = { reddit = 0.5, news = 2 }
         ('[limits]\ntag_share = { meme = "10%" }', "limits.tag_share.meme", "no coin has this tag"),
         ("[params]\nentry = true\nexit = 'x'", "params.exit", "has to be a number"),
         ("[runs]\nx = 1", "runs", "unknown section"),
+        ('[exchange]\nid = "Binance"', "exchange.id", "not an exchange's name"),
+        ('[exchange]\naccount = "a/b"', "exchange.account", "not a name"),
+        ('[exchange]\nurls = { rest = "http://gateway.example" }', "exchange.urls", "not encrypted"),
+        ('[exchange]\nurls = { rest = "wss://gateway.example" }', "exchange.urls", "has to begin with http://"),
+        ('[exchange]\nurls = { stream = "https://gateway.example" }', "exchange.urls", "has to begin with ws://"),
+        ('[exchange]\nurls = { rest = "gateway" }', "exchange.urls", "not an address"),
+        ('[exchange]\nurls = { rest = "https://me:pw@gateway.example" }', "exchange.urls", "carries a secret"),
+        ("[exchange]\nsandbox = true\ndemo = true", "exchange.demo", "two different venues"),
+        ('[exchange]\ntimeout = "5s"', "exchange.timeout", "longer than recv_window (5s)"),
+        ('[exchange]\nrecv_window = "2m"', "exchange.recv_window", "longer than any venue allows"),
+        ('[exchange]\noptions = { apiKey = "abc" }', "exchange.options", "is a secret"),
+        ("[exchange]\noptions = { maxRetriesOnFailure = 2 }", "exchange.options", "would repeat orders"),
+        ('[live]\nname = "../else"', "live.name", "not a name"),
+        ('[live]\nheartbeat_after = "1s"', "live.heartbeat_after", "healthy pause"),
+        ('[live]\ndead_man = "never"', "live.dead_man", "neither a duration nor none"),
+        ('[live]\ndead_man = "3s"', "live.dead_man", "shorter than the time to arm"),
+        ("[live]\nposts_queue = 0", "live.posts_queue", "at least 1"),
+        ('[notify]\nurls = ["discord://123/abc"]', "notify.urls", "may hold a secret"),
+        ('[notify]\nurls = ["json://hooks.example/abc"]', "notify.urls", "may hold a secret"),
+        ('[notify]\nurls = ["env:"]', "notify.urls", "may hold a secret"),
+        ('[notify]\non = ["fill", "fun"]', "notify.on.1", "one of"),
+        ('[notify]\ndaily = "24:00"', "notify.daily", "not a time of day"),
+        ('[notify]\nheartbeat_url = "ping"', "notify.heartbeat_url", "neither an address"),
+        ("[metrics]\nport = 70000", "metrics.port", "at most 65535"),
         ("[market.'XRP/USDT']\ntick = 1", "market.XRP/USDT", "not one of run.symbols"),
         ("[market.'BTC/USDT']\nlot = 0", "market.BTC/USDT.lot", "above 0"),
     ],
@@ -252,12 +276,14 @@ def test_the_template_reads_back_as_the_defaults(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, text))
     lines = [line.lstrip("# ") for line in text.splitlines()]
     shown = [line.split(" = ")[0] for line in lines if " = " in line]
-    for section in ("run", "fill", "execution", "limits", "aliases"):
+    for section in ("run", "fill", "execution", "limits", "aliases", "exchange", "live", "notify", "metrics"):
         for name in type(getattr(config, section)).model_fields:
             assert name in shown, f"{section}.{name} is not in the template"
     assert config.limits == Config().limits
     assert config.fill == Config().fill
     assert config.execution == Config().execution
+    assert (config.exchange, config.live) == (Config().exchange, Config().live)
+    assert (config.notify, config.metrics) == (Config().notify, Config().metrics)
 
 
 def test_every_example_in_the_template_is_valid(tmp_path: Path) -> None:
