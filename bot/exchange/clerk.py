@@ -142,6 +142,8 @@ class Clerk:
     # --- new orders ---------------------------------------------------------------------------------------------------
     async def place(self, intent: Place, failed: Failed | None) -> Message:
         """One new order, or why not."""
+        if self.once.purpose(intent.client_id) is not None:  # first: any other refusal would say that it never was
+            return _duplicate()
         refused = self._misfit(intent)
         if refused is not None:
             return refused
@@ -178,7 +180,7 @@ class Clerk:
             self._push(Alarm(kind="ledger", text=str(error)))
             return Refused(why="other", code="ledger", text=str(error))
         if not claimed:
-            return Refused(why="duplicate", code="client-id", text="an order of this client id was placed before")
+            return _duplicate()
         self.caps.count(Spent(intent.client_id, now_ns, notional, is_exit))
         self.polling.watch(intent.client_id, intent.symbol)
         answer = await self.door.place(intent, is_exit=is_exit)
@@ -318,6 +320,10 @@ class Clerk:
                 return done, [f"{symbol} {order.client_id}: {_said(answer)}"]
             done, left = done + 1, left - part
         return done, []
+
+
+def _duplicate() -> Refused:
+    return Refused(why="duplicate", code="client-id", text="an order of this client id was placed before")
 
 
 def _capped(intent: Place, breach: Breach | str) -> Refused:

@@ -18,6 +18,7 @@ from bot.exchange.redact import SHORTEST, keep_secret
 from data.errors import InputError
 
 SERVICE = "tidegate"
+FILE_MAX = 65_536
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _PARTS = ("key", "secret", "passphrase")
 
@@ -116,7 +117,7 @@ def _from_credentials(name: str, where: MutableMapping[str, str]) -> Key | None:
 def _from_file(name: str, file: Path | None, where: MutableMapping[str, str]) -> Key | None:
     path = file or default_file(name, where)
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         if file is None:
             return None
@@ -124,20 +125,23 @@ def _from_file(name: str, file: Path | None, where: MutableMapping[str, str]) ->
     except PermissionError:
         remedy = f"chown {os.geteuid()} {path}"
         raise InputError("the key's file can't be read by this user", where=path, remedy=remedy) from None
-    with os.fdopen(handle, encoding="utf-8") as stream:
-        # The open file is looked at, not its name: nobody can swap it in between.
-        found = os.fstat(stream.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise InputError("the key's file is no plain file", where=path)
-        if found.st_uid != os.geteuid():
-            remedy = f"chown {os.geteuid()} {path}"
-            raise InputError(f"the key's file belongs to user {found.st_uid}", where=path, remedy=remedy)
-        if stat.S_IMODE(found.st_mode) & 0o177:
-            mode = f"{stat.S_IMODE(found.st_mode):04o}"
-            raise InputError(
-                f"the key's file has mode {mode}; others may see it", where=path, remedy=f"chmod 600 {path}"
-            )
-        return _parsed(stream.read(), str(path))
+    try:
+        _check_file(handle, path)  # the open file is looked at, not its name: nobody can swap it in between
+        return _parsed(os.read(handle, FILE_MAX).decode(), str(path))
+    finally:
+        os.close(handle)
+
+
+def _check_file(handle: int, path: Path) -> None:
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode):
+        raise InputError("the key's file is no plain file", where=path)
+    if found.st_uid != os.geteuid():
+        remedy = f"chown {os.geteuid()} {path}"
+        raise InputError(f"the key's file belongs to user {found.st_uid}", where=path, remedy=remedy)
+    if stat.S_IMODE(found.st_mode) & 0o177:
+        mode = f"{stat.S_IMODE(found.st_mode):04o}"
+        raise InputError(f"the key's file has mode {mode}; others may see it", where=path, remedy=f"chmod 600 {path}")
 
 
 def _from_keyring(name: str) -> Key | None:

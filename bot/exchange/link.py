@@ -68,6 +68,8 @@ class Link:
         context = ssl.create_default_context(cafile=certifi.where())
         connector = aiohttp.TCPConnector(ssl=context)
         self._session = aiohttp.ClientSession(connector=connector, trace_configs=[_traces()])
+        # aiohttp would send a lost GET or DELETE again by itself; what was sent once has to be known.
+        self._session._retry_connection = False
         self.api.session, self.api.own_session = self._session, False
         self.api.on_rest_response = _answered
         self.api.throttle = self._throttle
@@ -159,6 +161,7 @@ def build(settings: Settings, key: Key, *, pro: bool) -> Any:
         }
     )
     api.log = lambda *args: LOG.debug("%s", " ".join(str(one) for one in args))
+    api.verbose = LOG.isEnabledFor(logging.DEBUG)  # redacted like all else
     api.has["fetchCurrencies"] = False  # names of coins aren't needed, and they cost a signed request
     api.options.update(settings.options)
     api.options.update(

@@ -99,9 +99,11 @@ class Process:
         self._beside = [asyncio.create_task(self._kept(one)) for one in (self._streaming, self._prices, self._clocks)]
 
     async def stop(self) -> None:
-        """Take nothing more; finish what is on its way; close."""
-        if self._server is not None:
-            self._server.close()
+        """Take nothing more; finish what is on its way; close. Once is enough."""
+        if self._server is None:
+            return
+        server, self._server = self._server, None
+        server.close()
         (self.settings.folder / SOCKET).unlink(missing_ok=True)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=END_S)
@@ -110,8 +112,7 @@ class Process:
         await asyncio.gather(*self._beside, *self._tasks, return_exceptions=True)
         for peer in list(self._peers):
             peer.writer.close()
-        if self._server is not None:
-            await self._server.wait_closed()
+        await server.wait_closed()
         await self.link.close()
         self.once.close()
 
