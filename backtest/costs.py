@@ -101,9 +101,11 @@ def policy_record(
     stale_exit_ns: int,
     resume_ns: int,
     decision_delay_ns: int,
+    outside: bool = False,
+    stops: bool = True,
 ) -> Array:
     """The POLICY[1] record of a run. protection: (stop loss, take profit, trailing: fractions or NaN; time exit ns or
-    0).
+    0). outside: a venue reports what becomes of orders, instead of being simulated here; stops: it keeps them.
     """
     record = np.zeros(1, POLICY)
     stop, take, trailing, time_exit_ns = protection
@@ -136,6 +138,8 @@ def policy_record(
         "wait_ns": execution.wait_ns,
         "chases": execution.chases,
         "then_market": execution.then == "market",
+        "outside": outside,
+        "stops": stops,
         "guarded": time_exit_ns > 0 or any(fraction > 0.0 for fraction in (stop, take, trailing)),
     }
     for name, number in values.items():

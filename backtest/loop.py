@@ -12,11 +12,9 @@ from backtest.tape import TURN
 from backtest.venue import on_inside, on_open
 from risk.desk import logs_are_full, on_close
 from risk.execution import decide
-from risk.ladder import after_fill
-from risk.ledger import apply_funding
+from risk.hear import pay_funding
 from risk.memory import Ref, account_of, book_of, f8_at, i8_at, limits_of, policy_of, put_f8, put_i8, reader, u1_at
-from risk.orders import note
-from risk.records import ACTIVE, BY_EQUITY, BY_QUANTITY, EV_FUNDING, FLATTEN
+from risk.records import ACTIVE, BY_EQUITY, BY_QUANTITY, FLATTEN
 from risk.sizing import held_weight, suits, weight_at
 from signals.jit import hot, kernel
 
@@ -31,11 +29,7 @@ def _fund(desk: Ref, tape: Ref, until: int) -> None:
         k = i8_at(tape.funding_symbol, tape.funding)
         ns = i8_at(tape.funding_ns, tape.funding)
         rate = f8_at(tape.funding_rate, tape.funding)
-        mark = book_of(desk, k).last
-        paid = apply_funding(desk, ns, k, rate, mark)
-        if paid != 0.0:
-            note(desk, ns, EV_FUNDING, 0, k, -1, rate, paid, book_of(desk, k).qty, mark)
-            after_fill(desk, ns, k)
+        pay_funding(desk, ns, k, rate)
         tape.funding += 1
 
 
@@ -101,7 +95,7 @@ def open_row(desk: Ref, tape: Ref) -> None:
     perp = policy_of(desk).perp != 0
     if perp:
         _fund(desk, tape, begins)
-    if account.n_orders > 0 or perp:
+    if policy_of(desk).outside == 0 and (account.n_orders > 0 or perp):
         skip = i * tape.symbols * 8
         on_open(desk, begins, tape.open + skip, tape.volume + skip)
 
@@ -116,7 +110,7 @@ def close_row(desk: Ref, tape: Ref) -> None:
     high, low, close = tape.high + skip, tape.low + skip, tape.close + skip
     if perp:
         _fund(desk, tape, ends - 1)
-    if account_of(desk).n_orders > 0 or perp:
+    if policy_of(desk).outside == 0 and (account_of(desk).n_orders > 0 or perp):
         on_inside(desk, ends, tape.open + skip, high, low, tape.volume + skip)
     decides = u1_at(tape.decides, i) != 0
     strange = tape.strange + tape.out * tape.symbols if decides else 0
@@ -341,13 +335,16 @@ def loop(desk: Ref, tape: Ref, stop: int) -> int:
             if u1_at(tape.plain, tape.row) != 0 and calm(desk):
                 if skim(desk, tape, stop):
                     continue
-            open_row(desk, tape)
-            tape.half = 1
+            if tape.late == 0:
+                open_row(desk, tape)
+                tape.half = 1
         ends = i8_at(tape.close_ns, tape.row)
         while tape.decision < tape.d and i8_at(tape.decide_ns, tape.decision) < ends:
             if logs_are_full(desk):  # a row has room for one decision, and facts may bring many
                 return LOGS_FULL
             decide_now(desk, tape)
+        if tape.half == 0:
+            open_row(desk, tape)
         close_row(desk, tape)
         tape.half = 0
         while tape.decision < tape.d and i8_at(tape.decide_ns, tape.decision) <= ends:
@@ -367,10 +364,13 @@ def next_event(desk: Ref, tape: Ref) -> int:
         if tape.half == 0:
             if tape.decision < tape.d and i8_at(tape.decide_ns, tape.decision) <= i8_at(tape.open_ns, tape.row):
                 return 0  # at the close of the row before
-            open_row(desk, tape)
-            tape.half = 1
+            if tape.late == 0:
+                open_row(desk, tape)
+                tape.half = 1
         if tape.decision < tape.d and i8_at(tape.decide_ns, tape.decision) < i8_at(tape.close_ns, tape.row):
             return 0
+        if tape.half == 0:
+            open_row(desk, tape)
         close_row(desk, tape)
         tape.half = 0
         if tape.decision < tape.d and i8_at(tape.decide_ns, tape.decision) <= i8_at(tape.close_ns, tape.row - 1):

@@ -49,11 +49,14 @@ class Prepared:
     compiled: bool
 
 
-def prepare_run(spec: RunSpec, inputs: RunInputs, *, interpreted: bool = False) -> Prepared:
-    """Signal values of every decision and the tape of events; the strategy's own code compiled."""
+def prepare_run(spec: RunSpec, inputs: RunInputs, *, interpreted: bool = False, late: bool = False) -> Prepared:
+    """Signal values of every decision and the tape of events; the strategy's own code compiled.
+
+    late: rows are known when they have closed, as in paper trading (see `backtest.tape.TAPE`).
+    """
     strategy = spec.strategy
     rows, states = known_values(spec, inputs, strategy.signals)
-    tape = tape_of(spec, inputs, rows, states, unusual(spec, inputs), strategy.param_record())
+    tape = tape_of(spec, inputs, rows, states, unusual(spec, inputs), strategy.param_record(), late=late)
     if interpreted:
         return Prepared(tape=tape, rule=python_rule(strategy), compiled=False)
     try:
@@ -76,7 +79,15 @@ def known_values(spec: RunSpec, inputs: RunInputs, bound: Mapping[str, Signal]) 
 
 
 def tape_of(
-    spec: RunSpec, inputs: RunInputs, rows: Array, states: Array, strange: Array, params: Array, *, full: bool = True
+    spec: RunSpec,
+    inputs: RunInputs,
+    rows: Array,
+    states: Array,
+    strange: Array,
+    params: Array,
+    *,
+    full: bool = True,
+    late: bool = False,
 ) -> Tape:
     """The tape of a run's events with these signal values."""
     bars = inputs.bars
@@ -94,6 +105,7 @@ def tape_of(
         params=params,
         strange=strange,
         full=full,
+        late=late,
         batch=BATCH if spec.strategy.form == "weigh" else 0,
     )
 
@@ -134,8 +146,8 @@ def settled(spec: RunSpec, inputs: RunInputs) -> RunSpec:
     return replace(spec, markets=markets)
 
 
-def new_desk(spec: RunSpec, log: int = 4096) -> Desk:
-    """The desk a run begins with."""
+def new_desk(spec: RunSpec, log: int = 4096, *, outside: bool = False, stops: bool = True) -> Desk:
+    """The desk a run begins with. outside: a venue reports what becomes of orders; stops: it keeps them."""
     policy = policy_record(
         fills=spec.fills,
         execution=spec.execution,
@@ -148,6 +160,8 @@ def new_desk(spec: RunSpec, log: int = 4096) -> Desk:
         stale_exit_ns=spec.strategy.stale_exit_ns,
         resume_ns=spec.resume_after_ns,
         decision_delay_ns=spec.decision_delay_ns,
+        outside=outside,
+        stops=stops,
     )
     markets = {symbol: spec.market_of(symbol) for symbol in spec.symbols}
     return make_desk(

@@ -25,6 +25,7 @@ TAPE = np.dtype([
     ("batch", "i8"),  # symbols, over several rows, that the strategy may be asked about in one call; 0: one row
     ("row", "i8"), ("decision", "i8"), ("funding", "i8"), ("out", "i8"), ("half", "i8"), ("turned", "i8"),
     ("full", "i8"),  # the line above: where the loop stands; full: 0 writes the equity only
+    ("late", "i8"),  # 1: a row is known when it has closed, so that decisions inside it come before its open (paper)
 ])  # fmt: skip
 
 # The account at the close of a decision bar that was not skimmed over.
@@ -83,7 +84,7 @@ class Tape:
     def __init__(
         self, *, open_ns: Array, close_ns: Array, prices: tuple[Array, Array, Array, Array, Array], decides: Array,
         risk_bar: Array, decide_ns: Array, rows: Array, states: Array, funding: tuple[Array, Array, Array],
-        params: Array, strange: Array, full: bool = True, batch: int = 0,
+        params: Array, strange: Array, full: bool = True, batch: int = 0, late: bool = False,
     ) -> None:  # fmt: skip
         n, symbols = prices[0].shape
         d, _, width = rows.shape
@@ -106,6 +107,7 @@ class Tape:
         for name, size in sizes.items():
             self._header[name] = size
         self._header["full"] = full
+        self._header["late"] = late
 
     def start(self, strategy: int) -> None:
         """Rewind, and let the strategy at this address decide."""

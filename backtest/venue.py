@@ -11,12 +11,13 @@ open.
 
 import numpy as np
 
-from risk.execution import plan, protect
+from risk.execution import plan
+from risk.fills import book_fill, settle_protection
 from risk.gate import acknowledge, quote_cost
 from risk.ladder import after_fill
-from risk.ledger import apply_fill, is_flat, liquidation_price, on_lots, roll_day
+from risk.ledger import apply_fill, liquidation_price, on_lots, roll_day
 from risk.memory import Ref, account_of, book_of, f8_at, far, market_of, order_of, policy_of
-from risk.orders import EXPIRED, FILLED, PARTIAL, cancel, close_order, count_working, move, note, remaining
+from risk.orders import EXPIRED, cancel, close_order, note, remaining
 from risk.records import (
     ENTRY,
     EV_EXPIRED,
@@ -29,11 +30,7 @@ from risk.records import (
     R_COLLAR,
     R_FUNDS,
     STOP,
-    STOP_LOSS,
     TAKE,
-    TAKE_PROFIT,
-    TIME_EXIT,
-    TRAILING,
 )  # fmt: skip
 from signals.jit import inner as kernel
 
@@ -71,7 +68,6 @@ def _fill(desk: Ref, ns: int, place: int, price: float, maker: bool, capped: boo
 
     The order leaves the table when it is done, so the caller walks from the end or starts anew.
     """
-    account = account_of(desk)
     policy = policy_of(desk)
     order = order_of(desk, place)
     k = order.symbol
@@ -92,37 +88,8 @@ def _fill(desk: Ref, ns: int, place: int, price: float, maker: bool, capped: boo
     rate = policy.maker if maker else policy.taker
     fee = qty * price * rate
     fee_base = qty * rate if policy.fee_in_asset != 0 and order.side > 0 and policy.perp == 0 else 0.0
-    count_working(desk, order, -1.0)
-    share = qty / remaining(order)
-    order.avg_price = (order.avg_price * order.filled + price * qty) / (order.filled + qty)
-    order.filled += qty
-    done = remaining(order) < 0.5 * lot
-    count_working(desk, order, 1.0)
-    freed = order.reserved if done else order.reserved * share
-    order.reserved -= freed
-    account.reserved = max(account.reserved - freed, 0.0)
-    book.room -= qty
-    purpose = order.purpose
-    side_held = 1.0 if book.qty > 0.0 else -1.0
-    apply_fill(desk, ns, k, order.id, purpose, order.side * qty, price, fee, fee_base, maker, order.ref)
-    if done:
-        close_order(desk, place, FILLED, ns)
-    else:
-        move(order, PARTIAL)
-    if purpose == STOP_LOSS or purpose == TAKE_PROFIT or purpose == TRAILING or purpose == TIME_EXIT:
-        book.blocked = side_held
-        book.target = np.nan
-    after_fill(desk, ns, k)
+    book_fill(desk, ns, place, qty, price, fee, fee_base, maker)
     return qty
-
-
-@kernel
-def _settle_protection(desk: Ref, ns: int, k: int) -> None:
-    """After a fill of symbol `k`: protection that fits what is held now, none when nothing is."""
-    if is_flat(desk, k):
-        cancel(desk, k, False, True, True, ns)
-    else:
-        protect(desk, ns, k)
 
 
 @kernel
@@ -194,7 +161,7 @@ def _at_open(desk: Ref, ns: int, place: int, price: float, volume: float) -> boo
     else:
         return False
     if account.n_fills != number:
-        _settle_protection(desk, ns, k)
+        settle_protection(desk, ns, k)
     return True
 
 
@@ -299,7 +266,7 @@ def _stops(desk: Ref, ns: int, k: int, high: float, low: float, volume: float) -
         if order.symbol == k and order.kind == STOP:
             if (order.side < 0 and low <= order.stop) or (order.side > 0 and high >= order.stop):
                 _fill(desk, ns, place, slipped(desk, order.stop, order.side, remaining(order), volume), False, True)
-                _settle_protection(desk, ns, k)
+                settle_protection(desk, ns, k)
                 break
         place -= 1
 
@@ -328,7 +295,7 @@ def _limits(desk: Ref, ns: int, k: int, high: float, low: float, volume: float, 
             if _fill(desk, ns, place, price, True, True) > 0.0:
                 if not targets:
                     book_of(desk, k).inside = 1
-                _settle_protection(desk, ns, k)
+                settle_protection(desk, ns, k)
                 if not targets:
                     _stops(desk, ns, k, high, low, volume)
                 break

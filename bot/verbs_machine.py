@@ -1,6 +1,7 @@
 """Verbs about this machine and this folder: `init`, `doctor`."""
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -16,19 +17,39 @@ def register(app: typer.Typer) -> None:
     app.command(rich_help_panel=PANEL)(doctor)
 
 
-def init() -> None:
-    """Write a commented tidegate.toml and a strategy into this folder. Refuses to overwrite either."""
+def init(
+    systemd: Annotated[
+        bool, typer.Option("--systemd", help="Also write systemd units for the live session of this folder.")
+    ] = False,
+    var: VarFolder = VAR,
+) -> None:
+    """Write a commented tidegate.toml and a strategy into this folder. Refuses to overwrite either.
+
+    With --systemd and a tidegate.toml that is here already, only the units are written.
+    """
     from bot.config import DEFAULT_FILE
     from bot.template import STRATEGY, STRATEGY_FILE, config_text
 
-    files = {DEFAULT_FILE: config_text(), STRATEGY_FILE: STRATEGY}
-    there = [name for name in files if Path(name).exists()]
+    if not (systemd and Path(DEFAULT_FILE).exists()):
+        _write_all({DEFAULT_FILE: config_text(), STRATEGY_FILE: STRATEGY})
+        say("next: tidegate backtest (it runs on the embedded sample until run.source is removed)")
+    if systemd:
+        from bot.config import load_config
+        from bot.operate.systemd import how_to_install, systemd_units
+
+        config = load_config(Path(DEFAULT_FILE))
+        units = systemd_units(config, var=var)
+        _write_all(units)
+        say(how_to_install(config, list(units), var=var))
+
+
+def _write_all(files: dict[str, str]) -> None:
+    """Write new files, all or none."""
     remedy = "Move it away, or go to another folder; nothing was written"
-    raise_all([InputError("exists already", where=name, remedy=remedy) for name in there])
+    raise_all([InputError("exists already", where=name, remedy=remedy) for name in files if Path(name).exists()])
     for name, text in files.items():
         write_new(Path(name), text)
         say(f"wrote {name}")
-    say("next: tidegate backtest (it runs on the embedded sample until run.source is removed)")
 
 
 def doctor(var: VarFolder = VAR, as_json: AsJson = False) -> None:

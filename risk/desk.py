@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from risk.execution import plan, tend
+from risk.execution import plan
 from risk.gate import INTENTS
 from risk.ladder import expire, mark
 from risk.ledger import value
@@ -12,6 +12,7 @@ from risk.limits import Limits, MarketSpec
 from risk.memory import HEADER, Ref, account_of, book_of, entry_points, f8_at, policy_of
 from risk.novelty import heed
 from risk.records import ACCOUNT, BOOK, CAUSES, EVENT, FILL, LATCH, LIMITS, MARKETS, ORDER, Array  # fmt: skip
+from risk.tending import tend
 from signals.jit import hot
 from signals.jit import inner as kernel
 
@@ -87,6 +88,12 @@ class Desk:
         """Ended orders so far, ORDER[n]."""
         return self.arrays["done"][: int(self.account["n_done"])]
 
+    @property
+    def logs_are_full(self) -> bool:
+        """What the kernel of that name says."""
+        most = max(int(self.account[f"n_{log}"]) for log in LOGS)
+        return most + LOG_PER_PLACE * len(self.arrays["orders"]) + LOG_SLACK > int(self._header["log_places"][0])
+
     def grow_logs(self) -> None:
         """Double the logs; never called while a kernel runs."""
         for name in LOGS:
@@ -94,6 +101,11 @@ class Desk:
             bigger = np.zeros(2 * len(log), log.dtype)
             bigger[: len(log)] = log
             self.arrays[name] = bigger
+        self._point()
+
+    def replace(self, name: str, array: Array) -> None:
+        """Put another array of the same kind in the place of one; never called while a kernel runs."""
+        self.arrays[name] = array
         self._point()
 
     def copy(self) -> "Desk":

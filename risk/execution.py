@@ -6,7 +6,7 @@ fill while `account.planning` stands.
 
 import numpy as np
 
-from risk.gate import amend_bound, amend_stop, quote_cost, send, worst_price
+from risk.gate import quote_cost, send, worst_price
 from risk.ladder import latch, person_until
 from risk.ledger import is_flat, on_lots, roll_day, usable
 from risk.memory import (
@@ -24,25 +24,18 @@ from risk.memory import (
     put_i8,
     u1_at,
 )
-from risk.orders import EXPIRED, cancel, close_order, is_protective, note, remaining
+from risk.orders import cancel, note
 from risk.records import (
     ACTIVE,
     C_STRATEGY,
     ENTRY,
     EV_ERROR,
-    EV_EXPIRED,
     EXIT,
     FLATTEN,
     MARKET,
     NO_NEW_RISK,
     POST_ONLY,
     R_STRATEGY,
-    STOP,
-    STOP_LOSS,
-    TAKE,
-    TAKE_PROFIT,
-    TIME_EXIT,
-    TRAILING,
 )  # fmt: skip
 from risk.sizing import fit, quiet, targets, unit
 from signals.jit import inner as kernel
@@ -100,6 +93,13 @@ def _busy(desk: Ref) -> int:
 
 
 @kernel
+def locked(desk: Ref, k: int) -> bool:
+    """True while a stop at a spot venue still holds the coins that are to be sold: first its cancel is confirmed."""
+    policy = policy_of(desk)
+    return policy.outside != 0 and policy.perp == 0 and book_of(desk, k).protected != 0
+
+
+@kernel
 def _plan_exits(desk: Ref, now: int, busy: int) -> None:
     for place in range(busy):
         k = i8_at(desk.busy, place)
@@ -110,14 +110,23 @@ def _plan_exits(desk: Ref, now: int, busy: int) -> None:
             if book.target == 0.0:
                 if book.work_entry != 0.0:
                     cancel(desk, k, True, False, False, now)
-                book.target = np.nan
+                if book.work_entry == 0.0:  # else a fill may still come before the venue's word
+                    book.target = np.nan
             continue
         keep = abs(book.target) if book.target * book.qty > 0.0 else 0.0
         lot = market_of(desk, k).lot
         surplus = usable(book.qty, lot) - book.work_exit if keep == 0.0 else abs(book.qty) - keep - book.work_exit
-        if on_lots(max(surplus, 0.0), lot) > 0.0:
+        if on_lots(max(surplus, 0.0), lot) > 0.0 and now >= book.wait_ns:
             cancel(desk, k, True, False, True, now)
+            if locked(desk, k):
+                continue
             leave(desk, now, k, surplus, EXIT if book.purpose == ENTRY else book.purpose)
+
+
+@kernel
+def plan_exits(desk: Ref, now: int) -> None:
+    """Exits towards the targets, at once."""
+    _plan_exits(desk, now, _busy(desk))
 
 
 @kernel
@@ -139,6 +148,20 @@ def _lacking(desk: Ref, now: int, k: int) -> float:
     return max(need - abs(book.work_entry), 0.0) * side
 
 
+@kernel
+def _awaited(desk: Ref, busy: int) -> bool:
+    """True while a venue outside has yet to say what becomes of a cancel, or an exit has to be tried again."""
+    if policy_of(desk).outside == 0:
+        return False
+    for j in range(account_of(desk).n_orders):
+        if order_of(desk, j).asked_ns != 0:
+            return True
+    for place in range(busy):
+        if book_of(desk, i8_at(desk.busy, place)).target == 0.0:
+            return True
+    return False
+
+
 @far
 def plan(desk: Ref, now: int) -> None:
     """Orders towards the targets: exits at once; entries on cash that is settled now, scaled pro rata when it's
@@ -151,7 +174,7 @@ def plan(desk: Ref, now: int) -> None:
     leaving = 0.0
     for place in range(busy):
         leaving += book_of(desk, i8_at(desk.busy, place)).work_exit
-    account.planning = 1 if leaving > 0.0 else 0
+    account.planning = 1 if leaving > 0.0 or _awaited(desk, busy) else 0
     if account.level != ACTIVE:
         return
     wanted = 0.0
@@ -214,117 +237,3 @@ def decide(desk: Ref, now: int, weights: int, states: int, status: int) -> None:
     if account.level >= FLATTEN or quiet(desk, weights, states):
         return
     act(desk, now, weights, states)
-
-
-@far
-def protect(desk: Ref, now: int, k: int) -> None:
-    """One protection per position, sized to what is held: a stop (or the trailing one, whichever is nearer), a
-    target.
-    """
-    policy = policy_of(desk)
-    if not (policy.stop_loss > 0.0 or policy.take_profit > 0.0 or policy.trailing > 0.0):
-        return
-    book = book_of(desk, k)
-    if book.protected != 0:
-        cancel(desk, k, False, False, True, now)
-    if is_flat(desk, k) or book.work_exit > 0.0:
-        return
-    side = -1 if book.qty > 0.0 else 1
-    size = usable(book.qty, market_of(desk, k).lot)
-    price, purpose = stop_level(desk, k)
-    if price > 0.0:
-        send(desk, now, k, side, STOP, purpose, size, 0.0, price, 0, 0)
-    if policy.take_profit > 0.0:
-        tick = market_of(desk, k).tick
-        aim = book.avg * (1.0 - side * policy.take_profit) / tick
-        aim = (np.ceil(aim - 1e-9) if side < 0 else np.floor(aim + 1e-9)) * tick
-        if aim > 0.0:
-            send(desk, now, k, side, TAKE, TAKE_PROFIT, size, 0.0, aim, 0, 0)
-
-
-@kernel
-def stop_level(desk: Ref, k: int) -> tuple[float, int]:
-    """Stop price of symbol `k`'s position and which rule sets it; 0 when none is declared. Rounded away from
-    the price.
-    """
-    policy = policy_of(desk)
-    book = book_of(desk, k)
-    tick = market_of(desk, k).tick
-    sign = 1.0 if book.qty > 0.0 else -1.0
-    price = 0.0
-    purpose = STOP_LOSS
-    if policy.stop_loss > 0.0:
-        price = book.avg * (1.0 - sign * policy.stop_loss)
-    if policy.trailing > 0.0:
-        trailed = book.extreme * (1.0 - sign * policy.trailing)
-        if price == 0.0 or (trailed - price) * sign > 0.0:
-            price = trailed
-            purpose = TRAILING
-    steps = price / tick
-    return (np.floor(steps + 1e-9) if sign > 0.0 else np.ceil(steps - 1e-9)) * tick, purpose
-
-
-@kernel
-def _trail(desk: Ref, now: int, k: int) -> None:
-    """Let a working stop follow: it only ever comes nearer."""
-    price, purpose = stop_level(desk, k)
-    sign = 1.0 if book_of(desk, k).qty > 0.0 else -1.0
-    for j in range(account_of(desk).n_orders):
-        order = order_of(desk, j)
-        if order.symbol == k and order.kind == STOP and (price - order.stop) * sign > 0.0:
-            amend_stop(desk, now, j, price, purpose)
-
-
-@kernel
-def _time_out(desk: Ref, now: int) -> None:
-    """Entries whose wait is over: chase at a new price, take the market, or give up, as the policy says."""
-    account = account_of(desk)
-    place = account.n_orders - 1
-    while place >= 0:
-        order = order_of(desk, place)
-        if order.kind == POST_ONLY and order.expires_ns <= now:
-            k = order.symbol
-            side = order.side
-            rest = remaining(order)
-            chases = order.chases
-            note(desk, now, EV_EXPIRED, 0, k, order.id, 0.0, float(chases), side * rest, order.limit)
-            close_order(desk, place, EXPIRED, now)
-            if account.level == ACTIVE:
-                if chases > 0:
-                    enter(desk, now, k, side, rest, chases - 1, False)
-                elif policy_of(desk).then_market != 0:
-                    enter(desk, now, k, side, rest, 0, True)
-        place -= 1
-
-
-@far
-def tend(desk: Ref, now: int, high: int, low: int, close: int) -> None:
-    """Look after working orders and positions at a bar's close: time-outs, repriced exits, trailing stops, time exits.
-
-    high, low, close: addresses of f8[M], the bar that ends at `now`, NaN where the symbol has none.
-    """
-    account = account_of(desk)
-    policy = policy_of(desk)
-    _time_out(desk, now)
-    for j in range(account.n_orders):
-        order = order_of(desk, j)
-        if order.purpose != ENTRY and not is_protective(order) and not np.isnan(f8_at(close, order.symbol)):
-            amend_bound(desk, now, j)
-    for k in range(desk.symbols):
-        book = book_of(desk, k)
-        if book.qty == 0.0 or np.isnan(f8_at(close, k)) or is_flat(desk, k):
-            continue
-        if policy.trailing > 0.0:
-            # A bar entered inside at a limit may have had its extreme before the entry: only its close counts.
-            reached = f8_at(close, k) if book.inside != 0 else (f8_at(high, k) if book.qty > 0.0 else f8_at(low, k))
-            book.extreme = max(book.extreme, reached) if book.qty > 0.0 else min(book.extreme, reached)
-            _trail(desk, now, k)
-        book.inside = 0
-        if book.protected == 0:
-            protect(desk, now, k)
-        if policy.time_exit_ns > 0 and now - book.entry_ns >= policy.time_exit_ns and book.work_exit == 0.0:
-            book.blocked = 1.0 if book.qty > 0.0 else -1.0
-            book.target = 0.0
-            book.purpose = TIME_EXIT
-            account.decision += 1
-            _plan_exits(desk, now, _busy(desk))

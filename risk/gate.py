@@ -323,6 +323,7 @@ def send(
     order.decision = account.decision
     order.chases = chases
     order.resting = 0
+    order.asked_ns = 0
     order.qty = qty
     order.filled = 0.0
     order.limit = limit

@@ -55,8 +55,10 @@ def _settle_level(desk: Ref, now: int, rule: int, limit: float, observed: float)
     """Recompute the level after a latch moved; record the move and act on it."""
     account = account_of(desk)
     level = ACTIVE
+    selling = False
     for cause in range(CAUSES):
         level = max(level, latch_of(desk, cause).level)
+        selling |= latch_of(desk, cause).level == FLATTEN
     was = account.level
     if level == was:
         return
@@ -65,7 +67,7 @@ def _settle_level(desk: Ref, now: int, rule: int, limit: float, observed: float)
     event_of(desk, account.n_events - 1).was = was
     if level > was and was == ACTIVE:
         cancel(desk, -1, True, False, False, now)
-    if level >= FLATTEN and was < FLATTEN:
+    if level >= FLATTEN and selling and level > was:
         cancel(desk, -1, True, False, False, now)
         for k in range(desk.symbols):
             book_of(desk, k).target = 0.0
@@ -158,7 +160,7 @@ def judge(desk: Ref, now: int) -> None:
         lost = 1.0 - account.equity / account.day_mark
         latch(desk, C_DAY, REDUCE_ONLY, now, person_until(desk, now), R_DAY_LOSS, limits.daily_loss, lost)
     drawdown = latch_of(desk, C_DRAWDOWN)
-    if account.level == FLATTEN and drawdown.level == FLATTEN and all_flat(desk):
+    if account.level >= FLATTEN and drawdown.level == FLATTEN and all_flat(desk):
         latch(desk, C_DRAWDOWN, HALTED, now, drawdown.until_ns, R_DRAWDOWN, drawdown.limit, drawdown.observed)
 
 

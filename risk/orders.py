@@ -7,7 +7,7 @@ LOST. This file does not know whether the venue is simulated or real.
 
 import numpy as np
 
-from risk.memory import Ref, account_of, book_of, copy_order, done_of, event_of, far, order_of
+from risk.memory import Ref, account_of, book_of, copy_order, done_of, event_of, far, order_of, policy_of
 from risk.records import ENTRY, LIQUIDATION, STOP, TAKE
 from signals.jit import inner as kernel
 
@@ -118,8 +118,9 @@ def close_order(desk: Ref, place: int, state: int, ns: int) -> None:
 
 @far
 def cancel(desk: Ref, symbol: int, entries: bool, exits: bool, protection: bool, ns: int) -> None:
-    """Cancel working orders of `symbol` (-1: of all) by what they are for."""
+    """Cancel working orders of `symbol` (-1: of all) by what they are for; a venue outside has to confirm it."""
     account = account_of(desk)
+    outside = policy_of(desk).outside != 0
     place = account.n_orders - 1
     while place >= 0:
         order = order_of(desk, place)
@@ -130,6 +131,9 @@ def cancel(desk: Ref, symbol: int, entries: bool, exits: bool, protection: bool,
                 chosen = protection
             else:
                 chosen = exits
-            if chosen:
+            if chosen and not outside:
                 close_order(desk, place, CANCELLED, ns)
+            elif chosen and order.asked_ns == 0:
+                order.asked_ns = ns
+                account.planning = 1
         place -= 1

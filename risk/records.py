@@ -15,7 +15,7 @@ Array = npt.NDArray[Any]
 # --- what an order is -------------------------------------------------------------------------------------------------
 MARKET, LIMIT, POST_ONLY, STOP, TAKE = range(5)
 KINDS = ("market", "limit", "post-only", "stop", "take-profit")
-ENTRY, EXIT, STOP_LOSS, TAKE_PROFIT, TRAILING, TIME_EXIT, FLATTEN_EXIT, LIQUIDATION, STALE_EXIT = range(9)
+ENTRY, EXIT, STOP_LOSS, TAKE_PROFIT, TRAILING, TIME_EXIT, FLATTEN_EXIT, LIQUIDATION, STALE_EXIT, OUTSIDE = range(10)
 PURPOSES = (
     "entry",
     "exit",
@@ -26,6 +26,7 @@ PURPOSES = (
     "flatten",
     "liquidation",
     "stale-exit",
+    "outside",
 )
 
 # --- rules: the number is the control's number; three digits where one control has several limits
@@ -36,6 +37,8 @@ R_POSITION, R_GROSS, R_NET, R_LEVERAGE = 8, 801, 802, 803
 R_ASSET_SHARE, R_TAG_SHARE = 9, 901
 R_DAY_LOSS, R_DAY_LOSS_FLATTEN, R_DRAWDOWN, R_STREAK, R_FUNDS, R_BAR_AGE = 11, 1101, 12, 13, 14, 15
 R_EQUITY, R_UNKNOWN, R_SIGNAL, R_NOVELTY, R_TURNOVER, R_FEES, R_REDUCE, R_KILL = 16, 18, 20, 23, 24, 2401, 27, 28
+R_RECONCILE, R_HEARTBEAT = 17, 25
+R_VENUE, R_STREAM, R_CLOCK, R_JOURNAL, R_KEY, R_FOREIGN, R_MARKET = range(91, 98)
 R_FLOOD, R_TWO_SOURCES = 21, 22
 R_LADDER, R_STRATEGY = 90, 46
 RULES = {
@@ -47,7 +50,9 @@ RULES = {
     R_EQUITY: "equity sanity", R_UNKNOWN: "unknown orders", R_SIGNAL: "signal age and origin", R_NOVELTY: "novelty",
     R_FLOOD: "flood and manipulation", R_TWO_SOURCES: "two sources",
     R_TURNOVER: "turnover per day", R_FEES: "fees per day", R_REDUCE: "reduce-only", R_KILL: "kill latch",
-    R_LADDER: "risk ladder", R_STRATEGY: "strategy errors",
+    R_LADDER: "risk ladder", R_STRATEGY: "strategy errors", R_RECONCILE: "reconciliation", R_HEARTBEAT: "heartbeat",
+    R_VENUE: "venue out of reach", R_STREAM: "private stream", R_CLOCK: "clock", R_JOURNAL: "journal",
+    R_KEY: "key", R_FOREIGN: "another session", R_MARKET: "market closed",
 }  # fmt: skip
 
 # --- the ladder -------------------------------------------------------------------------------------------------------
@@ -67,7 +72,10 @@ LEVELS = ("ACTIVE", "NO_NEW_RISK", "REDUCE_ONLY", "FLATTEN", "HALTED")
     EV_REJECTED,
     EV_CLIPPED,
     EV_FROZEN,
-) = range(1, 12)
+    EV_UNKNOWN,
+    EV_LOST,
+    EV_OUTSIDE,
+) = range(1, 15)
 EVENTS = (
     "",
     "refused",
@@ -81,6 +89,9 @@ EVENTS = (
     "rejected",
     "clipped",
     "frozen",
+    "unknown",
+    "lost",
+    "outside",
 )
 
 # --- why a symbol's decision is HOLD: the low three bits of a signal state; the bits above are the signal's index
@@ -103,6 +114,7 @@ ORDER = np.dtype([
     ("id", "i8"), ("symbol", "i8"), ("side", "i8"), ("kind", "i8"), ("purpose", "i8"), ("state", "i8"),
     ("decided_ns", "i8"), ("active_ns", "i8"), ("expires_ns", "i8"), ("done_ns", "i8"), ("decision", "i8"),
     ("chases", "i8"), ("resting", "i8"),
+    ("asked_ns", "i8"),  # when its cancel was asked for, of a venue that has to confirm it; else 0
     ("qty", "f8"), ("filled", "f8"), ("limit", "f8"), ("stop", "f8"), ("ref", "f8"), ("avg_price", "f8"),
     ("reserved", "f8"),  # quote held back for it until its terminal report (control 14)
 ])  # fmt: skip
@@ -116,6 +128,7 @@ ACCOUNT = np.dtype([
     ("rate_head", "i8"), ("rate_breaches", "i8"), ("rate_breach_ns", "i8"), ("intent_head", "i8"),
     ("errors", "i8"), ("error_run", "i8"), ("clipped", "i8"), ("planning", "i8"), ("dirty", "i8"),
     ("fees", "f8"), ("slippage", "f8"), ("funding", "f8"), ("realised", "f8"),
+    ("elsewhere", "f8"),  # fees paid in a third coin, by their worth: gone from cash here, still in the wallet there
 ])  # fmt: skip
 
 BOOK = np.dtype([
@@ -127,6 +140,8 @@ BOOK = np.dtype([
     ("trade_pnl", "f8"), ("entry_ns", "i8"), ("extreme", "f8"), ("inside", "i8"), ("blocked", "f8"),
     ("protected", "i8"), ("unsure_ns", "i8"),
     ("novel_until", "i8"), ("novel_rule", "i8"),  # no new risk until then, and by which rule
+    ("wait_ns", "i8"),  # no exit is tried again before then
+    ("protect_ns", "i8"), ("refusals", "i8"),  # when protection was last sent, and how often it was refused
 ])  # fmt: skip
 
 NOVELTY = np.dtype([
@@ -159,6 +174,7 @@ POLICY = np.dtype([
     ("post_only", "i8"), ("offset", "f8"), ("wait_ns", "i8"), ("chases", "i8"), ("then_market", "i8"),
     ("stop_loss", "f8"), ("take_profit", "f8"), ("trailing", "f8"), ("time_exit_ns", "i8"), ("stale_exit_ns", "i8"),
     ("guarded", "i8"),  # 1 when a stop, target, trailing stop or time exit is declared
+    ("outside", "i8"), ("stops", "i8"),  # 1 when a venue outside reports what becomes of orders; it keeps stops
 ])  # fmt: skip
 BY_EQUITY, BY_NOTIONAL, BY_QUANTITY = range(3)
 
@@ -167,10 +183,23 @@ LATCH = np.dtype([
 ])  # fmt: skip
 # One latch a cause. The account's level is their maximum.
 C_RATE, C_REPEAT, C_DAY, C_DRAWDOWN, C_STREAK, C_TURNOVER, C_STRATEGY, C_EQUITY, C_UNKNOWN, C_OPERATOR = range(10)
-CAUSES = 10
+C_RECONCILE, C_CLOCK, C_STREAM, C_VENUE, C_JOURNAL, C_HEARTBEAT, C_KEY, C_FOREIGN = range(10, 18)
+CAUSES = 18
+CAUSE_NAMES = (
+    "order rate", "repeats", "daily loss", "drawdown", "loss streak", "turnover", "strategy", "equity",
+    "unknown orders", "operator", "reconciliation", "clock", "stream", "venue", "journal", "heartbeat", "key",
+    "another session",
+)  # fmt: skip
 NEVER = 2**62  # a latch that only a person clears
 
 EVENT = np.dtype([
     ("ns", "i8"), ("kind", "i8"), ("rule", "i8"), ("symbol", "i8"), ("level", "i8"), ("was", "i8"), ("order", "i8"),
     ("limit", "f8"), ("observed", "f8"), ("qty", "f8"), ("price", "f8"),
 ])  # fmt: skip
+
+# What is told to a desk besides bars and decisions: one record a message, see `risk.hear`.
+MESSAGE = np.dtype([
+    ("ns", "i8"), ("kind", "i8"), ("what", "i8"), ("order", "i8"), ("symbol", "i8"), ("maker", "i8"),
+    ("qty", "f8"), ("price", "f8"), ("fee", "f8"), ("fee_base", "f8"), ("elsewhere", "f8"),
+])  # fmt: skip
+M_REPORT, M_CONDITION, M_PAUSE, M_RESUME, M_CLOSE, M_OUTSIDE, M_TRANSFER, M_FUNDING, M_TICK, M_LATE = range(10)

@@ -98,13 +98,16 @@ def test_send_asks_the_gate_before_it_makes_the_order() -> None:
 
 def test_only_the_law_sends() -> None:
     """Sizing and protection call `send`; nobody above the floor of risk does."""
-    assert {file for file, _ in found(callers, "send")} == {"risk/execution.py"}
+    assert {file for file, _ in found(callers, "send")} == {"risk/execution.py", "risk/protection.py"}
 
 
 def test_positions_are_moved_by_fills_and_funding_alone() -> None:
-    """Only the venue books fills, only the loop books funding."""
-    assert {file for file, _ in found(callers, "apply_fill")} == {"backtest/venue.py"}
-    assert {file for file, _ in found(callers, "apply_funding")} == {"backtest/loop.py"}
+    """Fills end in one function, besides liquidations and what somebody took by hand; funding in one."""
+    assert found(callers, "apply_fill") == {
+        ("risk/fills.py", "book_fill"), ("risk/hear.py", "_cut"), ("risk/hear.py", "_late_fill"),
+        ("backtest/venue.py", "_liquidate"),
+    }  # fmt: skip
+    assert found(callers, "apply_funding") == {("risk/hear.py", "pay_funding")}
 
 
 def test_no_word_in_the_sources_switches_the_gate_off() -> None:

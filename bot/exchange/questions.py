@@ -1,0 +1,244 @@
+"""What a venue tells of an account: trades, positions, funding, markets, the key's rights, the dead-man timer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+from bot.exchange import views
+from bot.exchange.door import Door
+from bot.exchange.fit import has_stops
+from bot.exchange.wire import (
+    DeadMan,
+    Done,
+    Failed,
+    Fundings,
+    FundingsAre,
+    Markets,
+    MarketsAre,
+    Message,
+    PositionsAre,
+    RightsAre,
+    Trades,
+    TradesAre,
+)
+
+PAGE = 1000
+PAGES_MAX = 200
+WINDOW_MS = 6 * 86_400_000  # venues tell of at most a week at once
+RECENT_MS = 3_600_000
+
+
+async def trades(door: Door, intent: Trades) -> Message:
+    """The trades of one symbol after an id, or from a time on, all pages of them, in order."""
+    rows: dict[str, Mapping[str, Any]] = {}
+    if door.family == "binance":
+        failed = await _by_id(door, intent, rows)
+    else:
+        failed = await _by_time(door, intent, rows)
+    if failed is not None:
+        return failed
+    market = door.market(intent.symbol)
+    try:
+        found = [views.trade_view(row, market, door.client_id(row)) for row in rows.values()]
+    except ValueError as error:
+        return Failed(text=str(error))
+    found.sort(key=lambda one: (one.ns, int(one.trade_id) if one.trade_id.isdigit() else 0, one.trade_id))
+    ids = [one.trade_id for one in found]
+    if intent.after_id in ids:
+        found = found[ids.index(intent.after_id) + 1 :]
+    return TradesAre(trades=tuple(found))
+
+
+async def _by_id(door: Door, intent: Trades, rows: dict[str, Mapping[str, Any]]) -> Failed | None:
+    since_ms = None if intent.since_ns is None else intent.since_ns // views.MS_NS
+    after = intent.after_id if intent.after_id and intent.after_id.isdigit() else None
+    for _ in range(PAGES_MAX):
+        params = {} if after is None else {"fromId": int(after) + 1}
+        start = since_ms if after is None else None
+        said = await door.ask(
+            "trades", partial(door.api.fetch_my_trades, intent.symbol, start, PAGE, params), shape=list
+        )
+        if isinstance(said, Failed):
+            return said
+        rows.update({str(row["id"]): row for row in said})
+        if len(said) < PAGE:
+            return None
+        after = max((str(row["id"]) for row in said), key=int)
+    return Failed(text=f"more than {PAGES_MAX} pages of trades")
+
+
+async def _by_time(door: Door, intent: Trades, rows: dict[str, Mapping[str, Any]]) -> Failed | None:
+    """From window to window, and in each one page by page backwards, until a page brings nothing new."""
+    now_ms = int(time.time() * 1000 + door.offset_ms) + 1000
+    start = now_ms - RECENT_MS if intent.since_ns is None else intent.since_ns // views.MS_NS
+    for _ in range(PAGES_MAX):
+        until = end = min(start + WINDOW_MS, now_ms)
+        for _ in range(PAGES_MAX):
+            params = {"until": until}
+            said = await door.ask(
+                "trades", partial(door.api.fetch_my_trades, intent.symbol, start, 100, params), shape=list
+            )
+            if isinstance(said, Failed):
+                return said
+            new = [row for row in said if str(row["id"]) not in rows]
+            rows.update({str(row["id"]): row for row in new})
+            if len(said) < 50 or not new:
+                break
+            until = min(int(row["timestamp"]) for row in said)
+        else:
+            return Failed(text=f"more than {PAGES_MAX} pages of trades")
+        if end >= now_ms:
+            return None
+        start = end
+    return Failed(text="the trades asked for begin too long ago")
+
+
+async def positions(door: Door) -> Message:
+    """Open positions; none of them on spot."""
+    if door.settings.market == "spot":
+        return PositionsAre(positions=())
+    found = await door.ask("positions", lambda: door.api.fetch_positions(), shape=list)
+    if isinstance(found, Failed):
+        return found
+    shown, seen = [], set()
+    for row in found:
+        view = views.position_view(row, door.market(str(row.get("symbol"))))
+        if view is None:
+            continue
+        if view.symbol in seen:
+            return Failed(text=f"{view.symbol} is held both long and short; the bot needs the one-way mode")
+        seen.add(view.symbol)
+        shown.append(view)
+    return PositionsAre(positions=tuple(shown))
+
+
+async def fundings(door: Door, intent: Fundings) -> Message:
+    """Funding paid and received since a time, of the settings' symbols."""
+    if door.settings.market == "spot":
+        return FundingsAre(fundings=())
+    if not door.api.has.get("fetchFundingHistory"):
+        return Failed(text="ccxt doesn't tell of funding payments here")
+    found = {}
+    for symbol in door.settings.symbols:
+        since = intent.since_ns // views.MS_NS
+        rows = await door.ask("fundings", partial(door.api.fetch_funding_history, symbol, since, 100), shape=list)
+        if isinstance(rows, Failed):
+            return rows
+        try:
+            shown = [views.funding_view(row, door.market(symbol)) for row in rows]
+        except ValueError as error:
+            return Failed(text=str(error))
+        found.update({(one.symbol, one.funding_id): one for one in shown if one.ns >= intent.since_ns})
+    return FundingsAre(fundings=tuple(sorted(found.values(), key=lambda one: (one.ns, one.symbol))))
+
+
+async def markets(door: Door, intent: Markets) -> Message:
+    """Grid, filters, fees and state of the named symbols."""
+    failed = await door.load_markets()
+    if failed is not None:
+        return failed
+    shown = []
+    for symbol in intent.symbols:
+        market = (door.api.markets or {}).get(symbol)
+        if market is None:
+            return Failed(text=f"no such market: {symbol}")
+        try:
+            shown.append(views.market_view(market, has_stops(door.family, market), await _maintenance(door, market)))
+        except ValueError as error:
+            return Failed(text=f"{symbol}: {error}")
+    return MarketsAre(markets=tuple(shown))
+
+
+async def _maintenance(door: Door, market: Mapping[str, Any]) -> Decimal | None:
+    """Maintenance margin of the first tier of a perpetual, as a share; None where the venue doesn't tell."""
+    if not market.get("contract"):
+        return None
+    symbol = str(market["symbol"])
+    for name in ("fetch_market_leverage_tiers", "fetch_leverage_tiers"):
+        if not door.api.has.get("fetchMarketLeverageTiers" if "market" in name else "fetchLeverageTiers"):
+            continue
+        argument: Any = symbol if "market" in name else [symbol]
+        found = await door.ask("tiers", partial(getattr(door.api, name), argument))
+        tiers = found.get(symbol) if isinstance(found, dict) else found
+        if isinstance(tiers, list) and tiers and isinstance(tiers[0], dict):
+            return views.number(tiers[0].get("maintenanceMarginRate"))
+    return None
+
+
+async def rights(door: Door) -> Message:
+    """What the key may do, where the venue tells it."""
+    asks: dict[str, tuple[str, Callable[[dict[str, Any]], RightsAre]]] = {
+        "binance": ("sapiGetAccountApiRestrictions", lambda body: _binance_rights(body, door.settings.market)),
+        "bybit": ("privateGetV5UserQueryApi", lambda body: _bybit_rights(body, door.settings.market)),
+        "okx": ("privateGetAccountConfig", _okx_rights),
+    }
+    if door.family not in asks or door.settings.demo:
+        return RightsAre(can_trade=None, can_withdraw=None, detail="this venue doesn't tell")
+    name, read = asks[door.family]
+    if door.settings.sandbox and door.family == "binance":
+        return RightsAre(can_trade=None, can_withdraw=None, detail="the test network doesn't tell")
+    found = await door.ask("rights", lambda: getattr(door.api, name)(), shape=dict)
+    if isinstance(found, Failed):
+        return found
+    try:
+        return read(found)
+    except (KeyError, TypeError, IndexError, AttributeError):
+        return RightsAre(can_trade=None, can_withdraw=None, detail="the answer names no rights")
+
+
+def _flag(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else {"true": True, "false": False}.get(str(value).lower())
+
+
+def _binance_rights(body: dict[str, Any], market: str) -> RightsAre:
+    trade = _flag(body["enableSpotAndMarginTrading" if market == "spot" else "enableFutures"])
+    limited = "bound to addresses" if _flag(body.get("ipRestrict")) else "usable from any address"
+    return RightsAre(can_trade=trade, can_withdraw=_flag(body["enableWithdrawals"]), detail=limited)
+
+
+def _bybit_rights(body: dict[str, Any], market: str) -> RightsAre:
+    result = body["result"]
+    allowed = result["permissions"]
+    names = {str(one) for group in allowed.values() for one in group or ()}
+    wanted = {"SpotTrade"} if market == "spot" else {"Order", "DerivativesTrade"}
+    readonly = str(result["readOnly"]) == "1"
+    limited = "usable from any address" if result.get("ips") in (None, [], ["*"]) else "bound to addresses"
+    return RightsAre(can_trade=not readonly and bool(names & wanted), can_withdraw="Withdraw" in names, detail=limited)
+
+
+def _okx_rights(body: dict[str, Any]) -> RightsAre:
+    row = body["data"][0]
+    names = {one.strip() for one in str(row["perm"]).split(",")}
+    limited = "bound to addresses" if row.get("ip") else "usable from any address"
+    return RightsAre(can_trade="trade" in names, can_withdraw="withdraw" in names, detail=limited)
+
+
+async def dead_man(door: Door, intent: DeadMan, is_protection: Callable[[str, str], bool]) -> Message:
+    """Arm or disarm the venue's timer; refused where it would cancel stops of ours."""
+    if not door.api.has.get("cancelAllOrdersAfter"):
+        return Failed(text="this venue has no dead-man timer")
+    if intent.timeout_s > 0 and door.family != "okx":  # there, stops are orders of another kind and survive
+        orders = await door.open_orders()
+        if isinstance(orders, Failed):
+            return orders
+        if any(is_protection(one.client_id, one.kind) for one in orders.orders):
+            return Failed(text="the timer would cancel stops that protect a position")
+    said = await door.ask("dead-man", lambda: door.api.cancel_all_orders_after(intent.timeout_s * 1000))
+    return said if isinstance(said, Failed) else Done(count=1)
+
+
+async def prepare(door: Door) -> Failed | None:
+    """Set the leverage of a derivatives account's symbols, where one is given; None: it is as wished."""
+    if door.settings.market == "spot" or door.settings.leverage is None:
+        return None
+    for symbol in door.settings.symbols:
+        leverage = float(door.settings.leverage)
+        said = await door.link.run("leverage", 1, partial(door.api.set_leverage, leverage, symbol))
+        code = said.call.code(door.family)
+        if said.error is not None and (code is None or code.code != "110043"):  # "not modified"
+            return door.failed(said, f"the leverage of {symbol}")
+    return None

@@ -1,0 +1,228 @@
+"""Drives facts into the engine: one queue, one consumer. Every step is durable before anything of it leaves.
+
+Feeds and the venue are the only other coroutines. What the consumer takes from the door gets its time from the clock,
+goes to the engine, and is written to the journal with what came of it; orders leave after that record is durable. When
+the journal can't be written nothing is sent but cancels, and the session halts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from bot.engine import Engine
+from bot.events import Condition, Event, Tick, Withdraw, pack
+from bot.feeds.door import Door
+from bot.journal.chain import JournalError
+from bot.ports import Clock, Feed, Keeper, Venue
+from bot.snapshot import snapshot_body
+from bot.step import Step, step_body
+from data.times import HOUR_NS
+from risk.records import HALTED
+
+LOG = logging.getLogger("tidegate.run")
+TICK_S = 1.0
+Watcher = Callable[[Event, Step], None]
+
+
+class SimulatedVenue:
+    """Where paper orders go: nowhere. The desk's own kernels match them against the next bars."""
+
+    async def start(self, put: Callable[[Event], None]) -> None:
+        """Nothing to reconcile."""
+
+    async def send(self, commands: Sequence[Any]) -> None:
+        """Nothing leaves."""
+
+    async def stop(self) -> None:
+        """Nothing to stop."""
+
+    def health(self) -> dict[str, Any]:
+        """What is simulated is always well."""
+        return {"simulated": True}
+
+
+class Bot:
+    """A running session.
+
+    Parameters
+    ----------
+    engine : Engine
+    keeper : Keeper
+        The journal.
+    clock : Clock
+    door : Door
+    venue : Venue
+    feeds : sequence of Feed
+    watchers : sequence of callable
+        Told of every event and its step after it is durable: notices, heartbeat, metrics. They may not raise.
+    session : str
+        Name of this session, and `sessions`: of earlier ones by the working orders that they sent.
+    snapshot_ns : int
+        A snapshot is written after so long at the latest, and at the end.
+    """
+
+    def __init__(
+        self, engine: Engine, keeper: Keeper, *, clock: Clock, door: Door, venue: Venue, feeds: Sequence[Feed] = (),
+        watchers: Sequence[Watcher] = (), session: str = "", sessions: Mapping[int, str] | None = None,
+        snapshot_ns: int = HOUR_NS, tick_s: float = TICK_S,
+    ) -> None:  # fmt: skip
+        self.engine, self.keeper, self.clock, self.door, self.venue = engine, keeper, clock, door, venue
+        self.feeds, self.watchers = list(feeds), list(watchers)
+        self.session, self.sessions = session, dict(sessions or {})
+        self.seq = 0
+        self.failed: JournalError | None = None
+        self._snapshot_ns, self._tick_s = snapshot_ns, tick_s
+        self._snapshot_due_ns = 0
+        self._venue_memory: dict[str, Any] | None = None
+        self._stopping = asyncio.Event()
+
+    # --- life ---------------------------------------------------------------------------------------------------------
+    async def run(self) -> None:
+        """Run until `stop` is called or the journal fails; then leave a state that the next start takes up."""
+        tasks = [asyncio.create_task(self._ticks(), name="ticks"), asyncio.create_task(self._start(), name="venue")]
+        feeding = [asyncio.create_task(feed.run(self.door.put), name=f"feed {feed.name}") for feed in self.feeds]
+        tasks += feeding
+        stopping = asyncio.create_task(self._stopping.wait(), name="stop")
+        consumer = asyncio.create_task(self._consume(), name="consumer")
+        try:
+            watched: set[asyncio.Task[Any]] = {stopping, consumer, *tasks}
+            while not stopping.done() and not consumer.done():
+                done, watched = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+                for task in done - {stopping, consumer}:
+                    task.result()  # a feed or the venue that raised ends the session: it never runs on half blind
+                if feeding and all(task.done() for task in feeding):
+                    await self.door.drained()  # a replay has come to its end
+                    self.stop()
+        finally:
+            for task in (*tasks, consumer, stopping):
+                task.cancel()
+            await asyncio.gather(*tasks, stopping, return_exceptions=True)
+            await self.venue.stop()
+            with contextlib.suppress(asyncio.CancelledError):
+                await consumer
+            await self._end()
+
+    def stop(self) -> None:
+        """Ask the session to end; orders at the venue are left standing."""
+        self._stopping.set()
+
+    async def _start(self) -> None:
+        await self.venue.start(self.door.put)
+
+    async def _ticks(self) -> None:
+        while True:
+            self.door.put(Tick(ns=0))
+            await asyncio.sleep(self._tick_s)
+
+    async def _consume(self) -> None:
+        while self.failed is None:
+            await self.take(await self.door.get())
+
+    async def _end(self) -> None:
+        """What still waits at the door is handled, and the state written down."""
+        if self.failed is None:
+            events = self.door.get_now()
+            while events and self.failed is None:
+                await self.take(events, send=False)
+                events = self.door.get_now()
+        if self.failed is None:
+            self.write_snapshot(self._now())
+            self._commit()
+
+    # --- one chunk of events ------------------------------------------------------------------------------------------
+    async def take(self, events: Sequence[Event], *, send: bool = True) -> None:
+        """Handle events in order; each step that commands anything is durable before it is sent."""
+        for event in events:
+            step = self._handle(event)
+            if step.commands and send:
+                self._commit()
+                await self._send(step)
+        self._commit()
+        if self._now() >= self._snapshot_due_ns and self.failed is None:
+            self.write_snapshot(self._now())
+            self._commit()
+
+    def _handle(self, event: Event) -> Step:
+        event = replace(event, ns=self._now())
+        step = self.engine.handle(event)
+        took = getattr(self.venue, "took", None)
+        if took is not None:
+            took(event)
+        for order in step.sent["id"].tolist():
+            self.sessions[order] = self.session
+        if isinstance(event, Tick) and step.empty:
+            self._watch(event, step)
+            return step
+        self._write(event.ns, "event", pack(event))
+        if not step.empty:
+            self._write(event.ns, "step", step_body(step, self.engine.symbols, self.engine.names))
+        self._watch(event, step)
+        return step
+
+    def _now(self) -> int:
+        """Later than every event before: two events never share an instant, so that their order can be told."""
+        return max(self.clock.now_ns(), self.engine.now_ns + 1)
+
+    def _watch(self, event: Event, step: Step) -> None:
+        for watcher in self.watchers:
+            watcher(event, step)
+
+    async def _send(self, step: Step) -> None:
+        if self.failed is None:
+            await self.venue.send(step.commands)
+            return
+        cancels = [command for command in step.commands if isinstance(command, Withdraw)]
+        if cancels:
+            await self.venue.send(cancels)
+
+    # --- the journal --------------------------------------------------------------------------------------------------
+    def _write(self, ns: int, kind: str, body: dict[str, Any]) -> None:
+        if self.failed is None:
+            try:
+                self.seq = self.keeper.append(ns, kind, body)
+            except JournalError as error:
+                self._fail(error)
+
+    def _commit(self) -> None:
+        if self.failed is not None:
+            return
+        memory = getattr(self.venue, "memory", None)
+        if memory is not None and getattr(self.venue, "changed", True):
+            told = memory()
+            if told != self._venue_memory:
+                self._venue_memory = told
+                self._write(self._now(), "venue", told)
+        try:
+            self.keeper.commit()
+        except JournalError as error:
+            self._fail(error)
+
+    def _fail(self, error: JournalError) -> None:
+        """No journal, no send: entries are cancelled and nothing more is decided."""
+        self.failed = error
+        LOG.critical("the journal can't be written: %s", error)
+        halted = Condition(ns=self._now(), cause="journal", on=True, level=HALTED, text=str(error))
+        step = self.engine.handle(halted)
+        self._watch(halted, step)
+        cancels = [command for command in step.commands if isinstance(command, Withdraw)]
+        if cancels:
+            self._last_words = asyncio.ensure_future(self.venue.send(cancels))
+
+    def write_snapshot(self, ns: int) -> None:
+        """Append the whole state, so that recovery begins here."""
+        self._snapshot_due_ns = ns + self._snapshot_ns
+        working = set(self.engine.desk.working["id"].tolist())
+        self.sessions = {order: session for order, session in self.sessions.items() if order in working}
+        body = snapshot_body(self.engine, ns, feeds=self.health())
+        body["order_sessions"] = [[order, session] for order, session in self.sessions.items()]
+        self._write(ns, "snapshot", body)
+
+    def health(self) -> dict[str, Any]:
+        """What feeds, door and venue say of themselves."""
+        found = {feed.name: feed.health() for feed in self.feeds}
+        return {**found, "door": self.door.health()}
