@@ -31,7 +31,8 @@ RECENT = 500  # closed orders that are still found in real time
 ENDS = {  # how an order ended, by the engine's reason: cancelType and rejectReason
     "user": ("CancelByUser", "EC_PerCancelRequest"),
     "dcp": ("CancelByDCP", "EC_PerCancelRequest"),
-    "hand": ("CancelByAdmin", "EC_PerCancelRequest"),
+    "by hand": ("CancelByUser", "EC_PerCancelRequest"),
+    "the venue's own will": ("CancelByAdmin", "EC_PerCancelRequest"),
     "liquidation": ("CancelAllBeforeLiq", "EC_PerCancelRequest"),
     "position closed": ("CancelByReduceOnly", "EC_PerCancelRequest"),
     "delisted": ("CancelBySettle", "EC_PerCancelRequest"),
