@@ -182,7 +182,7 @@ def test_who_is_let_in() -> None:
 # --- the dead man's switch --------------------------------------------------------------------------------------------
 async def arm(venue: LocalPerpVenue, exchange: Any) -> asyncio.Future[Any]:
     """Subscribe its topic beside the others, and set it to three of the venue's seconds."""
-    watch = asyncio.ensure_future(exchange.watch_topics(venue.user_url, ["dcp"], ["dcp.future"]))
+    watch: asyncio.Future[Any] = asyncio.ensure_future(exchange.watch_topics(venue.user_url, ["dcp"], ["dcp.future"]))
     await until(lambda: any("dcp.future" in link.topics for link in venue.streams.links))
     assert (await exchange.cancel_all_orders_after(3000))["retCode"] == 0
     return watch

@@ -310,7 +310,8 @@ class Desk:
             extra["createType"] = "CreateByTakeOver_PassThrough"
         if news.trade is not None:
             trade, spec = news.trade, self.engine.specs[order.symbol]
-            extra["fee"], extra["feeCoin"] = extra.get("fee", ZERO) + trade.fee, trade.fee_coin
+            extra["fee"] = plain(Decimal(extra.get("fee", "0")) + trade.fee)
+            extra["feeCoin"] = trade.fee_coin
             row = execution_row(trade, order, spec, self.engine.books[order.symbol].mark, order.left)
             self.executions.append((trade.ms, row))
             self.push("execution", [row])
