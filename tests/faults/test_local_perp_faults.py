@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.venue.bybit import LocalPerpVenue
-from tests.venue.bybit_client import BTC, play, until
+from tests.venue.bybit_client import BTC, PRICES, play, until
+from tests.venue.bybit_remote import RemotePerpVenue
 from tests.venue.faults import Fault, seeded
 
 
@@ -153,6 +154,16 @@ def test_the_world_is_steered_by_commands() -> None:
         assert (await exchange.fetch_balance())["USDT"]["total"] > 98_900
 
     play(story)
+
+
+def test_a_venue_in_a_process_of_its_own() -> None:
+    """It is steered by commands, and ends with the one who started it."""
+    with RemotePerpVenue(prices=PRICES, balances={"USDT": "50000"}) as venue:
+        venue.control("order", symbol="BTCUSDT", side="buy", kind="market", qty="0.1")
+        venue.control("funding", symbol="BTCUSDT", rate="0.0001")
+        truth = venue.truth()
+        assert truth["positions"][0]["qty"] == "0.1" and len(truth["fundings"]) == 1
+        assert venue.addresses["urls"]["ws"]["private"]["contract"] == venue.addresses["user"]
 
 
 def test_a_seeded_list_of_faults_that_the_spot_venue_takes_too() -> None:
