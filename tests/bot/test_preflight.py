@@ -1,22 +1,16 @@
-"""Before a live session: each check by what it is told, the confirmation, and `doctor --live` over a real process."""
+"""Before a live session: each check by what it is told."""
 
 import asyncio
-import json
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
-import bot.doctor
-from bot import doctor_live, preflight_checks
-from bot.cli import app
-from bot.config import Config, load_config
-from bot.confirm import confirm, limits_text, words_of
+from bot import preflight_checks
 from bot.doctor import Finding
 from bot.exchange.wire import (
     Balances,
@@ -47,48 +41,8 @@ from data.errors import RefusedError
 from data.facts import fact_table
 from data.store import Store
 from data.times import DAY_NS, HOUR_NS
-from tests.bot.exchange_worlds import MONEY, PRICES, world
-from tests.venue.doorman import Key
-from tests.venue.server import API_KEY, SECRET, LocalVenue
+from tests.bot.preflight_world import ALL, BTC, NOW, configured
 
-NOW = 1_700_000_000 * 10**9
-BTC = "BTC/USDT"
-ALL = """
-[limits]
-order_notional = "25%"
-orders_per_minute = 20
-orders_per_hour = 200
-exit_reserve = "50%"
-rate_breaches = 3
-repeat_orders = 10
-repeat_window = "1m"
-position_notional = "50%"
-gross_notional = "100%"
-net_notional = "100%"
-gross_leverage = 1.0
-asset_share = "50%"
-daily_loss = "5%"
-daily_loss_flatten = "8%"
-drawdown = "20%"
-loss_streak = 6
-loss_streak_pause = "12h"
-price_collar_bps = 300
-bar_age = "2h"
-signal_age = "2d"
-novelty_return_z = 8
-novelty_volume_z = 12
-novelty_pause = "6h"
-flood_posts = 30
-flood_z = 8
-flood_share = "60%"
-flood_pause = "12h"
-mood_jump = 0.3
-turnover_per_day = "400%"
-fees_per_day = "1%"
-strategy_errors = 5
-"""
-RUN = '[run]\nsymbols = ["BTC/USDT"]\nstrategy = "{0}"\ncash = "10000"\n'
-EXCHANGE = '[exchange]\nid = "binance"\naccount = "test"\n'
 GUARDED = """
 from signals import EMA
 from strategies.base import Strategy
@@ -108,13 +62,6 @@ VIEW = MarketView(
     taker="0.001",
 )  # fmt: skip
 ORDER = OrderView(client_id="", venue_id="7", symbol=BTC, side="buy", kind="limit", qty="1", filled="0", status="open")
-
-
-def configured(tmp_path: Path, *settings: str, strategy: str = "buy-and-hold", limits: str = ALL) -> Config:
-    """A configuration for real money."""
-    file = tmp_path / "tidegate.toml"
-    file.write_text(RUN.format(strategy) + EXCHANGE + limits)
-    return load_config(file, settings)
 
 
 class Said:
@@ -403,178 +350,3 @@ def score_row(known_ns: int, model: str, revision: str) -> Any:
         "flags": 1,
     }  # fmt: skip
     return fact_table("sentiment", columns)
-
-
-# --- the confirmation -------------------------------------------------------------------------------------------------
-def never(prompt: str) -> str:
-    """Nobody is asked."""
-    raise AssertionError(prompt)
-
-
-def test_confirm_by_hash(tmp_path: Path) -> None:
-    """At least 12 characters of these limits' hash; anything else is refused with the command that would do."""
-    config = configured(tmp_path)
-    whole = limits_hash(config)
-    for given in (whole, whole[:12], f" {whole[:20].upper()} "):
-        assert confirm(config, given, ask=never, interactive=True) == "hash"
-    for given in ("", "yes", whole[:11], whole + "0", "0" * 12, whole[1:20], f"{whole[:12]}g"):
-        with pytest.raises(RefusedError, match=f"tidegate live .*tidegate.toml --yes-i-.* {whole[:12]}$"):
-            confirm(config, given, ask=never, interactive=True)
-    other = configured(tmp_path, "limits.drawdown=30%")
-    with pytest.raises(RefusedError, match="aren't the limits that were accepted.*same --set"):
-        confirm(other, whole, ask=never, interactive=True)
-
-
-def test_confirm_by_typing(tmp_path: Path) -> None:
-    """Exactly the words shown; another amount, venue or a mere yes is refused; nobody there is refused."""
-    config = configured(tmp_path)
-    assert words_of(config) == "trade 10000 USDT on binance"
-    shown: list[str] = []
-
-    def typed(text: str) -> Callable[[str], str]:
-        return lambda prompt: shown.append(prompt) or text  # type: ignore[func-returns-value]
-
-    assert confirm(config, None, ask=typed("trade 10000 USDT on binance\n"), interactive=True) == "typed"
-    assert words_of(config) in shown[0]
-    for text in (
-        "",
-        "y",
-        "yes",
-        "trade 1000 USDT on binance",
-        "Trade 10000 USDT on binance",
-        "trade 10000 USDT on kraken",
-    ):
-        with pytest.raises(RefusedError, match="not confirmed"):
-            confirm(config, None, ask=typed(text), interactive=True)
-    with pytest.raises(RefusedError, match=limits_hash(config)[:12]):
-        confirm(config, None, ask=never, interactive=False)
-    sandbox = configured(tmp_path, "exchange.sandbox=true")
-    assert words_of(sandbox) == "trade 10000 USDT on binance sandbox"
-    with pytest.raises(RefusedError):
-        confirm(sandbox, None, ask=typed("trade 10000 USDT on binance"), interactive=True)
-
-
-def test_what_is_confirmed_is_shown(tmp_path: Path) -> None:
-    """Every limit with its money and number, the venue, endpoints, test networks; never wider than asked."""
-    limits = ALL + 'tag_share = { major = "80%" }\n[tags]\nBTC = "major"\n'
-    config = configured(tmp_path, "exchange.urls.rest=http://127.0.0.1:9", "live.canary=true", limits=limits)
-    for width in (80, 120):
-        text = limits_text(config, width=width)
-        assert max(len(line) for line in text.splitlines()) <= width
-        rows = [" ".join(line.split()) for line in text.splitlines()]
-        assert any(row.startswith("order_notional 2,500.00 USDT (25%) 4 largest order") for row in rows)
-        assert any(row.startswith("drawdown 2,000.00 USDT (20%) 12 fall") for row in rows)
-        assert any(row.startswith("tag_share major 8,000.00 USDT") for row in rows)
-        for name in (*type(config.limits).model_fields, "live.unknown_orders", "live.clock_offset"):
-            assert any(row.startswith(f"{name} ") for row in rows), name
-        for told in ("REAL MONEY", "binance, account test", "http://127.0.0.1:9", limits_hash(config), BTC, "canary"):
-            assert told in text, told
-    assert "no real money" in limits_text(configured(tmp_path, "exchange.sandbox=true"))
-    assert "DEMO" in limits_text(configured(tmp_path, "exchange.demo=true"))
-    assert "0.0005 BTC" in limits_text(configured(tmp_path, "run.symbols=ETH/BTC", "run.cash=0.05"))
-
-
-# --- doctor -----------------------------------------------------------------------------------------------------------
-def doctor(*arguments: str) -> Result:
-    """The verb, without its look at the machine."""
-    return CliRunner().invoke(app, ["doctor", *arguments])
-
-
-@pytest.fixture
-def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No look at the machine, and no key of a person's."""
-    monkeypatch.setattr(bot.doctor, "examine", lambda var: [])
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring")
-    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
-
-
-@pytest.mark.usefixtures("bare")
-def test_doctor_over_a_real_exchange_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, var: Path) -> None:
-    """Key, markets, balances and others' orders of a venue, read by a process that can't place; nothing is left."""
-    configured(tmp_path)
-    file = str(tmp_path / "tidegate.toml")
-
-    monkeypatch.setenv("TIDEGATE_TEST_KEY", API_KEY)
-    monkeypatch.setenv("TIDEGATE_TEST_SECRET", SECRET)
-
-    async def run() -> tuple[Result, set[str]]:
-        async with LocalVenue(balances={"USDT": "15000", "BTC": "2"}, prices={"BTCUSDT": "50000"}) as venue:
-            urls = [f"--set=exchange.urls.rest={venue.rest_url}", f"--set=exchange.urls.stream={venue.ws_url}"]
-            done = await asyncio.to_thread(doctor, file, "--live", "--json", *urls)
-            return done, {str(request["label"]) for request in venue.requests}
-
-    done, asked = asyncio.run(run())
-    found = {one["check"]: one for one in json.loads(done.stdout)}
-    assert done.exit_code == 0, done.stdout
-    assert found["key"]["status"] == "ok" and found["markets"]["status"] == "ok"
-    assert found["foreign"]["status"] == "warn" and "2 BTC" in found["foreign"]["found"]
-    assert found["balance"]["found"].startswith("15,000 USDT")
-    assert {"rights", "account", "open-orders"} <= asked and not asked & {"place", "cancel", "cancel-all", "test-order"}
-    assert not (var / "live").exists() and SECRET not in done.output
-
-
-@pytest.mark.usefixtures("bare")
-def test_doctor_asks_a_running_sessions_process(tmp_path: Path, var: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a bot runs, its own exchange process is asked, and its documents stay as they are."""
-    configured(tmp_path)
-
-    async def run() -> Result:
-        keys = {API_KEY: Key(SECRET, withdraw=True)}
-        async with world(var / "live", venue=LocalVenue(balances=MONEY, prices=PRICES, keys=keys)) as there:
-            lock = acquire(there.folder, session="11112222", bot_id="0a1b2c3d", now_ns=NOW)
-            before = sorted(path.name for path in there.folder.iterdir())
-            arguments = (str(tmp_path / "tidegate.toml"), "--live", "--json", "--set=live.name=s")
-            done = await asyncio.to_thread(doctor, *arguments)
-            assert sorted(path.name for path in there.folder.iterdir()) == before
-            lock.release(NOW)
-            return done
-
-    monkeypatch.setattr(doctor_live, "start_process", never)
-    done = asyncio.run(run())
-    found = {one["check"]: one for one in json.loads(done.stdout)}
-    assert done.exit_code == 1 and {one["check"] for one in found.values() if one["status"] == "fail"} == {"key"}
-    assert "can withdraw" in found["key"]["found"] and found["balance"]["found"].startswith("100,000 USDT")
-
-
-@pytest.mark.usefixtures("bare")
-def test_doctor_without_a_key_says_where_it_looked(tmp_path: Path) -> None:
-    """Every place by its name; the checks of this machine are made all the same."""
-    configured(tmp_path)
-    done = doctor(str(tmp_path / "tidegate.toml"), "--live", "--json")
-    found = {one["check"]: one for one in json.loads(done.stdout)}
-    assert done.exit_code == 1 and found["key"]["status"] == "fail" and found["latch"]["status"] == "ok"
-    places = ("tidegate-test", str(tmp_path / "config"), "tidegate/test", "TIDEGATE_TEST_KEY", "TIDEGATE_TEST_SECRET")
-    for place in places:
-        assert place in found["key"]["remedy"]
-
-
-@pytest.mark.usefixtures("bare")
-def test_doctor_and_a_venue_that_isnt_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exit code 4, with the findings."""
-    configured(tmp_path)
-    monkeypatch.setenv("TIDEGATE_TEST_KEY", API_KEY)
-    monkeypatch.setenv("TIDEGATE_TEST_SECRET", SECRET)
-    done = doctor(str(tmp_path / "tidegate.toml"), "--live", "--json", "--set=exchange.urls.rest=http://127.0.0.1:9")
-    found = {one["check"]: one for one in json.loads(done.stdout)}
-    assert done.exit_code == 4, done.output
-    assert found["venue"]["status"] == "fail" and "doesn't answer" in found["venue"]["found"]
-    assert found["latch"]["status"] == "ok"
-
-
-@pytest.mark.usefixtures("bare")
-def test_doctor_reads_a_configuration(tmp_path: Path) -> None:
-    """Without --live its faults are named and the venue isn't asked; the sample is nothing for real money."""
-    configured(tmp_path)
-    done = doctor(str(tmp_path / "tidegate.toml"), "--json")
-    assert done.exit_code == 0 and [one["check"] for one in json.loads(done.stdout)] == ["configuration"]
-    assert doctor(str(tmp_path / "tidegate.toml"), "--set=run.bar=7m").exit_code == 2
-    assert doctor(str(tmp_path / "tidegate.toml"), "--live", "--set=run.source=synthetic").exit_code == 2
-
-
-def test_the_doctors_process_may_do_nothing(tmp_path: Path) -> None:
-    """Its caps let nothing leave, it sets no leverage, and its folder has no latch."""
-    config = configured(tmp_path)
-    document = doctor_live.harmless_document(config, spec_of(config), tmp_path)
-    assert set(document["caps"].values()) == {"0.01", 1}
-    assert "leverage" not in document and document["folder"] == str(tmp_path.resolve())
