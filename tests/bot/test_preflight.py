@@ -156,6 +156,9 @@ def test_rights(desk: Desk) -> None:
         assert found[0] == "fail" and "--accept-unknown-rights" in found[1]
         assert [status for status, _ in key(trade, withdraw, unknown_rights=True)] == ["warn"]
     assert "fail" in [status for status, _ in key(None, True, unknown_rights=True)]
+    anywhere = RightsAre(can_trade=True, can_withdraw=False, detail="usable from any address")
+    status, text = desk.one("key", Rights=anywhere)
+    assert status == "ok" and "Bind it" in text
     revoked = desk.of("key", Rights=Failed(text="Invalid API-key", revoked=True), unknown_rights=True)
     assert revoked[0][0] == "fail" and "isn't valid any more" in revoked[0][1]
 
