@@ -204,18 +204,18 @@ def replace_urls(api: Any, urls: Mapping[str, str]) -> None:
         ccxt has no entry of that name.
     """
     own = api.urls["api"] if isinstance(api.urls["api"], dict) else {}
-    for name, url in urls.items():
-        if name not in ("rest", "stream", "user"):
-            if name not in own:
-                raise InputError("no such endpoint", key="exchange.urls", value=name, remedy="Use rest, stream, user")
-            own[name] = url
+    named = {name: url for name, url in urls.items() if name not in ("rest", "stream", "user")}
+    for name, url in named.items():
+        if name not in own:
+            raise InputError("no such endpoint", key="exchange.urls", value=name, remedy="Use rest, stream, user")
+        own[name] = url
     rest, stream = urls.get("rest"), urls.get("stream")
     user = urls.get("user", stream)
 
     def moved(node: Any, path: tuple[str, ...]) -> Any:
         if isinstance(node, dict):
             return {name: moved(value, (*path, name)) for name, value in node.items()}
-        if not isinstance(node, str) or "://" not in node or (path and path[0] in urls):
+        if not isinstance(node, str) or "://" not in node or (path and path[0] in named):
             return node
         private = any(part in ("ws-api", "private") or part.startswith("private") for part in path)
         streaming = node.startswith("ws")

@@ -14,6 +14,7 @@ import pytest
 from bot.exchange import client as client_module
 from bot.exchange import process as process_module
 from bot.exchange.client import SocketTransport, spawn_exchange
+from bot.exchange.codec import decode, encode
 from bot.exchange.process import SOCKET
 from bot.exchange.wire import (
     Accepted,
@@ -27,8 +28,6 @@ from bot.exchange.wire import (
     OrderSeen,
     Ping,
     StreamState,
-    decode,
-    encode,
 )
 from bot.ports import NotConnected
 from data.errors import UnreachableError
