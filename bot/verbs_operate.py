@@ -1,6 +1,7 @@
 """Verbs for the operator of a session: `status`, `halt`, `resume`, `close`, `logs`."""
 
 import os
+import sys
 import time
 from dataclasses import asdict
 from enum import StrEnum
@@ -59,7 +60,7 @@ def status(
     try:
         while True:
             found = gather(folder)
-            if watch and not as_json:
+            if watch and not as_json and sys.stdout.isatty():
                 clear_screen()
             emit(found) if as_json else show(found, now_ns=now_ns())
             if not watch:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 LOG_FILE = "log.jsonl"
 FILE_MAX = 10_000_000
@@ -87,7 +87,8 @@ class Logs:
             self._queue.put(None, timeout=timeout_s)
         self._thread.join(timeout_s)
         for handler in self._handlers:
-            handler.close()
+            with contextlib.suppress(OSError):  # what a refusing disk didn't take was counted
+                handler.close()
 
     def _write(self) -> None:
         told = 0
@@ -115,7 +116,7 @@ def open_logs(
     *,
     session: str,
     level: str = "INFO",
-    stream: TextIO | None = sys.stderr,
+    stream: TextIO | Literal["stderr"] | None = "stderr",
     file: str = LOG_FILE,
     queue_max: int = QUEUE_MAX,
 ) -> Logs:
@@ -124,7 +125,8 @@ def open_logs(
     Loggers under "tidegate" log from `level` on, everybody else's from WARNING: at DEBUG ccxt writes keys.
     """
     CONTEXT.session, CONTEXT.seq = session, 0
-    logs = Logs(folder, file=file, stream=stream, queue_max=queue_max)
+    out = sys.stderr if stream == "stderr" else stream
+    logs = Logs(folder, file=file, stream=out, queue_max=queue_max)
     root = logging.getLogger()
     root.addHandler(logs._door)
     root.setLevel(logging.WARNING)

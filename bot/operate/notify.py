@@ -10,6 +10,7 @@ import logging
 import queue
 import threading
 import time
+import warnings
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,7 @@ from data.errors import InputError
 
 KINDS = ("session", "fill", "refusal", "ladder", "alarm", "error", "daily")
 URGENT = frozenset({"ladder", "alarm", "error"})
-PLURALS = {"daily": "daily summaries", "ladder": "ladder moves"}
+WORDS = {"daily": ("daily summary", "daily summaries"), "ladder": ("ladder move", "ladder moves")}
 QUEUE_MAX = 1000
 LINES_MAX = 10
 TEXT_MAX = 500
@@ -184,18 +185,20 @@ def apprise_targets(urls: Sequence[str], folder: Path = Path()) -> list[Send]:
     """
     if not urls:
         return []
-    import apprise
+    for name in ("apprise", "urllib3"):  # what they log carries addresses
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    with warnings.catch_warnings():  # its plug-ins are loaded here, with what their libraries think of this Python
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import apprise
 
-    quiet = logging.getLogger("apprise")  # its own logs and errors carry addresses
-    quiet.setLevel(logging.CRITICAL + 1)
-    quiet.propagate = False
-    targets: list[Send] = []
-    for number, text in enumerate(urls, 1):
-        place = f"notify.urls, number {number}"
-        sender = apprise.Apprise()
-        if not sender.add(look_up(text, key=place, folder=folder)):
-            raise InputError("not an address that apprise knows", key=place, remedy="See apprise's list of services")
-        targets.append(_sending(sender))
+        targets: list[Send] = []
+        for number, text in enumerate(urls, 1):
+            place = f"notify.urls, number {number}"
+            sender = apprise.Apprise()
+            if not sender.add(look_up(text, key=place, folder=folder)):
+                remedy = "See apprise's list of services"
+                raise InputError("not an address that apprise knows", key=place, remedy=remedy)
+            targets.append(_sending(sender))
     return targets
 
 
@@ -247,4 +250,5 @@ def _sending(sender: Any) -> Send:
 
 
 def _count(kind: str, total: int) -> str:
-    return f"{total} {kind if total == 1 else PLURALS.get(kind, kind + 's')}"
+    one, many = WORDS.get(kind, (kind, f"{kind}s"))
+    return f"{total} {one if total == 1 else many}"

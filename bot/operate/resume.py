@@ -10,7 +10,7 @@ from bot.operate.status import gather, latch_line, standing
 from data.errors import RefusedError, TidegateError
 
 
-def resume(folder: Path, *, person: str, reason: str, now_ns: int, timeout_s: float = 5.0) -> list[str]:
+def resume(folder: Path, *, person: str, reason: str, now_ns: int, timeout_s: float = 3.0) -> list[str]:
     """Make the latch ACTIVE and tell the running bot.
 
     Returns

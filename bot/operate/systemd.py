@@ -51,7 +51,7 @@ NotifyAccess=main
 User={user}
 Group={group}
 WorkingDirectory={here}
-Environment=TIDEGATE_VAR={var}
+Environment={var_setting}
 Environment=TIDEGATE_CACHE=%C/tidegate
 CacheDirectory=tidegate
 ExecStart={python} -m bot live {config} --yes-i-accept-these-limits HASH
@@ -82,7 +82,7 @@ ConditionPathExists={document}
 User={key_user}
 Group={group}
 WorkingDirectory={here}
-Environment=TIDEGATE_VAR={var}
+Environment={var_setting}
 # The key: root-owned, mode 0600; or LoadCredentialEncrypted= with systemd-creds.
 LoadCredential=tidegate-{account}:/etc/tidegate/tidegate-{account}
 ExecStart={exchange}
@@ -140,13 +140,14 @@ def systemd_units(
     notify = bool(getattr(getattr(config, "notify", None), "urls", ()))
     values = {
         "name": name, "account": account, "stem": f"tidegate-{name}", "user": USER, "key_user": key_user,
-        "group": GROUP, "here": _quoted(here), "var": _quoted(state.parent.parent), "config": _quoted(file),
+        "group": GROUP, "here": _plain(here), "var": _quoted(state.parent.parent),
+        "var_setting": _quoted(f"TIDEGATE_VAR={state.parent.parent}"), "config": _quoted(file),
         "python": _quoted(python or sys.executable), "state": _quoted(state),
         "after_s": getattr(live, "heartbeat_after", 30 * 10**9) / 1e9,
         "notify": f" --notify-from {_quoted(file)}" if notify else "",
     }  # fmt: skip
     values["exchange"] = f"{values['python']} -m bot.exchange.process {_quoted(state / DOCUMENT_FILE)}"
-    values["document"] = str(state / DOCUMENT_FILE).replace("%", "%%")
+    values["document"] = _plain(state / DOCUMENT_FILE)
     private = COMMON.format(state=values["state"]) + NO_DEVICES
     stem = values["stem"]
     return {
@@ -181,7 +182,12 @@ def _of(config: Any, var: Path | None) -> tuple[str, str, Path]:
     return name, account, root.resolve() / "live" / name
 
 
+def _plain(path: Path) -> str:
+    """A path where systemd takes the whole line: percent signs are doubled."""
+    return str(path).replace("%", "%%")
+
+
 def _quoted(path: Path | str) -> str:
-    """A path as systemd reads it: percent signs are doubled, one with blanks is quoted."""
+    """A word as systemd reads it: percent signs are doubled, one with blanks is quoted."""
     text = str(path).replace("\\", "\\\\").replace("%", "%%")
     return '"' + text.replace('"', '\\"') + '"' if any(c in text for c in " \t\"'") else text
