@@ -46,7 +46,7 @@ PERP = {"exchange": {"id": "bybit"}, "market": "perp", "symbols": ["BTC/USDT:USD
 
 def urls_of(venue: LocalVenue | LocalPerpVenue) -> dict[str, str]:
     """Addresses of a local venue."""
-    return {"rest": venue.rest_url, "stream": venue.ws_url, "user": venue.user_url}
+    return {"rest": venue.rest_url, "stream": venue.rest_url.replace("http", "ws")}
 
 
 def settings_of(folder: Path, urls: dict[str, str], **more: Any) -> Settings:
