@@ -35,13 +35,20 @@ def how(steps: list[Step]) -> dict[str, str]:
 
 
 def start_bot(folder: Path, *what: str) -> "subprocess.Popen[bytes]":
-    """The test bot as a process, running."""
+    """The test bot as a process, running; with "hang" it hangs already."""
     process = subprocess.Popen([sys.executable, "-m", "tests.bot.operate_bot", str(folder), *what], cwd=HOUSE)
-    until = time.monotonic() + 15
-    while not (folder / "bot.sock").exists() or (beat := read_beat(folder)) is None or beat.state == "starting":
+    until = time.monotonic() + 20
+    while not _is_up(folder, process.pid, hung="hang" in what):
         assert time.monotonic() < until and process.poll() is None
         time.sleep(0.02)
     return process
+
+
+def _is_up(folder: Path, pid: int, *, hung: bool) -> bool:
+    beat = read_beat(folder)
+    if beat is None or beat.pid != pid or beat.state == "starting" or not (folder / "bot.sock").exists():
+        return False
+    return not hung or time.monotonic_ns() - beat.mono_ns > 250_000_000
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
@@ -239,7 +246,6 @@ def test_running_bot_sells_itself(folder: Path) -> None:
 def test_hung_bot_is_halted_and_before_a_sale_killed(folder: Path) -> None:
     """A hung bot doesn't keep orders from being cancelled; it is killed before its position is sold for it."""
     process = start_bot(folder, "hang")
-    time.sleep(0.5)
     try:
         with exchange(folder) as there:
             there.balances = {"BTC": "1"}
