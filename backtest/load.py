@@ -10,6 +10,20 @@ from typing import Any
 
 import numpy as np
 
+from backtest.facts import (
+    METRICS,
+    SENTIMENT,
+    check_metric,
+    coins_of,
+    metric_names,
+    metric_tape,
+    metric_where,
+    needs_posts,
+    other_coins,
+    read_columns,
+    sentiment_tape,
+    sentiment_where,
+)
 from backtest.grid import Grid, coarse_grid, refine
 from backtest.result import InputShare
 from backtest.spec import RunSpec, coin_of, quote_of
@@ -18,10 +32,7 @@ from data.errors import InputError
 from data.store import Store
 from data.times import format_duration, format_time
 from risk.records import Array
-from signals.guard import SMALL_FOLLOWERS
-from signals.inputs import Inputs, MetricTape, SentimentTape, ids_of
-from signals.mood import post_weights
-from signals.ops import SMALL
+from signals.inputs import Inputs, MetricTape, SentimentTape
 
 FUNDING = "funding_rate"
 EIGHT_HOURS_NS = 8 * 3600 * 10**9
@@ -71,7 +82,7 @@ def load_inputs(store: Store, spec: RunSpec) -> RunInputs:
     times = _decisions(spec, grid, first, sentiment, metrics)
     inputs = Inputs(
         symbols=tuple(spec.symbols),
-        coins=tuple(coin_of(symbol) for symbol in spec.symbols) + _other_coins(spec),
+        coins=tuple(coin_of(symbol) for symbol in spec.symbols) + other_coins(spec),
         bar_ns=spec.bar_ns,
         close_ns=grid.close_ns,
         open=grid.open,
@@ -169,34 +180,15 @@ def _bar_share(store: Store, series: BarSeries) -> InputShare:
     )  # fmt: skip
 
 
-def _other_coins(spec: RunSpec) -> tuple[str, ...]:
-    own = [coin_of(symbol) for symbol in spec.symbols]
-    named = {
-        coin
-        for signal in spec.strategy.signals.values()
-        for _, _, coin in signal.facts()
-        if coin not in (None, "*", *own)
-    }
-    return tuple(sorted(str(coin) for coin in named))
-
-
 def _facts(
     store: Store, spec: RunSpec, until_ns: int, shares: list[InputShare]
 ) -> tuple[SentimentTape, dict[str, MetricTape]]:
     """Tapes of all facts that the strategy's signals name, known before the end of the run."""
-    needs = {fact for signal in spec.strategy.signals.values() for fact in signal.facts()}
-    coins = [coin_of(symbol) for symbol in spec.symbols] + list(_other_coins(spec))
+    coins = coins_of(spec)
     sentiment = SentimentTape.empty()
-    if any(kind == "sentiment" for kind, _, _ in needs):
+    if needs_posts(spec):
         sentiment = _sentiment(store, spec, coins, until_ns, shares)
-    names = sorted({name for kind, name, _ in needs if kind == "metrics"})
-    return sentiment, {name: _metric(store, spec, name, coins, until_ns, shares) for name in names}
-
-
-def _coin_index(column: Any, coins: Sequence[str]) -> Array:
-    places = {coin: place for place, coin in enumerate(coins)}
-    places["*"] = -1
-    return np.fromiter((places[coin] for coin in column), np.int64, len(column))
+    return sentiment, {name: _metric(store, spec, name, coins, until_ns, shares) for name in metric_names(spec)}
 
 
 def _share(kind: str, name: str, rows: Mapping[str, Any], digest: str) -> InputShare:
@@ -215,19 +207,9 @@ def _share(kind: str, name: str, rows: Mapping[str, Any], digest: str) -> InputS
     )
 
 
-def _columns(store: Store, kind: str, where: Mapping[str, Any], until_ns: int, names: Sequence[str]) -> dict[str, Any]:
-    table = store.table(kind, where, None, until_ns + 1, columns=list(names))
-    numbers = {"event_ns", "known_ns", "revision", "value", "score", "followers", "cluster", "flags"}
-    return {name: table[name].to_numpy() if name in numbers else table[name].to_pylist() for name in names}
-
-
 def _sentiment(store: Store, spec: RunSpec, coins: list[str], until_ns: int, shares: list[InputShare]) -> SentimentTape:
-    where = {"model": [spec.model], "model_revision": [spec.model_revision], "coin": [*coins, "*"]}
-    names = (
-        *("source", "coin", "event_ns", "known_ns", "revision", "quality", "score"),
-        *("followers", "author", "cluster", "flags"),
-    )
-    rows = _columns(store, "sentiment", where, until_ns, names)
+    where = sentiment_where(spec, coins)
+    rows = read_columns(store, "sentiment", where, None, until_ns + 1, SENTIMENT)
     if not len(rows["known_ns"]):
         raise InputError(
             "the strategy needs sentiment and no score of this model is stored", key="run.model",
@@ -235,22 +217,12 @@ def _sentiment(store: Store, spec: RunSpec, coins: list[str], until_ns: int, sha
             remedy="run 'tidegate score' first, or choose a model that has scored",
         )  # fmt: skip
     shares.append(_share("sentiment", spec.model, rows, store.digest("sentiment", where, None, until_ns + 1)))
-    return SentimentTape(
-        coin=_coin_index(rows["coin"], coins),
-        event_ns=rows["event_ns"],
-        known_ns=rows["known_ns"],
-        score=rows["score"],
-        weight=post_weights(rows["followers"], _source_weights(spec, rows["source"])),
-        author=ids_of(rows["author"]),
-        source=ids_of(rows["source"]),
-        revision=rows["revision"],
-        cluster=rows["cluster"],
-        flags=rows["flags"] | np.where(rows["followers"] >= SMALL_FOLLOWERS, 0, SMALL),
-    )
+    _check_sources(spec, rows["source"])
+    return sentiment_tape(rows, coins, spec.source_weights)
 
 
-def _source_weights(spec: RunSpec, sources: Sequence[str]) -> Array:
-    """What a post's source weighs, f8[f]: 1 where the run says nothing of it."""
+def _check_sources(spec: RunSpec, sources: Sequence[str]) -> None:
+    """Refuse a weight of a source that has no post."""
     there = set(sources)
     strange = sorted(set(spec.source_weights) - there)
     if strange:
@@ -258,16 +230,13 @@ def _source_weights(spec: RunSpec, sources: Sequence[str]) -> Array:
             "no post of this source has a score", key="sources.weights", value=", ".join(strange),
             remedy=f"the scored posts come from {', '.join(sorted(there))}",
         )  # fmt: skip
-    return np.fromiter((spec.source_weights.get(source, 1.0) for source in sources), float, len(sources))
 
 
 def _metric(
     store: Store, spec: RunSpec, name: str, coins: list[str], until_ns: int, shares: list[InputShare]
 ) -> MetricTape:
-    where = {"name": [name], "coin": [*coins, "*"]}
-    rows = _columns(
-        store, "metrics", where, until_ns, ("source", "coin", "event_ns", "known_ns", "revision", "quality", "value")
-    )
+    where = metric_where(name, coins)
+    rows = read_columns(store, "metrics", where, None, until_ns + 1, METRICS)
     if not len(rows["known_ns"]):
         raise InputError(
             "the strategy needs a metric that is not stored",
@@ -275,25 +244,9 @@ def _metric(
             value=name,
             remedy="'tidegate import metrics' brings it in",
         )
-    if len(set(rows["source"])) > 1:
-        raise InputError(
-            "a metric has several sources", key="metric", value=f"{name}: {', '.join(sorted(set(rows['source'])))}",
-            remedy="'tidegate data --forget' all but one",
-        )  # fmt: skip
-    share = _share("metrics", name, rows, store.digest("metrics", where, None, until_ns + 1))
-    shares.append(share)
-    if share.quality.get("revised") and name not in spec.allow_revised:
-        raise InputError(
-            "a metric holds values that were revised later than they were true", key="run.allow_revised", value=name,
-            remedy=f'allow it by name: allow_revised = ["{name}"]; its past may look better than it was',
-        )  # fmt: skip
-    return MetricTape(
-        coin=_coin_index(rows["coin"], coins),
-        event_ns=rows["event_ns"],
-        known_ns=rows["known_ns"],
-        value=rows["value"],
-        revision=rows["revision"],
-    )
+    check_metric(name, rows, spec.allow_revised)
+    shares.append(_share("metrics", name, rows, store.digest("metrics", where, None, until_ns + 1)))
+    return metric_tape(rows, coins)
 
 
 def _decisions(
@@ -352,7 +305,8 @@ def _funding(
 
 def _stored_funding(store: Store, coin: str, begin: int, end: int, shares: list[InputShare]) -> tuple[Array, Array]:
     where = {"name": [FUNDING], "coin": [coin]}
-    rows = _columns(store, "metrics", where, end, ("source", "event_ns", "known_ns", "revision", "quality", "value"))
+    names = ("source", "event_ns", "known_ns", "revision", "quality", "value")
+    rows = read_columns(store, "metrics", where, None, end + 1, names)
     at, place = np.unique(np.asarray(rows["event_ns"], np.int64), return_index=True)
     rate = np.asarray(rows["value"], float)[place]
     inside = (at >= begin) & (at <= end)

@@ -183,6 +183,7 @@ class Live(Section):
     dead_man: Timer = key("the venue's own timer that cancels all orders, where it has one; or none (26)", "60s", "60s")
     canary: bool = key("cap every entry at the venue's minimum", False, False)
     reconcile_every: Span = key("how often the account is compared with the journal", "30s", "30s")
+    heads: str | None = key("a second file for the journal's signed heads, on another disk", "/mnt/safe/heads.jsonl")
     settle: Duration = key("how long after a bar's end its last trades are waited for", "2s", "2s")
     posts_queue: Count = key("posts that wait at most; those beyond are dropped and counted", 50_000, 50_000)
 

@@ -282,6 +282,10 @@ class Engine:
         self._asked = set(state["asked"])
         self.ear.recall(thaw(state["ear"]))
 
+    def last_close(self, symbol: str) -> int:
+        """When the newest bar that signals know of a symbol closed, in nanoseconds; -1 when they know none."""
+        return self.stream.last_close(self._places[symbol])
+
     def _identity(self) -> str:
         spec = self.spec
         model = (spec.model, spec.model_revision)

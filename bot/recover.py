@@ -14,8 +14,10 @@ import numpy as np
 
 from bot.engine import Engine
 from bot.events import Bar, Event, Observation, Posts, pack, unpack
+from bot.frozen import thaw
 from bot.step import Step, step_body
 from data.errors import RefusedError
+from risk.desk import Desk
 
 CHUNK = 400  # warm facts of one record
 
@@ -113,6 +115,21 @@ def pairs(journal: Records, since: int) -> Iterator[tuple[Any, dict[str, Any] | 
         yield waiting, None
 
 
+def take_terms(desk: Desk, body: Mapping[str, Any]) -> None:
+    """Put the limits and the policy of a session's record in force."""
+    for name, array in thaw(dict(body.get("terms", {}))).items():
+        desk.replace(name, array)
+
+
+def set_terms_of(engine: Engine, journal: Records, seq: int) -> None:
+    """The terms of the session that was running at a record."""
+    running: dict[str, Any] = {}
+    for record in journal.records(kinds=("session",)):
+        if record.seq <= seq:
+            running = record.body
+    take_terms(engine.desk, running)
+
+
 def recover(engine: Engine, journal: Records) -> Recovered:
     """Bring a fresh engine to the state in which the journal ends.
 
@@ -126,6 +143,7 @@ def recover(engine: Engine, journal: Records) -> Recovered:
     snapshot = journal.last("snapshot")
     if snapshot is not None:
         engine.restore(snapshot.body["engine"])
+        set_terms_of(engine, journal, snapshot.seq)
         found.sessions = {int(order): str(session) for order, session in snapshot.body.get("order_sessions", [])}
         since = snapshot.seq
     else:
@@ -141,6 +159,7 @@ def recover(engine: Engine, journal: Records) -> Recovered:
     for record, recorded in pairs(journal, since):
         if record.kind == "session":
             session = str(record.body["session"])
+            take_terms(engine.desk, record.body)
         if record.kind != "event":
             continue
         event: Event = unpack(record.body)

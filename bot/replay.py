@@ -18,7 +18,7 @@ from backtest.spec import RunSpec
 from bot.engine import Engine, observed_now, posts_now
 from bot.events import POSTS, Bar, Event, Observation, Posts, Tick, unpack
 from bot.hearing import Ear
-from bot.recover import Records, pairs, plain_body, same_step, warm_facts
+from bot.recover import Records, pairs, plain_body, same_step, take_terms, warm_facts
 from bot.rows import PRICES, RowRunner
 from bot.step import Row, Step, order_body, step_body
 from data.times import format_time
@@ -61,6 +61,8 @@ def replay_engine(engine: Engine, journal: Records) -> Differences:
     for fact in warm_facts(journal):
         engine.learn(fact)
     for record, recorded in pairs(journal, 0):
+        if record.kind == "session":
+            take_terms(engine.desk, record.body)
         if record.kind != "event":
             continue
         step = engine.handle(unpack(record.body))
@@ -80,7 +82,7 @@ class Session:
     bars: dict[tuple[int, int], tuple[int, tuple[float, ...]]] = field(default_factory=dict)  # (close, k): told, prices
     posts: list[Array] = field(default_factory=list)
     metrics: dict[str, list[tuple[int, int, int, float, int]]] = field(default_factory=dict)
-    order: list[tuple[str, Any]] = field(default_factory=list)  # ("row" | "decision" | "message", what)
+    order: list[tuple[str, Any]] = field(default_factory=list)  # ("terms" | "row" | "decision" | "message", what)
     orders: dict[int, dict[str, Any]] = field(default_factory=dict)
     fills: list[dict[str, Any]] = field(default_factory=list)
     moves: list[dict[str, Any]] = field(default_factory=list)
@@ -94,6 +96,8 @@ def lay_out(journal: Records, spec: RunSpec, coins: Sequence[str]) -> Session:
     for fact in warm_facts(journal):
         _keep(session, fact, places, numbers)
     for record, recorded in pairs(journal, 0):
+        if record.kind == "session":
+            session.order.append(("terms", record.body))
         if record.kind != "event":
             continue
         event = unpack(record.body)
@@ -188,7 +192,9 @@ def replay_batch(spec: RunSpec, coins: Sequence[str], journal: Records, *, outsi
     for kind, what in session.order:
         if desk.logs_are_full:
             desk.grow_logs()
-        if kind == "row":
+        if kind == "terms":
+            take_terms(desk, what)
+        elif kind == "row":
             runner.close(what)
         elif kind == "message":
             ear.remember(desk.working)

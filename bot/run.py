@@ -85,7 +85,8 @@ class Bot:
     async def run(self) -> None:
         """Run until `stop` is called or the journal fails; then leave a state that the next start takes up."""
         tasks = [asyncio.create_task(self._ticks(), name="ticks"), asyncio.create_task(self._start(), name="venue")]
-        tasks += [asyncio.create_task(feed.run(self.door.put), name=f"feed {feed.name}") for feed in self.feeds]
+        feeding = [asyncio.create_task(feed.run(self.door.put), name=f"feed {feed.name}") for feed in self.feeds]
+        tasks += feeding
         stopping = asyncio.create_task(self._stopping.wait(), name="stop")
         consumer = asyncio.create_task(self._consume(), name="consumer")
         try:
@@ -94,6 +95,9 @@ class Bot:
                 done, watched = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
                 for task in done - {stopping, consumer}:
                     task.result()  # a feed or the venue that raised ends the session: it never runs on half blind
+                if feeding and all(task.done() for task in feeding):
+                    await self.door.drained()  # a replay has come to its end
+                    self.stop()
         finally:
             for task in (*tasks, consumer, stopping):
                 task.cancel()

@@ -198,6 +198,10 @@ class Stream:
         place = self._ring_of(j, k)
         return kernels_metrics.read_metric(code, par, slab, ticks, ring, ring.view(np.int64), *place, j, at, now_ns)
 
+    def last_close(self, symbol: int) -> int:
+        """Close of the newest bar of a symbol, by its index; -1 before the first."""
+        return int(self._last_ns[symbol])
+
     def snapshot(self) -> dict[str, Any]:
         """Copy of all state: dicts, lists, numbers and arrays. A rewarmed average isn't the continuous one."""
         return {

@@ -15,7 +15,7 @@ from typing import Any
 from bot.events import Command, Event, Report, Submit, Withdraw
 from bot.exchange.account import Account
 from bot.exchange.conditions import Conditions
-from bot.exchange.grid import OffGridError, intent, number
+from bot.exchange.grid import OffGridError, intent, number, plain
 from bot.exchange.ids import Ids
 from bot.exchange.line import SECOND, Line, VenueSettings
 from bot.exchange.listen import Listener
@@ -186,7 +186,7 @@ class ExchangeVenue:
             "unknown": sum(o.unknown for o in orders),
             "unsettled": sum(o.unsettled for o in orders),
             "foreign_orders": self._reconciler.foreign_orders,
-            "foreign": {key: str(value) for key, value in (self._account.foreign or {}).items()},
+            "foreign": {key: plain(value) for key, value in (self._account.foreign or {}).items()},
             "clock_offset_ms": self._reconciler.offset_ms,
             "untaken": self._outbox.pending,
             "asked": self._line.asked,
@@ -223,16 +223,20 @@ class ExchangeVenue:
             client_id, market = self._ids.make(command.order), self._reconciler.markets[command.symbol]
             message = intent(command, market, client_id, perp=self._perp, mark=self._mark(command.symbol))
         except OffGridError as error:
-            text = f"not sent: {error}"
-            self._outbox.put(Report(ns=now_ns, order=command.order, what="rejected", text=text))
+            self.tell(self._book.refuse(self._taken(command, now_ns, "0"), f"not sent: {error}"))
             return
-        o = Standing(
-            order=command.order, client_id=client_id, symbol=command.symbol, side=command.side,
-            protective=command.kind in (STOP, TAKE), qty=number(message.qty),
-            price=command.limit if command.limit > 0.0 else self._mark(command.symbol), first_ns=now_ns,
-            sent_ns=now_ns, placing=True,
+        o = self._taken(command, now_ns, message.qty)
+        o.placing = True
+        self._spawn(self._place(o, message), f"order {o.order}")
+
+    def _taken(self, command: Submit, now_ns: int, qty: str) -> Standing:
+        price = command.limit if command.limit > 0.0 else self._mark(command.symbol)
+        return self._book.add(
+            Standing(
+                order=command.order, client_id=self._ids.make(command.order), symbol=command.symbol, side=command.side,
+                protective=command.kind in (STOP, TAKE), qty=number(qty), price=price, first_ns=now_ns, sent_ns=now_ns,
+            )
         )  # fmt: skip
-        self._spawn(self._place(self._book.add(o), message), f"order {o.order}")
 
     async def _place(self, o: Standing, message: Place) -> None:
         answer = await self._line.ask(message)

@@ -197,8 +197,11 @@ class TinyBot:
         """Journal an order, then send it; its number."""
         number = len(self.desk.orders) + 1
         price = float(self.exchange.matching.prices[symbol])
+        purpose = (
+            ENTRY if side > 0 and (self.desk.perp or self.rng.random() < 0.5) else EXIT
+        )  # exits leave whatever stands in the way
         command = Submit(
-            order=number, symbol=symbol, side=side, kind=kind, purpose=ENTRY if side > 0 else EXIT, qty=qty,
+            order=number, symbol=symbol, side=side, kind=kind, purpose=purpose, qty=qty,
             limit=limit or round(price * (1 + 0.05 * side), 2), stop=float("nan"), decided_ns=self.clock.now_ns(),
         )  # fmt: skip
         self.desk.orders[number] = DeskOrder(command, self.session)
@@ -228,7 +231,7 @@ class TinyBot:
         while True:
             event = await self.queue.get()
             if self.rng.random() < 0.1:
-                await asyncio.sleep(self.rng.uniform(0.0, 0.3))
+                await asyncio.sleep(self.rng.choice((0.01, 0.1, 2.0)))
             self.desk.handle(event)
             self.venue.took(event)
             if self.venue.changed:

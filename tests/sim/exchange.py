@@ -196,9 +196,9 @@ class SimExchange:
         now_ns = self.start_ns + int(self.loop.time() * 1e9)
         if place.client_id in self._placed:
             return wire.Refused(why="duplicate", code="", text="placed before")
+        self._placed.add(place.client_id)  # also when it isn't sent: a copy of it mustn't be
         if self._hit("not_sent") or now_ns - place.decided_ns > STALE_S * 1e9:
             return wire.NotSent(text="no room, or too old")
-        self._placed.add(place.client_id)
         answer = self.spawn(self._travel(lambda: self._accept(place)))
         return await self._outcome(answer, now_ns)
 
@@ -208,8 +208,9 @@ class SimExchange:
 
     async def _outcome(self, answer: asyncio.Task[Message | None], now_ns: int) -> Message:
         unknown = wire.Unknown(text="no answer from the venue", sent_ns=now_ns)
-        done, _ = await asyncio.wait([answer], timeout=PROCESS_WAITS_S)
-        if self._hit("unknown"):
+        hasty = self._hit("unknown")
+        done, _ = await asyncio.wait([answer], timeout=self.rng.uniform(0.0, 1.0) if hasty else PROCESS_WAITS_S)
+        if hasty:
             return unknown
         return (answer.result() or unknown) if done else unknown
 
@@ -303,7 +304,7 @@ class SimTransport:
         message = wire.decode(wire.encode(1, message))[1]
         if there._hit("ask_lost"):
             if there.rng.random() < 0.5:
-                there.spawn(self._late(message, 0.0))
+                there.spawn(self._late(message, there.rng.choice((0.0, there.rng.uniform(0.0, 15.0)))))
             if there.rng.random() < 0.5:
                 raise ConnectionResetError("the line broke")
             await asyncio.Event().wait()

@@ -1,0 +1,139 @@
+"""Stored facts as a run takes them: what each post is worth and which coin it is about. The same for history and live.
+
+A backtest makes its tapes here and a live feed its events, so that a post weighs the same in both.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from backtest.spec import RunSpec, coin_of
+from data.errors import InputError
+from data.store import Store
+from risk.records import Array
+from signals.guard import SMALL_FOLLOWERS
+from signals.inputs import MetricTape, SentimentTape, ids_of
+from signals.mood import post_weights
+from signals.ops import SMALL
+
+SENTIMENT = (
+    *("source", "coin", "event_ns", "known_ns", "revision", "quality", "score"),
+    *("followers", "author", "cluster", "flags"),
+)
+METRICS = ("source", "coin", "event_ns", "known_ns", "revision", "quality", "value")
+NUMBERS = {"event_ns", "known_ns", "revision", "value", "score", "followers", "cluster", "flags"}
+
+
+def other_coins(spec: RunSpec) -> tuple[str, ...]:
+    """Coins that signals name and no symbol trades, in alphabetical order."""
+    own = [coin_of(symbol) for symbol in spec.symbols]
+    named = {
+        coin
+        for signal in spec.strategy.signals.values()
+        for _, _, coin in signal.facts()
+        if coin not in (None, "*", *own)
+    }
+    return tuple(sorted(str(coin) for coin in named))
+
+
+def coins_of(spec: RunSpec) -> list[str]:
+    """All coins whose facts a run takes: those of its symbols in their order, then others that signals name."""
+    return [coin_of(symbol) for symbol in spec.symbols] + list(other_coins(spec))
+
+
+def needs_posts(spec: RunSpec) -> bool:
+    """Whether a signal of the run's strategy looks at posts."""
+    return any(kind == "sentiment" for signal in spec.strategy.signals.values() for kind, _, _ in signal.facts())
+
+
+def metric_names(spec: RunSpec) -> list[str]:
+    """Metrics that the strategy's signals look at, in alphabetical order."""
+    facts = {fact for signal in spec.strategy.signals.values() for fact in signal.facts()}
+    return sorted({name for kind, name, _ in facts if kind == "metrics"})
+
+
+def sentiment_where(spec: RunSpec, coins: Sequence[str]) -> dict[str, list[str]]:
+    """Which scores a run takes: of its pinned model, about its coins or the market."""
+    return {"model": [spec.model], "model_revision": [spec.model_revision], "coin": [*coins, "*"]}
+
+
+def metric_where(name: str, coins: Sequence[str]) -> dict[str, list[str]]:
+    """Which values of a metric a run takes: about its coins or the market."""
+    return {"name": [name], "coin": [*coins, "*"]}
+
+
+def read_columns(
+    store: Store, kind: str, where: Mapping[str, Any], since_ns: int | None, until_ns: int | None, names: Sequence[str]
+) -> dict[str, Any]:
+    """Columns of stored facts known in `[since_ns, until_ns)`: numbers as arrays, texts as lists."""
+    table = store.table(kind, where, since_ns, until_ns, columns=list(names))
+    return table_columns(table, names)
+
+
+def table_columns(table: Any, names: Sequence[str]) -> dict[str, Any]:
+    """Columns of an Arrow table: numbers as arrays, texts as lists."""
+    return {name: table[name].to_numpy() if name in NUMBERS else table[name].to_pylist() for name in names}
+
+
+def coin_index(column: Sequence[str], coins: Sequence[str]) -> Array:
+    """Places of coins among those of the run, i8[f]; -1 for the market."""
+    places = {coin: place for place, coin in enumerate(coins)}
+    places["*"] = -1
+    return np.fromiter((places[coin] for coin in column), np.int64, len(column))
+
+
+def sentiment_tape(rows: Mapping[str, Any], coins: Sequence[str], weights: Mapping[str, float]) -> SentimentTape:
+    """Scored posts from the columns `SENTIMENT`.
+
+    Parameters
+    ----------
+    weights : mapping of source to float
+        What a post weighs by where it was written: 1 where nothing is said.
+    """
+    source = rows["source"]
+    by_source = np.fromiter((weights.get(name, 1.0) for name in source), float, len(source))
+    return SentimentTape(
+        coin=coin_index(rows["coin"], coins),
+        event_ns=rows["event_ns"],
+        known_ns=rows["known_ns"],
+        score=rows["score"],
+        weight=post_weights(rows["followers"], by_source),
+        author=ids_of(rows["author"]),
+        source=ids_of(source),
+        revision=rows["revision"],
+        cluster=rows["cluster"],
+        flags=rows["flags"] | np.where(rows["followers"] >= SMALL_FOLLOWERS, 0, SMALL),
+    )
+
+
+def metric_tape(rows: Mapping[str, Any], coins: Sequence[str]) -> MetricTape:
+    """Observations of one metric from the columns `METRICS`."""
+    return MetricTape(
+        coin=coin_index(rows["coin"], coins),
+        event_ns=rows["event_ns"],
+        known_ns=rows["known_ns"],
+        value=rows["value"],
+        revision=rows["revision"],
+    )
+
+
+def check_metric(name: str, rows: Mapping[str, Any], allow_revised: Sequence[str]) -> None:
+    """Refuse what makes a metric's past look better than it was.
+
+    Raises
+    ------
+    InputError
+        It has several sources, or values revised later that weren't allowed by name.
+    """
+    sources = sorted(set(rows["source"]))
+    if len(sources) > 1:
+        raise InputError(
+            "a metric has several sources", key="metric", value=f"{name}: {', '.join(sources)}",
+            remedy="'tidegate data --forget' all but one",
+        )  # fmt: skip
+    if "revised" in set(rows["quality"]) and name not in allow_revised:
+        raise InputError(
+            "a metric holds values that were revised later than they were true", key="run.allow_revised", value=name,
+            remedy=f'allow it by name: allow_revised = ["{name}"]; its past may look better than it was',
+        )  # fmt: skip

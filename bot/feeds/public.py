@@ -1,0 +1,339 @@
+"""The public side of a ccxt exchange for a running bot: bars by REST and by stream, no key, every wait bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import logging
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
+
+from bot.config_live import Exchange
+from data.errors import InputError, UnreachableError
+from data.times import MILLISECOND_NS, SECOND_NS, format_duration
+
+T = TypeVar("T")
+LOG = logging.getLogger("tidegate.feeds")
+AT_ONCE = 4  # REST requests under way
+BAN_S, BUSY_S = 120.0, 10.0  # waited when a venue shuts us out, or slows us down, and doesn't say how long
+PAUSE_MAX_S = 3 * 24 * 3600.0
+RESTART_S = 60.0  # a stream is begun anew at most so often
+
+
+class Row(NamedTuple):
+    """A bar as a venue tells of it: perhaps unfinished, perhaps wrong."""
+
+    open_ns: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+
+
+class SourceError(UnreachableError):
+    """The venue gave no usable answer. pause_s: it isn't to be asked before."""
+
+    def __init__(self, text: str, pause_s: float = 0.0, *, final: bool = False) -> None:
+        super().__init__(text)
+        self.pause_s = pause_s
+        self.final = final
+
+
+def replace_urls(api: Any, urls: Mapping[str, str]) -> Any:
+    """ccxt's `urls["api"]` with endpoints replaced.
+
+    `rest` and `stream` stand in for scheme and host of every HTTP and WebSocket address, whose paths are kept behind
+    them; `user` does so for addresses of private streams (under a key with `private` or `ws-api`). Any other name is an
+    entry of ccxt's own, its levels parted by dots (`ws.spot`), and is taken as it is.
+
+    Raises
+    ------
+    InputError
+        ccxt has no such entry for this exchange.
+    """
+    changed = _moved(api, urls, private=False)
+    for name, address in urls.items():
+        if name in ("rest", "stream", "user"):
+            continue
+        table, *rest = changed, *name.split(".")
+        while len(rest) > 1 and isinstance(table, dict):
+            table = table.get(rest.pop(0))
+        if not isinstance(table, dict) or rest[0] not in table:
+            remedy = "Use rest, stream, user, or an entry of ccxt's urls['api'], for example ws.spot"
+            raise InputError("no such endpoint", key="exchange.urls", value=name, remedy=remedy)
+        table[rest[0]] = address
+    return changed
+
+
+def _moved(entry: Any, urls: Mapping[str, str], *, private: bool) -> Any:
+    if isinstance(entry, dict):
+        return {
+            name: _moved(below, urls, private=private or "private" in name.lower() or name == "ws-api")
+            for name, below in entry.items()
+        }
+    if not isinstance(entry, str):
+        return entry
+    is_stream = entry.startswith("ws")
+    name = "rest" if not is_stream else "user" if private and "user" in urls else "stream"
+    if name not in urls:
+        return entry
+    scheme, _, rest = entry.partition("://")
+    return urls[name].rstrip("/") + "".join(rest.partition("/")[1:])
+
+
+def open_exchange(section: Exchange, *, pro: bool) -> Any:
+    """A ccxt object without keys, its endpoints as the configuration says.
+
+    Raises
+    ------
+    InputError
+        No such exchange, or it has no sandbox or demo.
+    """
+    import ccxt.async_support
+    import ccxt.pro
+
+    known = ccxt.async_support.exchanges
+    if section.id not in known:
+        near = difflib.get_close_matches(section.id, known, n=3)
+        remedy = f"Perhaps {' or '.join(near)}" if near else "Use ccxt's name, for example binance or kraken"
+        raise InputError("no such exchange", key="exchange.id", value=section.id, remedy=remedy)
+    has_stream = pro and section.id in ccxt.pro.exchanges
+    module = ccxt.pro if has_stream else ccxt.async_support
+    timeout_ms = section.timeout // MILLISECOND_NS
+    made: Any = getattr(module, section.id)({"enableRateLimit": True, "timeout": timeout_ms})
+    made.options.update(section.options)
+    made.enableLastResponseHeaders = True
+    made.has["fetchCurrencies"] = False  # bars need no list of coins, and some venues want a key for it
+    made.options["fetchMargins"] = False
+    try:
+        if section.sandbox:
+            made.set_sandbox_mode(True)
+        if section.demo:
+            made.enable_demo_trading(True)
+    except (ccxt.async_support.NotSupported, KeyError, TypeError) as error:
+        which = "sandbox" if section.sandbox else "demo"
+        raise InputError(
+            f"{section.id} has none in ccxt ({first_line(error)})", key=f"exchange.{which}", remedy="Remove it"
+        ) from error
+    made.urls["api"] = replace_urls(made.urls["api"], section.urls)
+    return made
+
+
+class CcxtBars:
+    """Bars of one interval from a ccxt exchange; see `bot.feeds.bars.BarSource`.
+
+    Parameters
+    ----------
+    now_ns : callable
+        The clock, ns UTC: for the venue's offset and for dates in its answers.
+    """
+
+    def __init__(self, section: Exchange, symbols: Sequence[str], bar_ns: int, now_ns: Callable[[], int]) -> None:
+        self.name = section.id
+        self.section, self.symbols, self.bar_ns, self.now_ns = section, tuple(symbols), bar_ns, now_ns
+        self.streams = False
+        self.requests = self.failures = self.restarts = 0
+        self._rest: Any = None
+        self._stream: Any = None
+        self._timeframe = ""
+        self._room = asyncio.Semaphore(AT_ONCE)
+        self._shut_until_ns = 0
+        self._busy = 0
+        self._restarted_ns = -(2**62)
+        self._timeout_s = section.timeout / SECOND_NS
+
+    async def open(self) -> None:
+        """Load the markets.
+
+        Raises
+        ------
+        InputError
+            No such exchange, symbol or interval.
+        SourceError
+            The venue didn't answer.
+        """
+        if self._rest is None:
+            self._rest = open_exchange(self.section, pro=True)
+            self._timeframe = self._find_timeframe()
+            kinds = self._rest.options.get("fetchMarkets")
+            wanted = ("linear", "swap") if any(":" in symbol for symbol in self.symbols) else ("spot",)
+            if isinstance(kinds, dict) and any(kind in kinds.get("types", ()) for kind in wanted):
+                kinds["types"] = [kind for kind in kinds["types"] if kind in wanted]
+        markets = await self._ask(lambda: self._rest.load_markets(True), patience=4.0)
+        if not isinstance(markets, dict) or not markets:
+            raise SourceError(f"{self.name} named no markets")
+        for symbol in self.symbols:
+            if symbol not in markets:
+                near = difflib.get_close_matches(symbol, list(markets), n=4, cutoff=0.5)
+                remedy = f"Perhaps {', '.join(near)}" if near else "Write it like BTC/USDT"
+                raise InputError(f"{self.name} has no such symbol", key="run.symbols", value=symbol, remedy=remedy)
+        self.streams = self.section.streams and self._rest.has.get("watchOHLCV") is True
+
+    async def offset_ns(self) -> int | None:
+        """The venue's clock less ours; None where it doesn't tell its time."""
+        if not self._rest.has.get("fetchTime"):
+            return None
+        before = self.now_ns()
+        told = await self._ask(self._rest.fetch_time)
+        if not isinstance(told, (int, float)) or not math.isfinite(told):
+            raise SourceError(f"{self.name} told no time")
+        return int(told * MILLISECOND_NS) - (before + self.now_ns()) // 2
+
+    async def fetch(self, symbol: str, since_ns: int, limit: int) -> list[Row]:
+        """Bars that open at `since_ns` or later, oldest first, the unfinished one too where the venue gives it."""
+        since_ms = since_ns // MILLISECOND_NS
+        rows = await self._ask(lambda: self._rest.fetch_ohlcv(symbol, self._timeframe, since_ms, limit))
+        return [row for row in read_rows(self.name, rows) if row.open_ns >= since_ns]
+
+    async def watch(self, symbol: str) -> list[Row]:
+        """The next news of a symbol's bars by stream. Waits as long as it takes: the caller bounds it."""
+        if self._stream is None:
+            self._stream = open_exchange(self.section, pro=True)
+            self._stream.set_markets_from_exchange(self._rest)
+        stream = self._stream
+        try:
+            rows = await stream.watch_ohlcv(symbol, self._timeframe)
+        except troubles() as error:
+            raise self._problem(error) from error
+        return read_rows(self.name, rows)
+
+    async def restart_stream(self) -> bool:
+        """Hang up, so that the next watch begins anew; False when that was done a moment ago."""
+        now = self.now_ns()
+        if now - self._restarted_ns < RESTART_S * SECOND_NS or self._stream is None:
+            return False
+        self._restarted_ns = now
+        self.restarts += 1
+        old, self._stream = self._stream, None
+        await _close(old, self._timeout_s)
+        return True
+
+    async def close(self) -> None:
+        """Hang up for good."""
+        for made in (self._stream, self._rest):
+            if made is not None:
+                await _close(made, self._timeout_s)
+        self._stream = self._rest = None
+
+    def health(self) -> dict[str, Any]:
+        """Plain values for `status`."""
+        shut_s = max(0.0, (self._shut_until_ns - self.now_ns()) / SECOND_NS)
+        return {
+            "exchange": self.name,
+            "streams": self.streams,
+            "requests": self.requests,
+            "failures": self.failures,
+            "restarts": self.restarts,
+            "shut_out_s": shut_s,
+        }
+
+    def _find_timeframe(self) -> str:
+        known = {name: self._rest.parse_timeframe(name) for name in self._rest.timeframes or {} if name[-1] != "M"}
+        for name, seconds in known.items():
+            if seconds * SECOND_NS == self.bar_ns:
+                return str(name)
+        raise InputError(
+            f"{self.name} has no bars of that length", key="run.bar", value=format_duration(self.bar_ns),
+            remedy=f"It has {', '.join(known) or 'none'}",
+        )  # fmt: skip
+
+    async def _ask(self, call: Callable[[], Awaitable[T]], patience: float = 1.0) -> T:
+        left_s = (self._shut_until_ns - self.now_ns()) / SECOND_NS
+        if left_s > 0:
+            raise SourceError(f"{self.name} isn't asked for another {left_s:.0f} s: it has shut us out", left_s)
+        async with self._room:
+            self.requests += 1
+            try:
+                answer = await asyncio.wait_for(call(), self._timeout_s * patience + 1.0)
+            except troubles() as error:
+                self.failures += 1
+                raise self._problem(error) from error
+        self._busy = 0
+        return answer
+
+    def _problem(self, error: Exception) -> Exception:
+        """What an error means for asking again. Whatever a public question meets, it may be asked again later."""
+        import ccxt
+
+        if isinstance(error, (SourceError, InputError)):
+            return error
+        text = f"{self.name}: {type(error).__name__}: {first_line(error)}"
+        if isinstance(error, (ccxt.DDoSProtection, ccxt.RateLimitExceeded)):
+            pause_s = self._pause_s(error)
+            self._shut_until_ns = max(self._shut_until_ns, self.now_ns() + int(pause_s * SECOND_NS))
+            return SourceError(text, pause_s)
+        return SourceError(text, final=isinstance(error, (ccxt.NotSupported, ccxt.AuthenticationError)))
+
+    def _pause_s(self, error: Exception) -> float:
+        headers = getattr(self._rest, "last_response_headers", None) or {}
+        said = next((str(value) for name, value in headers.items() if name.lower() == "retry-after"), None)
+        self._busy += 1
+        banned = " 418 " in f" {error} "
+        guess = (BAN_S if banned else BUSY_S) * 2.0 ** min(self._busy - 1, 6)
+        return min(read_retry_after(said, self.now_ns(), guess), PAUSE_MAX_S)
+
+
+def read_retry_after(said: str | None, now_ns: int, guess_s: float) -> float:
+    """Seconds to wait by a `Retry-After` header, a number or a date; the guess where there is none to be read."""
+    if said is None:
+        return guess_s
+    try:
+        seconds = float(said)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(said).timestamp() - now_ns / SECOND_NS
+        except (TypeError, ValueError):
+            return guess_s
+    return max(seconds, 1.0) if math.isfinite(seconds) else guess_s
+
+
+def read_rows(name: str, rows: Any) -> list[Row]:
+    """Bars of an answer, oldest first, of each open time the last; a value that is missing is NaN.
+
+    Raises
+    ------
+    SourceError
+        It isn't a list of bars.
+    """
+    if not isinstance(rows, list):
+        raise SourceError(f"{name}: bars came as {type(rows).__name__}")
+    found: dict[int, Row] = {}
+    for row in rows:
+        try:
+            values = [math.nan if value is None else float(value) for value in row[:6]]
+            if len(values) != 6 or not math.isfinite(values[0]):
+                raise ValueError("a bar without its six values")
+        except (TypeError, ValueError, KeyError) as error:
+            raise SourceError(f"{name}: bars can't be read ({first_line(error)})") from error
+        open_ns = int(values[0]) * MILLISECOND_NS
+        found[open_ns] = Row(open_ns, *values[1:])
+    return [found[open_ns] for open_ns in sorted(found)]
+
+
+def troubles() -> tuple[type[Exception], ...]:
+    """What ccxt raises when a venue or the line to it is in trouble: it reads garbage with plain Python errors."""
+    import aiohttp
+    import ccxt
+
+    plain = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, TimeoutError, OSError)
+    return (ccxt.BaseError, aiohttp.ClientError, *plain)
+
+
+async def _close(made: Any, timeout_s: float) -> None:
+    """Hang up; one that doesn't let itself be closed is left behind."""
+    try:
+        await asyncio.wait_for(made.close(), timeout_s)
+    except troubles() as error:
+        LOG.warning("a connection didn't close: %s", first_line(error))
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, cut to a readable length, addresses without what follows their path."""
+    lines = str(error).splitlines()
+    words = (lines[0] if lines else type(error).__name__).split(" ")
+    told = [urlsplit(word)._replace(query="").geturl() if "://" in word else word for word in words]
+    return " ".join(told)[:200]

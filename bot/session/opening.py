@@ -1,0 +1,194 @@
+"""Takes an account's folder: lock, journal, engine; a fresh one warmed up, an old one recovered and gone on with."""
+
+from __future__ import annotations
+
+import os
+import platform
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from backtest.spec import RunSpec
+from bot.engine import Engine
+from bot.journal import Journal
+from bot.journal.places import JOURNAL_FILE
+from bot.operate.files import account_folder
+from bot.operate.lock import InstanceLock, acquire
+from bot.recover import Recovered, Warm, recover, take_terms, warm_records
+from bot.session.terms import engine_of, header_of, spec_of_header, terms_body
+from bot.snapshot import snapshot_body
+from data.errors import InputError
+
+if TYPE_CHECKING:
+    from bot.config import Config
+
+Tell = Callable[[str], None]
+
+
+@dataclass
+class Opened:
+    """A session that is ready to run."""
+
+    folder: Path
+    mode: str
+    bot_id: str
+    session: str
+    lock: InstanceLock
+    journal: Journal
+    engine: Engine
+    spec: RunSpec
+    recovered: Recovered
+    fresh: bool
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """The journal's first record."""
+        return self.journal.header
+
+    def close(self, now_ns: int) -> None:
+        """Let go of journal and lock."""
+        self.journal.close()
+        self.lock.release(now_ns)
+
+
+def folder_of(config: Config, var: Path, mode: str, name: str | None = None) -> Path:
+    """The account's folder, made when it isn't there."""
+    folder = account_folder(var, mode, name or config.live.name)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"can't be made ({error.strerror})", where=folder) from None
+    return folder
+
+
+def open_session(
+    config: Config, spec: RunSpec, folder: Path, *, mode: str, now_ns: int, person: str, outside: bool, stops: bool,
+    warm: Callable[[], Iterable[Warm]], tell: Tell, facts: dict[str, Any] | None = None, take_over: bool = False,
+) -> Opened:  # fmt: skip
+    """Open a session's journal, or begin one.
+
+    Parameters
+    ----------
+    spec : RunSpec
+        With every market's grid; an old session keeps the grid that it began with.
+    warm : callable
+        History for the signals of a fresh session.
+    facts : dict, optional
+        More for the session's record: versions of the exchange's side, who confirmed the limits.
+
+    Raises
+    ------
+    RefusedError
+        Another process has the account, or the journal doesn't come out the same again.
+    InputError
+        Strategy, symbols, bars or model aren't those that the session began with.
+    """
+    session = secrets.token_hex(4)
+    file = folder / JOURNAL_FILE
+    bot_id = _bot_id(file)
+    lock = acquire(folder, session=session, bot_id=bot_id, now_ns=now_ns, take_over=take_over)
+    journal: Journal | None = None
+    try:
+        fresh = not file.exists()
+        if fresh:
+            header = header_of(config, spec, bot_id=bot_id, mode=mode, outside=outside, stops=stops)
+            journal = Journal.create(file, header, ns=now_ns)
+            engine = engine_of(spec, journal.header)
+            recovered = _warm_up(engine, journal, warm(), now_ns, tell)
+        else:
+            journal = Journal.open(file)
+            engine, recovered = _take_up(journal, spec, tell)
+        opened = Opened(folder, mode, bot_id, session, lock, journal, engine, engine.spec, recovered, fresh)
+        _record(opened, config, now_ns, person, facts or {})
+        return opened
+    except BaseException:
+        if journal is not None:
+            journal.close()
+        lock.release(now_ns)
+        raise
+
+
+def _bot_id(file: Path) -> str:
+    if not file.exists():
+        return secrets.token_hex(4)
+    from bot.journal import Reader
+
+    reader = Reader(file)
+    try:
+        return str(reader.header["bot"])
+    finally:
+        reader.close()
+
+
+def _warm_up(engine: Engine, journal: Journal, facts: Iterable[Warm], now_ns: int, tell: Tell) -> Recovered:
+    count = 0
+
+    def learnt() -> Iterable[Warm]:
+        nonlocal count
+        for fact in facts:
+            engine.learn(fact)
+            count += 1
+            yield fact
+
+    for body in warm_records(learnt()):
+        journal.append(now_ns, "warm", body)
+    journal.commit()
+    tell(f"signals warmed up on {count:,} facts of the store")
+    return Recovered()
+
+
+def _take_up(journal: Journal, wanted: RunSpec, tell: Tell) -> tuple[Engine, Recovered]:
+    """The engine in the state in which the journal ends, under the terms of the present configuration."""
+    header = journal.header
+    then = spec_of_header(header)
+    same = ("symbols", "bar_ns", "market", "model", "model_revision", "decide_on", "every_ns", "decision_delay_ns")
+    for name in same:
+        if _plain(getattr(wanted, name)) != _plain(getattr(then, name)):
+            remedy = "Go back to it, or begin a new session under another live.name"
+            what = "the session that is taken up was begun with another"
+            raise InputError(what, key=f"run.{name}", value=str(getattr(wanted, name)), remedy=remedy)
+    engine = engine_of(then, header)
+    recovered = recover(engine, journal)
+    torn = journal.recovery.torn
+    tell(f"journal recovered: {recovered.events:,} events since the last snapshot handled again" + (
+        f"; {torn} frames of an unfinished commit were cut" if torn else ""))  # fmt: skip
+    fresh = engine_of(_with_markets_of(wanted, then), header)
+    take_terms(engine.desk, {"terms": terms_body(fresh.desk)})
+    return engine, recovered
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, (list, tuple)) else value
+
+
+def _with_markets_of(wanted: RunSpec, then: RunSpec) -> RunSpec:
+    return replace(wanted, markets=dict(then.markets))
+
+
+def _record(opened: Opened, config: Config, now_ns: int, person: str, facts: dict[str, Any]) -> None:
+    """The session's own record, then a snapshot, so that recovery of what follows begins here."""
+    from bot.limit_table import limits_hash
+
+    journal, engine = opened.journal, opened.engine
+    ns = max(now_ns, engine.now_ns + 1)
+    body = {
+        "session": opened.session,
+        "person": person,
+        "pid": os.getpid(),
+        "config_hash": config.hash(),
+        "limits_hash": limits_hash(config),
+        "strategy": opened.spec.strategy.identity(),
+        "model": [opened.spec.model, opened.spec.model_revision],
+        "python": platform.python_version(),
+        "versions": {name: metadata.version(name) for name in ("numpy", "numba", "ccxt")},
+        "terms": terms_body(engine.desk),
+        **facts,
+    }
+    journal.append(ns, "session", body)
+    snapshot = snapshot_body(engine, ns, feeds={})
+    snapshot["order_sessions"] = [[order, name] for order, name in opened.recovered.sessions.items()]
+    journal.append(ns, "snapshot", snapshot)
+    journal.commit()
