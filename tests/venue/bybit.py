@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
@@ -30,6 +30,7 @@ SPECS = (
     Spec("BTCUSDT", "BTC", tick=Decimal("0.1"), lot=Decimal("0.001"), min_qty=Decimal("0.001"), **COMMON),
     Spec("ETHUSDT", "ETH", tick=Decimal("0.01"), lot=Decimal("0.01"), min_qty=Decimal("0.01"), **COMMON),
 )
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class LocalPerpVenue:
@@ -130,7 +131,7 @@ class LocalPerpVenue:
 
     # --- life --------------------------------------------------------------------------------------------------------
     async def __aenter__(self) -> LocalPerpVenue:
-        app = web.Application()
+        app = web.Application(middlewares=[self._middleware])
         app.router.add_post("/control", self._control)
         app.router.add_get("/v5/public/linear", self.streams.serve)
         app.router.add_get("/v5/private", self.streams.serve)
@@ -200,6 +201,11 @@ class LocalPerpVenue:
     def foreign(self, symbol: str, side: str, kind: str, qty: str, **more: Any) -> Order:
         """Somebody else's order on the same account, by hand: arguments as `Engine.place`."""
         return self.engine.place(symbol, side, kind, qty, self.now_ms(), origin="hand", **more)
+
+    async def told(self) -> None:
+        """Wait until all that happened was sent to those who listen."""
+        while any(link.queue.qsize() for link in self.streams.links):
+            await asyncio.sleep(0.001)
 
     def note(self, what: str, **more: Any) -> None:
         """Write down what happened."""
@@ -286,7 +292,7 @@ class LocalPerpVenue:
                 part = down(order.left * Decimal(fault.share), self.engine.specs[order.symbol].lot)
                 self.engine.fill(order, part, None, now)
             elif fault.kind == "venue-cancel":
-                self.engine.end(order, now, "CANCELED", "hand")
+                self.engine.end(order, now, "CANCELED", "the venue's own will")
         if fault.kind == "hide" and order is not None:
             order.extra["hidden_until_ms"] = now + int(fault.seconds * 1000)
         if fault.kind == "partial-cut":
@@ -303,6 +309,13 @@ class LocalPerpVenue:
         return web.Response(status=fault.status, text=faulty.HTML)
 
     # --- requests ----------------------------------------------------------------------------------------------------
+    @web.middleware
+    async def _middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except ConnectionError:  # the client has hung up
+            return web.Response()
+
     async def _control(self, request: web.Request) -> web.Response:
         try:
             return web.json_response({"ok": await self.command(await request.json())})

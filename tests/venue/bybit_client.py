@@ -22,7 +22,7 @@ async def bybit_at(venue: LocalPerpVenue, *, pro: bool = False, **config: Any) -
         from ccxt.pro import bybit
     else:
         from ccxt.async_support import bybit
-    exchange = bybit(venue.ccxt_config(enableRateLimit=False, **config))
+    exchange = bybit(venue.ccxt_config(enableRateLimit=False, timeout_on_exit=1, **config))
     try:
         await exchange.load_markets()
         yield exchange

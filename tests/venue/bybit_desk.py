@@ -31,7 +31,8 @@ RECENT = 500  # closed orders that are still found in real time
 ENDS = {  # how an order ended, by the engine's reason: cancelType and rejectReason
     "user": ("CancelByUser", "EC_PerCancelRequest"),
     "dcp": ("CancelByDCP", "EC_PerCancelRequest"),
-    "hand": ("CancelByAdmin", "EC_PerCancelRequest"),
+    "by hand": ("CancelByUser", "EC_PerCancelRequest"),
+    "the venue's own will": ("CancelByAdmin", "EC_PerCancelRequest"),
     "liquidation": ("CancelAllBeforeLiq", "EC_PerCancelRequest"),
     "position closed": ("CancelByReduceOnly", "EC_PerCancelRequest"),
     "delisted": ("CancelBySettle", "EC_PerCancelRequest"),
@@ -309,7 +310,8 @@ class Desk:
             extra["createType"] = "CreateByTakeOver_PassThrough"
         if news.trade is not None:
             trade, spec = news.trade, self.engine.specs[order.symbol]
-            extra["fee"], extra["feeCoin"] = extra.get("fee", ZERO) + trade.fee, trade.fee_coin
+            extra["fee"] = plain(Decimal(extra.get("fee", "0")) + trade.fee)
+            extra["feeCoin"] = trade.fee_coin
             row = execution_row(trade, order, spec, self.engine.books[order.symbol].mark, order.left)
             self.executions.append((trade.ms, row))
             self.push("execution", [row])
