@@ -54,7 +54,8 @@ def status(
     Exit code 4 when the bot is there and doesn't answer.
     """
     from bot.operate.sessions import choose, one_of
-    from bot.operate.status import clear_screen, gather, show
+    from bot.operate.status import gather
+    from bot.operate.status_view import clear_screen, show
 
     folder = one_of(choose(var, name=name, mode=mode, config=config))
     try:

@@ -44,7 +44,7 @@ def resume(folder: Path, *, person: str, reason: str, now_ns: int, timeout_s: fl
         left = [latch_line(latch) for latch in status.get("latches") or []]
         told += [f"its journal still has: {line}" for line in left]
         told += ["start the bot, then resume again to clear these"] if left else []
-    return told + [f"passes by itself: {line}" for line in soft]
+    return told + [f"stood when it was said: {line}" for line in soft]
 
 
 def _tell_bot(folder: Path, *, person: str, reason: str, now_ns: int, timeout_s: float) -> list[str]:
