@@ -65,6 +65,7 @@ class Company:
         self.notifier = Notifier(targets, title=title, on=config.notify.on)
         self.metrics = Metrics(opened.mode, opened.folder.name)
         self.bot: Bot | None = None
+        self.more: list[Callable[[Event, Step], None]] = []  # others who are told of every step
         self._key = load_key(opened.folder / KEY_FILE)
         self._day: dict[str, float] = {"fees": 0.0, "fills": 0, "refusals": 0}
         self._daily_ns = next_daily_ns(now_ns(), config.notify.daily)
@@ -138,6 +139,8 @@ class Company:
         for kind, level, text in words_of(step, self.opened.engine):
             LOG.log(level, "%s", text)
             self.notifier.tell(kind, text)
+        for watcher in self.more:
+            watcher(event, step)
         self._count(step)
         if self._durable_latch and len(step.events):
             moves = step.events[step.events["kind"] == EV_LADDER]
