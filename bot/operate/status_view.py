@@ -34,9 +34,10 @@ def show(status: dict[str, Any], *, now_ns: int) -> None:
         table("", ("order", "what", "filled", "price", "state", "age"), rows)
     else:
         say("open orders  none")
-    if status.get("feeds"):
+    feeds = {**(status.get("feeds") or {}), **({"door": status["door"]} if status.get("door") else {})}
+    if feeds:
         columns = ("feed", "age", "facts", "errors", "dropped", "state")
-        rows = [tuple(_feed_row(name, health)) for name, health in feed_lines(status["feeds"])]
+        rows = [tuple(_feed_row(name, health)) for name, health in feed_lines(feeds)]
         table("", columns, rows, right=columns[1:5])
     decisions = status.get("last_decisions") or []
     if decisions:
