@@ -48,12 +48,15 @@ def refuse_halted(folder: Path) -> None:
         )
 
 
-def stored_bars(store: Store, spec: RunSpec, now_ns: int, source: str | None) -> Iterator[Bar]:
-    """Closed bars of the store, as many as the signals want to warm up on, in order of close."""
+def stored_bars(
+    store: Store, spec: RunSpec, now_ns: int, source: str | None, *, since_ns: int | None = None
+) -> Iterator[Bar]:
+    """Closed bars of the store, in order of close: as many before `since_ns`, or else now, as signals warm up on."""
+    first_ns = (now_ns if since_ns is None else since_ns) - lookback_ns(spec)
     found: list[tuple[int, int, Bar]] = []
     for k, symbol in enumerate(spec.symbols):
         try:
-            series = store.bars(symbol, spec.bar_ns, now_ns - lookback_ns(spec), now_ns, source)
+            series = store.bars(symbol, spec.bar_ns, first_ns, now_ns, source)
         except InputError:
             continue  # none are stored: the feed catches up instead
         for i in range(len(series)):

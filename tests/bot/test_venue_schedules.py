@@ -13,6 +13,7 @@ from tests.sim.loop import VirtualLoop, simulate
 from tests.sim.matching import Matching, spot_market
 
 SYMBOLS = ("BTC/USDT", "ETH/USDT")
+DUST = Decimal("0.01")
 FOREIGN = {"BTC": "2", "ETH": "0", "USDT": "500", "DOGE": "77"}
 
 
@@ -28,7 +29,7 @@ def world(loop: VirtualLoop, seed: int) -> SimExchange:
         fee_coin=rng.choice(("base", "quote", "BNB")), expire_share=rng.choice((0.0, 0.01)),
     )  # fmt: skip
     offset = rng.choice((0.0, 0.0, 0.3, -0.3))
-    return SimExchange(loop=loop, rng=rng, matching=matching, bot=BOT, offset_s=offset, faults=Faults.drawn(rng))
+    return SimExchange(loop=loop, rng=rng, matching=matching, bot_id=BOT, offset_s=offset, faults=Faults.drawn(rng))
 
 
 async def hands(exchange: SimExchange, rng: random.Random, moved: dict[str, Decimal]) -> None:
@@ -48,37 +49,42 @@ async def lives(loop: VirtualLoop, seed: int) -> tuple[TinyDesk, list[str]]:
     faults = exchange.faults
     if rng.random() < 0.5:
         exchange.faults = Faults()
-    bot = TinyBot(exchange, desk, rng)
-    await bot.begin()
+    life = TinyBot(exchange, desk, rng)
+    await life.begin()
     exchange.faults = faults
     moved = {coin: Decimal(text) for coin, text in FOREIGN.items()}
     others = [asyncio.create_task(exchange.run())]
-    if rng.random() < 0.5 and bot.venue.health()["ready"]:  # before, nobody can say what was foreign
+    if rng.random() < 0.5 and life.venue.health()["ready"]:  # before, nobody can say what was foreign
         others.append(asyncio.create_task(hands(exchange, rng, moved)))
-    await bot.trade(rng.uniform(1.0, 60.0))
+    await life.trade(rng.uniform(1.0, 60.0))
     for _ in range(rng.randint(0, 3)):
-        await bot.die()
+        await life.die()
         await asyncio.sleep(rng.uniform(0.0, 40.0))
-        bot = TinyBot(exchange, desk, rng)
-        start = asyncio.create_task(bot.begin())
+        life = TinyBot(exchange, desk, rng)
+        start = asyncio.create_task(life.begin())
         await asyncio.wait([start], timeout=rng.choice((100.0, 100.0, rng.uniform(0.0, 20.0))))
         if start.done():
-            await bot.trade(rng.uniform(1.0, 60.0))
+            await life.trade(rng.uniform(1.0, 60.0))
         start.cancel()
     exchange.faults = Faults()
     if rng.random() < 0.5:
-        await bot.die()
-        bot = TinyBot(exchange, desk, rng)
-        await bot.begin()
+        await life.die()
+        life = TinyBot(exchange, desk, rng)
+        await life.begin()
     for other in others[1:]:
         other.cancel()
-    await asyncio.sleep(120.0)
-    found = faults_of(desk, exchange.truth()) + bot.venue.health()["faults"]
-    if not desk.perp:
-        found += coins_of(desk, exchange.truth(), moved)
-    found += [f"{text} is on" for text in desk.standing()] + [f"cut: {one.text}" for one in desk.outside]
+    await asyncio.sleep(100.0)
     others[0].cancel()
-    await bot.die()
+    await asyncio.sleep(40.0)
+    found = faults_of(desk, exchange.truth()) + life.venue.health()["faults"]
+    if desk.perp:
+        found += [f"{s}: {q} at the venue" for s, q in exchange.truth().positions.items() if q != desk.held.get(s, 0)]
+    else:
+        found += coins_of(desk, exchange.truth(), moved)
+        foreign = {coin: Decimal(text) for coin, text in life.venue.health()["foreign"].items()}
+        found += [f"{coin}: {q} is taken for foreign" for coin, q in foreign.items() if abs(q - moved[coin]) > DUST]
+    found += [f"{text} is on" for text in desk.standing()] + [f"cut: {one.text}" for one in desk.outside]
+    await life.die()
     await exchange.close()
     return desk, found
 
