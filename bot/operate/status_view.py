@@ -13,8 +13,7 @@ from bot.terminal import say, table
 
 def show(status: dict[str, Any], *, now_ns: int) -> None:
     """Print a status for people."""
-    if status["source"] == "journal":
-        now_ns = status.get("at_ns") or now_ns  # ages as they were then
+    now_ns = status.get("at_ns") or now_ns  # by the bot's own clock; of a journal: as it was then
     _show_head(status, now_ns)
     _show_money(status)
     latches = status.get("latches") or []
