@@ -216,17 +216,17 @@ class Engine:
         sent = sent[np.argsort(sent["id"])]
         step = Step(
             ns=ns, rows=tuple(rows), decisions=tuple(decisions), sent=sent.copy(), ended=desk.done.copy(),
-            fills=desk.fills.copy(), events=desk.events.copy(), commands=self._commands(sent), notes=tuple(notes),
+            fills=desk.fills.copy(), events=desk.events.copy(), commands=self._commands(sent, ns), notes=tuple(notes),
         )  # fmt: skip
         self.ear.remember(sent)
         for log in DESK_LOGS:
             account[f"n_{log}"] = 0  # all of it stands in the step: a week takes no more memory than an hour
         return step
 
-    def _commands(self, sent: Array) -> tuple[Command, ...]:
+    def _commands(self, sent: Array, ns: int) -> tuple[Command, ...]:
         if not self.desk.arrays["policy"]["outside"][0]:
             return ()
-        commands: list[Command] = [submit_of(order, self.symbols) for order in sent]
+        commands: list[Command] = [submit_of(order, self.symbols, ns) for order in sent]
         working = self.desk.working
         asked = working[working["asked_ns"] != 0]
         for order in asked:

@@ -39,7 +39,8 @@ CAUSES = {
     "foreign": (rec.C_FOREIGN, rec.R_FOREIGN),
 }
 OF_SYMBOL = {"data": rec.R_BAR_AGE, "market": rec.R_MARKET, "reconciliation": rec.R_RECONCILE}
-BY_PERSON = {"heartbeat", "key", "foreign"}
+BY_PERSON = {"heartbeat", "key", "foreign"}  # a resume ends them, their own end doesn't
+BY_WORD = BY_PERSON | {"reconciliation"}  # a resume ends them
 
 
 class Ear:
@@ -151,8 +152,8 @@ class Ear:
         elif event.act == "close":
             self._tell(event.ns, rec.M_CLOSE, symbol=self._places[event.symbol], what=rec.EXIT)
         elif event.act == "resume":
-            standing = {CAUSES[cause][0] for cause, symbol in self.standing if not symbol and cause not in BY_PERSON}
-            self.standing = {key: text for key, text in self.standing.items() if key[0] not in BY_PERSON}
+            standing = {CAUSES[cause][0] for cause, symbol in self.standing if not symbol and cause not in BY_WORD}
+            self.standing = {key: text for key, text in self.standing.items() if key[0] not in BY_WORD}
             self._tell(event.ns, rec.M_RESUME, what=sum(1 << cause for cause in standing))
         else:
             raise ValueError(f"an operator can't {event.act}")

@@ -261,7 +261,7 @@ class Clerk:
         for view, answer in await asyncio.gather(*(end(one) for one in wanted)):
             if isinstance(answer, NotFound):
                 moved = True
-            elif isinstance(answer, Accepted):
+            elif isinstance(answer, Accepted) and answer.order.status != "open":
                 moved = moved or Decimal(answer.order.filled) > Decimal(view.filled)
             else:
                 problems.append(f"{view.symbol} {view.client_id}: {_said(answer)}")
@@ -333,5 +333,7 @@ def _capped(intent: Place, breach: Breach | str) -> Refused:
 
 
 def _said(answer: Message) -> str:
+    if isinstance(answer, Accepted):
+        return "the venue took the cancel, and the order is still there"
     text = answer.text if isinstance(answer, (Refused, NotSent, Unknown, Failed)) else ""
     return f"{type(answer).__name__} {text}".strip()

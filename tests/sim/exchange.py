@@ -73,7 +73,7 @@ class SimExchange:
     loop: VirtualLoop
     rng: random.Random
     matching: Matching
-    bot: str
+    bot_id: str
     faults: Faults = field(default_factory=Faults)
     offset_s: float = 0.0
     start_ns: int = 1_700_000_000 * 10**9
