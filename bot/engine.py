@@ -64,6 +64,11 @@ class Engine:
         self.now_ns = 0
         self.last: tuple[Decision, ...] = ()
 
+    @property
+    def row_ns(self) -> int:
+        """Close of the last row that the desk was told of; 0 before the first."""
+        return self._row_ns
+
     # --- events -------------------------------------------------------------------------------------------------------
     def handle(self, event: Event) -> Step:
         """Take one event; what came of it. `ns` never goes back.
