@@ -61,7 +61,7 @@ class Engine:
         self._row_ns = 0  # close of the last row
         self._decided_ns = -(2**62)
         self._asked: set[int] = set()
-        self.now_ns = 0
+        self.now_ns = self._before_ns = 0  # of this event, and of the one before: all that it brought is known
         self.last: tuple[Decision, ...] = ()
 
     @property
@@ -80,7 +80,7 @@ class Engine:
         """
         if event.ns < self.now_ns:
             raise ValueError(f"time goes back, from {self.now_ns} to {event.ns}")
-        self.now_ns = event.ns
+        self._before_ns, self.now_ns = self.now_ns, event.ns
         first = int(self.desk.account["next_id"])
         rows: list[Row] = []
         decisions: list[Decision] = []
@@ -129,13 +129,13 @@ class Engine:
     def _on_bar(self, bar: Bar, rows: list[Row], decisions: list[Decision], notes: list[str]) -> None:
         if bar.symbol not in self._places:
             return
-        if bar.close_ns - bar.open_ns != self.spec.bar_ns or not _is_sound(bar):
+        if not is_sound(bar, self.spec.bar_ns):
             notes.append(f"a bar of {bar.symbol} that can't be one was left out")
             return
         if self._gathering.close_ns and bar.close_ns > self._gathering.close_ns:
-            self._finish(self._gathering.close_ns + self.spec.decision_delay_ns, rows, decisions)
+            self._finish(min(self._awaited_ns, bar.ns - 1), rows, decisions)
         self._learn_bar(bar)
-        if bar.close_ns <= self._row_ns:
+        if bar.close_ns <= self._row_ns or bar.close_ns < self._gathering.close_ns:
             notes.append(f"a bar of {bar.symbol} came after its row was closed: signals learn it, nobody decides")
             return
         self._gathering.add(bar)
@@ -164,11 +164,17 @@ class Engine:
     # --- rows ---------------------------------------------------------------------------------------------------------
     def _finish_due(self, ns: int, rows: list[Row], decisions: list[Decision]) -> None:
         """Close the awaited row when its time is over."""
-        close_ns = self._gathering.close_ns
-        if close_ns and ns > close_ns + self.spec.decision_delay_ns:
-            self._finish(close_ns + self.spec.decision_delay_ns, rows, decisions)
+        if self._gathering.close_ns and ns > self._awaited_ns:
+            self._finish(self._awaited_ns, rows, decisions)
+
+    @property
+    def _awaited_ns(self) -> int:
+        """Until when the bars of the row are waited for."""
+        return self._gathering.close_ns + self.spec.decision_delay_ns
 
     def _finish(self, cutoff_ns: int, rows: list[Row], decisions: list[Decision]) -> None:
+        """Close the row. The decision knows what was told up to the cutoff, which is never before what was told."""
+        cutoff_ns = max(cutoff_ns, self._before_ns)
         gathered = self._gathering
         close_ns, caught_up = gathered.close_ns, gathered.caught_up
         prices = gathered.prices.copy()
@@ -312,10 +318,13 @@ def coins_of(spec: RunSpec) -> tuple[str, ...]:
     return (*own, *sorted(str(coin) for coin in named if coin not in (None, "*", *own)))
 
 
-def _is_sound(bar: Bar) -> bool:
+def is_sound(bar: Bar, bar_ns: int) -> bool:
+    """Whether it can be a bar of that length: one that can't is nobody's fact."""
+    if bar.close_ns - bar.open_ns != bar_ns:
+        return False
     prices = (bar.open, bar.high, bar.low, bar.close)
     whole = all(np.isfinite(price) and price > 0.0 for price in prices) and np.isfinite(bar.volume)
     return bool(whole and bar.volume >= 0.0 and bar.low <= min(prices) and bar.high >= max(prices))
 
 
-__all__ = ["Engine", "coins_of", "observed_now", "posts_now"]
+__all__ = ["Engine", "coins_of", "is_sound", "observed_now", "posts_now"]

@@ -11,7 +11,8 @@ from backtest.spec import RunSpec
 from bot.events import Bar, Observation, Posts
 from bot.exchange.line import VenueSettings
 from bot.journal.memory import MemoryJournal
-from tests.sim.disk import DiskFaults
+from bot.journal.chain import JournalError
+from tests.sim.disk import DiskFaults, Killed
 from tests.sim.exchange import Faults, SimExchange
 from tests.sim.life import BOT, Life
 from tests.sim.loop import SimClock, VirtualLoop, simulate
@@ -73,9 +74,9 @@ class World:
             self.spec, self.journal, exchange, self.clock, self.tape, random.Random(self.rng.random()), disk,
             self.warm, VenueSettings(start_s=20.0),
         )  # fmt: skip
+        self.tell(f"life {life.session} begins")
         self.lives.append(life)
         life.begin()
-        self.tell(f"life {life.session} begins")
         return life
 
 
@@ -160,7 +161,11 @@ def meddle(world: World, act: str) -> None:
 async def live(world: World) -> None:
     """One process, until something ends it."""
     rng = world.rng
-    life = world.born()
+    try:
+        life = world.born()
+    except (Killed, JournalError):
+        world.tell("it died at birth")
+        return
     over = await life.lasts(rng.choice((rng.uniform(0.0, 10.0), rng.uniform(10.0, 70.0), rng.uniform(10.0, 70.0))))
     if over:
         world.tell(f"it ended by itself: {life.ended or ('journal' if life.bot.failed else 'killed')}")
