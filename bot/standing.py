@@ -33,6 +33,7 @@ def order_facts(engine: Engine, sessions: Mapping[int, str]) -> list[OrderFacts]
                 state=int(order["state"]), session=sessions[number], sent_ns=int(order["decided_ns"]),
                 price=float(order["limit"]) if order["limit"] > 0.0 else float(order["ref"]),
                 trades=engine.ear.trades_of(number),
+                leaving=bool(order["asked_ns"]),
             )
         )  # fmt: skip
     return found

@@ -72,7 +72,7 @@ class World:
         exchange = self.exchange if self.outside else None
         life = Life(
             self.spec, self.journal, exchange, self.clock, self.tape, random.Random(self.rng.random()), disk,
-            self.warm, VenueSettings(start_s=20.0),
+            self.warm, VenueSettings(start_s=20.0, maybe_s=10.0),
         )  # fmt: skip
         self.tell(f"life {life.session} begins")
         self.lives.append(life)
