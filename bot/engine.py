@@ -222,9 +222,11 @@ class Engine:
         account = desk.account
         if decisions:
             self.last = tuple(decisions)
-        both = np.concatenate([desk.done, desk.working])
-        sent = both[both["id"] >= first]
-        sent = sent[np.argsort(sent["id"])]
+        sent = desk.working[desk.working["id"] >= first]
+        if int(account["n_done"]):
+            over = desk.done[desk.done["id"] >= first]
+            sent = np.concatenate([over, sent])
+            sent = sent[np.argsort(sent["id"])]
         step = Step(
             ns=ns, rows=tuple(rows), decisions=tuple(decisions), sent=sent.copy(), ended=desk.done.copy(),
             fills=desk.fills.copy(), events=desk.events.copy(), commands=self._commands(sent), notes=tuple(notes),
@@ -253,7 +255,7 @@ class Engine:
         return {
             "version": VERSION,
             "identity": self._identity(),
-            "desk": freeze(self.desk.arrays),
+            "desk": freeze({name: array for name, array in self.desk.arrays.items() if name not in DESK_LOGS}),
             "stream": freeze(self.stream.snapshot()),
             "novelty": freeze(self.rows.memory),
             "risk_part": self.rows.risk_part,
@@ -279,8 +281,8 @@ class Engine:
                 remedy="Go back to that configuration, or begin a new session under another live.name",
             )
         for name, array in thaw(state["desk"]).items():
-            if name in ("limits", "policy", "markets", "tag_shares"):
-                continue  # the present configuration's, checked by whoever restores
+            if name in (*DESK_LOGS, "limits", "policy", "markets", "tag_shares"):
+                continue  # empty between steps; the present configuration's, checked by whoever restores
             self.desk.replace(name, array)
         self.stream.restore(thaw(state["stream"]))
         self.rows.memory[:] = thaw(state["novelty"])

@@ -199,9 +199,9 @@ class SimExchange:
         now_ns = self.start_ns + int(self.loop.time() * 1e9)
         if place.client_id in self._placed:
             return wire.Refused(why="duplicate", code="", text="placed before")
+        self._placed.add(place.client_id)
         if self._hit("not_sent") or now_ns - place.decided_ns > STALE_S * 1e9:
             return wire.NotSent(text="no room, or too old")
-        self._placed.add(place.client_id)
         answer = self.spawn(self._travel(lambda: self._accept(place)))
         return await self._outcome(answer, now_ns)
 
