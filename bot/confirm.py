@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import textwrap
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 HEX_MIN = 12
 OPTION = "--yes-i-accept-these-limits"
-WIDTHS = (18, 24, 2, 30)  # with their gaps 80 columns
+NARROW, WIDE = 80, 120  # columns of the whole
+WIDTHS = (19, 22, 2)  # of name, value and control; the meaning has the rest
 GAP = 2
 OF_EQUITY = frozenset({"asset_share", "daily_loss", "daily_loss_flatten", "drawdown", "gross_leverage"})
 
@@ -31,19 +33,19 @@ def words_of(config: Config) -> str:
     return f"trade {plain(config.run.cash)} {config.quote} on {config.exchange.id}{kind}"
 
 
-def limits_text(config: Config) -> str:
-    """All that bounds a session, at most 80 columns wide: where, with how much, each limit in money with its control.
+def limits_text(config: Config, *, width: int = NARROW) -> str:
+    """All that bounds a session: where, with how much, each limit in money with its control; `width` columns at most.
 
     Everything that `limits_hash` is made of is in it.
     """
-    return "\n".join([_banner(config), "", *_head(config), "", *_rows(config)])
+    return "\n".join([_banner(config, width), "", *_head(config, width), "", *_rows(config, width)])
 
 
 def show_limits(config: Config) -> None:
-    """Print `limits_text`."""
+    """Print `limits_text` as wide as the terminal, within reason."""
     from bot.terminal import say
 
-    say(limits_text(config))
+    say(limits_text(config, width=min(max(shutil.get_terminal_size().columns, NARROW), WIDE)))
 
 
 def confirm(config: Config, accepted: str | None, *, ask: Callable[[str], str], interactive: bool) -> str:
@@ -94,39 +96,38 @@ def _command(config: Config) -> str:
 
 
 # --- the text ---------------------------------------------------------------------------------------------------------
-def _banner(config: Config) -> str:
+def _banner(config: Config, width: int) -> str:
     exchange = config.exchange
     if exchange.sandbox or exchange.demo:
         what = "TEST NETWORK (sandbox)" if exchange.sandbox else "DEMO TRADING"
-        return f"=== {what}: no real money ".ljust(80, "=")
-    return "=== REAL MONEY ".ljust(80, "=")
+        return f"=== {what}: no real money ".ljust(width, "=")
+    return "=== REAL MONEY ".ljust(width, "=")
 
 
-def _head(config: Config) -> Iterator[str]:
+def _head(config: Config, width: int) -> Iterator[str]:
     run, exchange = config.run, config.exchange
-    yield from _line("exchange", f"{exchange.id}, account {exchange.account}, session {config.live.name}")
+    yield from _line(width, "exchange", f"{exchange.id}, account {exchange.account}, session {config.live.name}")
     for name, address in exchange.urls.items():
-        yield from _line("", f"{name} goes to {address}")
+        yield from _line(width, "", f"{name} goes to {address}")
     leverage = f", leverage {run.leverage:g}" if run.market == "perp" else ""
-    yield from _line("market", f"{run.market}{leverage}: {', '.join(run.symbols)}")
-    yield from _line("allocation", f"{plain(run.cash)} {config.quote}")
-    yield from _line("strategy", f"{run.strategy}, bars of {format_duration(run.bar)}")
+    yield from _line(width, "market", f"{run.market}{leverage}: {', '.join(run.symbols)}")
+    yield from _line(width, "allocation", f"{plain(run.cash)} {config.quote}")
+    yield from _line(width, "strategy", f"{run.strategy}, bars of {format_duration(run.bar)}")
     if config.live.canary:
-        yield from _line("canary", "every entry is capped near the venue's minimum")
-    whole = limits_hash(config)
-    yield from _line("limits' hash", f"{whole[:HEX_MIN]} {whole[HEX_MIN:]}")
+        yield from _line(width, "canary", "every entry is capped near the venue's minimum")
+    yield from _line(width, "limits' hash", limits_hash(config))
 
 
-def _line(name: str, text: str) -> Iterator[str]:
-    for place, piece in enumerate(textwrap.wrap(text, 80 - 14) or [""]):
+def _line(width: int, name: str, text: str) -> Iterator[str]:
+    for place, piece in enumerate(textwrap.wrap(text, width - 14)):
         yield f"{'' if place else name:<14}{piece}".rstrip()
 
 
-def _rows(config: Config) -> Iterator[str]:
-    yield from _cells("limit", "value", "no", "meaning")
-    yield "-" * 80
+def _rows(config: Config, width: int) -> Iterator[str]:
+    yield from _cells(width, "limit", "value", "no", "meaning")
+    yield "-" * width
     for row in limit_rows(config):
-        yield from _cells(row.name, _value(config, row), row.control, row.meaning)
+        yield from _cells(width, row.name, _value(config, row), row.control, row.meaning)
     live, fields = config.live, type(config.live).model_fields
     for name, text in (
         ("unknown_orders", f"{live.unknown_orders}"),
@@ -134,12 +135,12 @@ def _rows(config: Config) -> Iterator[str]:
         ("clock_offset", format_duration(live.clock_offset)),
     ):
         meaning, _, control = (fields[name].description or "").partition(" (")
-        yield from _cells(f"live.{name}", text, control.rstrip(")"), meaning)
+        yield from _cells(width, f"live.{name}", text, control.rstrip(")"), meaning)
     if config.limits.tag_share:
         tags = ", ".join(f"{coin} {tag}" for coin, tag in sorted(config.tags.items()))
-        yield from _cells("tags", tags, "9", "the tag of each coin")
+        yield from _cells(width, "tags", tags, "9", "the tag of each coin")
     yield ""
-    yield "Shares of equity are shown in money at the allocation. Controls: tidegate limits."
+    yield "Shares of equity are in money at the allocation; no: the number of the control."
 
 
 def _value(config: Config, row: LimitRow) -> str:
@@ -162,13 +163,14 @@ def _share(config: Config, share: float) -> str:
     return f"{amount(share * float(config.run.cash), config.quote)} ({write_share(share)})"
 
 
-def _cells(*cells: str) -> Iterator[str]:
+def _cells(width: int, *cells: str) -> Iterator[str]:
     """One row, its cells wrapped; the control's number flush right."""
-    wrapped = [textwrap.wrap(cell, width) or [""] for cell, width in zip(cells, WIDTHS, strict=True)]
+    widths = (*WIDTHS, width - sum(WIDTHS) - GAP * len(WIDTHS))
+    wrapped = [textwrap.wrap(cell, room) or [""] for cell, room in zip(cells, widths, strict=True)]
     for at in range(max(len(lines) for lines in wrapped)):
         pieces = [lines[at] if at < len(lines) else "" for lines in wrapped]
         line = [
-            f"{piece:>{width}}" if column == 2 else f"{piece:<{width}}"
-            for column, (piece, width) in enumerate(zip(pieces, WIDTHS, strict=True))
+            f"{piece:>{room}}" if column == 2 else f"{piece:<{room}}"
+            for column, (piece, room) in enumerate(zip(pieces, widths, strict=True))
         ]
         yield (" " * GAP).join(line).rstrip()

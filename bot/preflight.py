@@ -49,7 +49,7 @@ ASK_S = 45.0
 
 async def preflight(
     config: Config, spec: RunSpec, transport: Transport, *, folder: Path, store: Store, views: dict[str, MarketView],
-    now_ns: int, unknown_rights: bool,
+    now_ns: int, unknown_rights: bool, prices: Mapping[str, float] | None = None,
 ) -> list[Finding]:  # fmt: skip
     """Every check of a live session, in the order in which they are printed; none of them raises.
 
@@ -68,10 +68,17 @@ async def preflight(
         The venue's markets; those that are missing are asked for, for the reason.
     unknown_rights : bool
         A person accepts that the venue doesn't tell what the key may do.
+    prices : mapping of str to float, optional
+        Last prices, to compare least quantities with limits in money; left out: the newest stored closes.
     """
     local = await asyncio.to_thread(checks.local_findings, config, spec, folder=folder, store=store, now_ns=now_ns)
-    prices = await asyncio.to_thread(checks.stored_prices, spec, store, now_ns)
-    found = [*rights(await ask(transport, Rights()), unknown_rights), clock(config, await ask(transport, Clock()))]
+    if prices is None:
+        prices = await asyncio.to_thread(checks.stored_prices, spec, store, now_ns)
+    found = [
+        _venue(config),
+        *rights(await ask(transport, Rights()), unknown_rights),
+        clock(config, await ask(transport, Clock())),
+    ]
     found += await _markets(spec, transport, views)
     found += [
         *checks.minimums(config, spec, views, prices),
@@ -83,6 +90,15 @@ async def preflight(
         found += positions(spec, await ask(transport, Positions()), fresh=checks.is_fresh(folder))
     found += orders(spec, await ask(transport, OpenOrders()), await asyncio.to_thread(_bot_id, folder))
     return [*found, *local]
+
+
+def _venue(config: Config) -> Finding:
+    exchange = config.exchange
+    kind = (
+        "test network, no real money" if exchange.sandbox else "demo, no real money" if exchange.demo else "real money"
+    )
+    replaced = f", {', '.join(exchange.urls)} replaced by exchange.urls" if exchange.urls else ""
+    return Finding("ok", "venue", f"{exchange.id} {config.run.market}, {kind}, account {exchange.account}{replaced}")
 
 
 def refuse_failed(findings: list[Finding]) -> None:
@@ -235,7 +251,7 @@ def orders(spec: RunSpec, answer: Message, bot_id: str) -> Iterator[Finding]:
         found = f"{others} open that aren't the bot's, {here} of them in its symbols; {len(ours)} of its own"
         yield Finding("warn", "orders", found, "Counted, and never touched; an account of its own is cleaner")
     else:
-        yield Finding("ok", "orders", f"{len(ours)} open of the bot's, none of others")
+        yield Finding("ok", "orders", f"{len(ours)} open of the bot's, none of others" if ours else "none are open")
 
 
 def _bot_id(folder: Path) -> str:

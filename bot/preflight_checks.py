@@ -9,6 +9,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,27 +78,35 @@ def minimums(
     config: Config, spec: RunSpec, views: Mapping[str, MarketView], prices: Mapping[str, float]
 ) -> Iterator[Finding]:
     """Whether an order within the limits is large enough for the venue."""
+    from bot.session.live import CANARY
+
     sound = True
+    canary = max((float(view.min_notional) for view in views.values()), default=0.0) * CANARY
     for symbol, view in views.items():
-        for finding in _minimum(config, symbol, view, prices.get(symbol, float("nan"))):
+        caps = _caps(config, symbol)
+        if config.live.canary:
+            caps["live.canary"] = ("true", canary)
+        for finding in _minimum(config, symbol, view, prices.get(symbol, float("nan")), caps):
             sound = False
             yield finding
-    if sound and views:
+    blind = [f"{symbol} {view.min_qty}" for symbol, view in views.items() if symbol not in prices]
+    if blind:
+        found = f"no price is stored to compare least quantities with the limits: {', '.join(blind)}"
+        yield Finding("warn", "minimums", found, "tidegate fetch bars")
+    elif sound and views:
         least = ", ".join(f"{symbol} {_amount(float(view.min_notional), config)}" for symbol, view in views.items())
         yield Finding("ok", "minimums", f"an order within the limits is large enough (least: {least})")
 
 
-def _minimum(config: Config, symbol: str, view: MarketView, price: float) -> Iterator[Finding]:
+def _minimum(
+    config: Config, symbol: str, view: MarketView, price: float, caps: Mapping[str, tuple[str, float]]
+) -> Iterator[Finding]:
     least, known = float(view.min_notional), price == price
     if known:
         least = max(least, float(view.min_qty) * price)
-    elif float(view.min_qty) > 0.0:
-        found = f"{symbol}: least quantity {view.min_qty}, and no price is stored to compare it with the limits"
-        yield Finding("warn", "minimums", found, f"tidegate fetch bars {symbol}")
     if config.run.size == "quantity" and config.run.stake is not None and config.run.stake < Decimal(view.min_qty):
         found = f"{symbol}: run.stake = {plain(config.run.stake)} is below the venue's least quantity {view.min_qty}"
         yield Finding("fail", "minimums", found, f"Set run.stake to {view.min_qty} or more")
-    caps = _caps(config, symbol)
     low = [(key, told, money) for key, (told, money) in caps.items() if money < least]
     wanted = least * ROOM
     for key, told, money in low:
@@ -199,21 +208,25 @@ def disk_findings(folder: Path) -> Iterator[Finding]:
     """Space, and how long a durable write takes: every order waits for one."""
     while not folder.exists():
         folder = folder.absolute().parent
-    yield disk(folder)
+    yield replace(disk(folder), check="journal disk")
     try:
         times = measure_fsync(folder)
     except OSError as error:
         found = f"{folder}: nothing can be made durable there ({error.strerror or error})"
-        yield Finding("fail", "fsync", found, "Choose another place with --var")
+        yield Finding("fail", "journal fsync", found, "Choose another place with --var")
         return
     middle, worst = statistics.median(times), max(times)
     found = f"{middle:.1f} ms (worst of {len(times)}: {worst:.1f} ms) at {folder}"
     if middle > FSYNC_FAIL_MS:
-        yield Finding("fail", "fsync", found, f"No order could leave in time (over {FSYNC_FAIL_MS:g} ms): another disk")
+        yield Finding(
+            "fail", "journal fsync", found, f"No order could leave in time (over {FSYNC_FAIL_MS:g} ms): another disk"
+        )
     elif middle > FSYNC_WARN_MS:
-        yield Finding("warn", "fsync", found, f"Every order waits for it; a disk under {FSYNC_WARN_MS:g} ms is advised")
+        yield Finding(
+            "warn", "journal fsync", found, f"Every order waits for it; a disk under {FSYNC_WARN_MS:g} ms is advised"
+        )
     else:
-        yield Finding("ok", "fsync", found)
+        yield Finding("ok", "journal fsync", found)
 
 
 def measure_fsync(folder: Path, times: int = FSYNC_TIMES) -> list[float]:
@@ -299,7 +312,7 @@ def _newest(
     except InputError as error:
         return Finding("fail", check, f"the store can't be read: {error.what}", error.remedy or "")
     if newest is None:
-        return Finding("warn", check, f"none are stored: {told}; its signals stay cold and hold still", remedy)
+        return Finding("warn", check, f"{told}: none are stored; signals stay cold, and nothing is decided", remedy)
     age = now_ns - newest
     limit = _age_limit(spec, kind, name)
     found = f"{told}: the newest is {_rough(age)} old"

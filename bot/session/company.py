@@ -73,10 +73,10 @@ class Company:
         self._patience_s = manager_patience_s()
 
     # --- while it runs ------------------------------------------------------------------------------------------------
-    async def around(self, bot: Bot) -> None:
+    async def around(self, runner: Bot) -> None:
         """Run the bot with everything around it; its own error ends all."""
-        self.bot = bot
-        bot.watchers.append(self.watch)
+        self.bot = runner
+        runner.watchers.append(self.watch)
         self.heartbeat.start(self._now_ns())
         control = ControlServer(self.opened.folder / SOCKET_FILE, self.answer)
         await control.start()
@@ -87,9 +87,9 @@ class Company:
         if self.config.notify.heartbeat_url:
             tasks.append(asyncio.create_task(self._pulse().run(), name="pulse"))
         self.notifier.tell("session", f"session {self.opened.session} starts")
-        self.sign(bot)
+        self.sign(runner)
         tell_manager("READY=1")
-        running = asyncio.create_task(bot.run(), name="bot")
+        running = asyncio.create_task(runner.run(), name="bot")
         try:
             await asyncio.wait({running, *tasks}, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
@@ -98,7 +98,7 @@ class Company:
             await running
         finally:
             tell_manager("STOPPING=1")
-            bot.stop()
+            runner.stop()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, running, return_exceptions=True)
@@ -175,9 +175,9 @@ class Company:
         seq, stored = self.opened.journal.head()
         self.notifier.tell("daily", daily_text(status, day), exact=head_line(seq, stored, self.sign(self.bot)))
 
-    def sign(self, bot: Bot) -> str:
+    def sign(self, runner: Bot) -> str:
         """Sign the journal's head and add it to the file of heads; the signed line."""
-        line = sign_head(self.opened.journal, self._key, ns=bot.clock.now_ns())
+        line = sign_head(self.opened.journal, self._key, ns=runner.clock.now_ns())
         append_head(line, self.opened.folder / HEADS_FILE, *self._heads_elsewhere())
         return line
 
@@ -214,19 +214,19 @@ class Company:
     async def _hand_over(self, event: Operator) -> dict[str, Any]:
         """Put a person's word at the door, and wait until it was handled and is durable."""
         assert self.bot is not None
-        bot = self.bot
+        runner = self.bot
         handled = asyncio.Event()
 
         def seen(told: Event, step: Step) -> None:
             if isinstance(told, Operator) and (told.act, told.reason) == (event.act, event.reason):
                 handled.set()
 
-        bot.watchers.append(seen)
+        runner.watchers.append(seen)
         try:
-            bot.door.put(event)
+            runner.door.put(event)
             async with asyncio.timeout(ANSWER_S):
                 await handled.wait()
         finally:
-            bot.watchers.remove(seen)
+            runner.watchers.remove(seen)
         await asyncio.sleep(0)
-        return {"level": self.status(self._now_ns())["level"], "seq": bot.seq}
+        return {"level": self.status(self._now_ns())["level"], "seq": runner.seq}

@@ -19,7 +19,7 @@ from bot.feeds.door import Door
 from bot.feeds.stored import StoredFacts
 from bot.operate.latch import ACTIVE, write_latch
 from bot.ports import Feed, Put, Venue
-from bot.preflight import confirm, limits_text, preflight, refuse_failed
+from bot.preflight import Finding, confirm, limits_text, preflight, refuse_failed
 from bot.recover import Warm
 from bot.run import SimulatedVenue
 from bot.session.company import Company
@@ -118,7 +118,8 @@ async def _run(
         config, spec, transport, folder=folder, store=store, views=views, now_ns=clock.now_ns(),
         unknown_rights=asked.unknown_rights,
     )  # fmt: skip
-    refuse_failed(findings, tell=asked.tell)
+    show_findings(findings, asked.tell)
+    refuse_failed(findings)
     asked.tell(limits_text(config))
     how = "shadow" if asked.shadow else confirm(config, asked.accepted, ask=input, interactive=sys.stdin.isatty())
     if not (folder / "latch").exists():
@@ -199,6 +200,14 @@ def would_send(event: Event, step: Step) -> None:
     for order in step.sent:
         side = "buy" if order["side"] > 0 else "sell"
         LOG.warning("shadow: would send order %d: %s %g at worst %g", order["id"], side, order["qty"], order["limit"])
+
+
+def show_findings(findings: Sequence[Finding], tell: Tell) -> None:
+    """What preflight found: all that isn't well, and how much is."""
+    for one in findings:
+        if one.status != "ok":
+            tell(f"{one.status}  {one.check}: {one.found}" + (f". {one.remedy}" if one.remedy else ""))
+    tell(f"preflight: {sum(one.status == 'ok' for one in findings)} of {len(findings)} checks are well")
 
 
 def start_watchdog(folder: Path, config: Config) -> Any:
