@@ -103,7 +103,7 @@ def load_inputs(store: Store, spec: RunSpec) -> RunInputs:
         bars=bars,
         first=int(np.searchsorted(times[0], grid.close_ns[first])),
         late=late,
-        funding=_funding(store, spec, bars, shares, notes),
+        funding=funding_due(store, spec, int(bars.open_ns[0]), int(bars.close_ns[-1]), shares, notes),
         shares=shares,
         synthetic=any(share.source.startswith("synthetic") for share in shares),
         notes=notes,
@@ -278,14 +278,19 @@ def _decisions(
     return decide, np.searchsorted(closes, decide, side="right") - 1, cut[order]
 
 
-def _funding(
-    store: Store, spec: RunSpec, bars: Grid, shares: list[InputShare], notes: list[str]
+def funding_due(
+    store: Store, spec: RunSpec, begin: int, end: int, shares: list[InputShare], notes: list[str]
 ) -> tuple[Array, Array, Array]:
-    """Every funding due inside the run. One that is missing is an error, never zero."""
+    """Every funding due from `begin` to `end`, in nanoseconds: (times, symbols' places, rates), in order of time.
+
+    Raises
+    ------
+    InputError
+        One is missing: it is never taken for zero.
+    """
     none = np.zeros(0, np.int64)
     if not spec.perp:
         return none, none, np.zeros(0)
-    begin, end = int(bars.open_ns[0]), int(bars.close_ns[-1])
     due = np.arange(-(-begin // EIGHT_HOURS_NS) * EIGHT_HOURS_NS, end + 1, EIGHT_HOURS_NS)
     times, symbols, rates = [], [], []
     if np.isfinite(spec.fills.funding_rate):

@@ -17,12 +17,15 @@ from bot import (
     verbs_facts,
     verbs_fetch,
     verbs_import,
+    verbs_journal,
     verbs_lists,
     verbs_machine,
+    verbs_operate,
     verbs_probe,
     verbs_reports,
     verbs_runs,
     verbs_score,
+    verbs_session,
     verbs_signal_report,
     verbs_sweep,
 )
@@ -113,7 +116,7 @@ def root(version: AskVersion = False, debug: AskDebug = False) -> None:
 
 TOPICS = (
     verbs_machine, verbs_facts, verbs_fetch, verbs_import, verbs_score, verbs_runs, verbs_sweep, verbs_probe,
-    verbs_signal_report, verbs_reports, verbs_lists,
+    verbs_signal_report, verbs_session, verbs_operate, verbs_journal, verbs_reports, verbs_lists,
 )  # fmt: skip
 for topic in TOPICS:
     topic.register(app)

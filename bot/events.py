@@ -7,6 +7,7 @@ coins are named, not numbered, so that a journal can be read without its session
 from __future__ import annotations
 
 import base64
+import math
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -160,14 +161,14 @@ EVENTS: dict[str, type[Event]] = {
 
 
 def pack(event: Event) -> dict[str, Any]:
-    """An event as JSON values; floats keep every bit (NaN is null)."""
+    """An event as JSON values; floats keep every bit (NaN is null, infinities are text)."""
     body: dict[str, Any] = {"is": type(event).__name__}
     for field in fields(event):
         value = getattr(event, field.name)
         if isinstance(value, np.ndarray):
             value = base64.b64encode(value.tobytes()).decode()
-        elif isinstance(value, float) and value != value:
-            value = None
+        elif isinstance(value, float) and not math.isfinite(value):
+            value = None if value != value else repr(value)
         body[field.name] = value
     return body
 
@@ -179,8 +180,9 @@ def unpack(body: dict[str, Any]) -> Event:
     for field in fields(kind):
         if field.name == "rows":
             given["rows"] = np.frombuffer(base64.b64decode(given["rows"]), POSTS)
-        elif field.type == "float" and given.get(field.name, 0.0) is None:
-            given[field.name] = float("nan")
+        elif field.type == "float" and not isinstance(given.get(field.name, 0.0), float):
+            value = given[field.name]
+            given[field.name] = float("nan") if value is None else float(value)
     return kind(**given)
 
 

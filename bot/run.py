@@ -12,6 +12,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from time import perf_counter
 from typing import Any
 
 from bot.engine import Engine
@@ -76,6 +77,7 @@ class Bot:
         self.session, self.sessions = session, dict(sessions or {})
         self.seq = 0
         self.failed: JournalError | None = None
+        self.timer: Callable[[str, float], None] | None = None  # told of seconds that a "step" or a "commit" took
         self._snapshot_ns, self._tick_s = snapshot_ns, tick_s
         self._snapshot_due_ns = 0
         self._venue_memory: dict[str, Any] | None = None
@@ -149,7 +151,10 @@ class Bot:
 
     def _handle(self, event: Event) -> Step:
         event = replace(event, ns=self._now())
+        began = perf_counter()
         step = self.engine.handle(event)
+        if self.timer is not None:
+            self.timer("step", perf_counter() - began)
         took = getattr(self.venue, "took", None)
         if took is not None:
             took(event)
@@ -197,10 +202,13 @@ class Bot:
             if told != self._venue_memory:
                 self._venue_memory = told
                 self._write(self._now(), "venue", told)
+        began = perf_counter()
         try:
             self.keeper.commit()
         except JournalError as error:
             self._fail(error)
+        if self.timer is not None:
+            self.timer("commit", perf_counter() - began)
 
     def _fail(self, error: JournalError) -> None:
         """No journal, no send: entries are cancelled and nothing more is decided."""

@@ -7,11 +7,12 @@ from typing import Any
 from bot.engine import Engine
 from bot.hearing import CAUSES
 from bot.step import Step, order_body, step_body
+from bot.terminal import clean
 from risk.records import CAUSE_NAMES, LEVELS, NEVER, NO_NEW_RISK, RULES
 
 
 def status_body(engine: Engine, ns: int) -> dict[str, Any]:
-    """Position, equity, ladder, latches, open orders, last decisions: JSON values."""
+    """Position, equity, ladder, latches, open orders, last decisions: JSON values, null for what is no number."""
     desk = engine.desk
     account = desk.account
     books = desk.books
@@ -21,7 +22,7 @@ def status_body(engine: Engine, ns: int) -> dict[str, Any]:
     }
     fallen = 1.0 - float(account["equity"] / account["units"] / account["high"]) if account["high"] > 0 else 0.0
     last = step_body(Step(ns=ns, decisions=engine.last), engine.symbols, engine.names)
-    return {
+    body = {
         "at_ns": ns,
         "level": LEVELS[account["level"]],
         "latches": _latches(engine),
@@ -40,6 +41,8 @@ def status_body(engine: Engine, ns: int) -> dict[str, Any]:
         "orders": [order_body(order, engine.symbols) for order in desk.working],
         "last_decisions": last.get("decisions", []),
     }
+    found: dict[str, Any] = clean(body)
+    return found
 
 
 def _latches(engine: Engine) -> list[dict[str, Any]]:
@@ -66,4 +69,4 @@ def _latches(engine: Engine) -> list[dict[str, Any]]:
 
 def snapshot_body(engine: Engine, ns: int, *, feeds: dict[str, Any]) -> dict[str, Any]:
     """A snapshot's journal record: the status, and the engine whole."""
-    return {**status_body(engine, ns), "feeds": feeds, "engine": engine.snapshot()}
+    return {**status_body(engine, ns), "feeds": clean(feeds), "engine": engine.snapshot()}

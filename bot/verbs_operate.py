@@ -54,7 +54,8 @@ def status(
     Exit code 4 when the bot is there and doesn't answer.
     """
     from bot.operate.sessions import choose, one_of
-    from bot.operate.status import clear_screen, gather, show
+    from bot.operate.status import gather
+    from bot.operate.status_view import clear_screen, show
 
     folder = one_of(choose(var, name=name, mode=mode, config=config))
     try:
@@ -155,7 +156,7 @@ def close(
     folder = one_of(choose(var, name=name, mode=mode, config=config))
     request = {"do": "close", "symbol": symbol, "person": person or whoami(), "reason": reason}
     try:
-        answer = ask(folder / SOCKET_FILE, request, timeout_s=5.0)
+        answer = ask(folder / SOCKET_FILE, request, timeout_s=7.0)
     except NobodyThere as error:
         raise UnreachableError(f"{error}. Start it, or sell all it holds: tidegate halt --flatten") from None
     if as_json:

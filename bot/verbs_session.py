@@ -46,7 +46,8 @@ def paper(
     Without a configuration, and where its bars are synthetic, the embedded sample is replayed as if it were live.
     """
     from bot.context import current_config
-    from bot.session.paper import run_paper, run_replayed
+    from bot.session.paper import run_paper
+    from bot.session.replayed import run_replayed
 
     chosen = current_config(config, settings, sample=sample)
     _warm_kernels()

@@ -34,8 +34,11 @@ class SocketTransport:
     when it is back. An intent is never sent twice: one whose connection ended before the answer raises ConnectionError.
     """
 
-    def __init__(self, file: Path, *, bot_id: str, session: str, watch: bool = True) -> None:
-        self.file = file
+    def __init__(
+        self, file: Path, *, bot_id: str, session: str, watch: bool = True, process_uid: int | None = None
+    ) -> None:
+        """`process_uid` is the user of the exchange process, where it isn't this one's."""
+        self.file, self._uid = file, os.getuid() if process_uid is None else process_uid
         self._hello = Hello(bot=bot_id, session=session, watch=watch)
         self._writer: asyncio.StreamWriter | None = None
         self._number = 0
@@ -125,8 +128,8 @@ class SocketTransport:
                 continue
             self._writer = writer
             try:
-                if peer(writer.get_extra_info("socket"))[1] != os.getuid():
-                    raise UnreachableError(f"{self.file}: the process behind it isn't this user's")
+                if peer(writer.get_extra_info("socket"))[1] != self._uid:
+                    raise UnreachableError(f"{self.file}: the process behind it is another user's")
                 await self._listen(reader, writer)
                 text = "it hung up"
             except (OSError, WireError, ValueError, asyncio.IncompleteReadError) as error:

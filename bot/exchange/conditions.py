@@ -11,6 +11,8 @@ from dataclasses import replace
 
 from bot.events import Condition, Event
 
+AGAIN_NS = 60 * 10**9  # a sticky one that comes up again is said again: a person may have cleared it
+
 
 class Conditions:
     """The conditions of one venue.
@@ -33,7 +35,7 @@ class Conditions:
         self, cause: str, text: str, *, symbol: str = "", level: int = 1, limit: float = 0.0, observed: float = 0.0,
         sticky: bool = False,
     ) -> None:  # fmt: skip
-        """Raise it, once for the same text and level. sticky: only a person clears it."""
+        """Raise it; while it stands it isn't said again. sticky: only a person clears it."""
         key = (cause, symbol)
         condition = Condition(
             ns=self._now_ns(), cause=cause, on=True, symbol=symbol, level=level, limit=limit, observed=observed,
@@ -44,7 +46,7 @@ class Conditions:
             self._sticky.add(key)
         elif before is not None and before.on:
             return
-        if before is not None and before == replace(condition, ns=before.ns):
+        if before is not None and before == replace(condition, ns=before.ns) and condition.ns - before.ns < AGAIN_NS:
             return
         self._said[key] = condition
         self._put(condition)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -33,6 +34,7 @@ from bot.exchange.wire import (
 )
 
 MARKETS_AGE_S = 60.0
+TAKEN_S = (0.05, 0.1, 0.2)
 WEIGHTS = {
     "binance": {"markets": 20, "lookup": 4, "orders": 80, "orders-of": 6, "trades": 20, "balances": 20, "price": 2},
     "kraken": {"lookup": 2, "trades": 2},
@@ -97,12 +99,12 @@ class Door:
             said = await self._send(
                 "cancel", partial(self.api.cancel_order, None, intent.symbol, params), urgent=True, again=True
             )
-            answer = self._cancelled(intent, said)
+            answer = await self._cancelled(intent, said)
             if not isinstance(answer, NotFound):
                 return answer
         return answer
 
-    def _cancelled(self, intent: Cancel, said: Said) -> Message:
+    async def _cancelled(self, intent: Cancel, said: Said) -> Message:
         if said.error is not None:
             self._key_watch(said)
             return outcomes.of_cancel(self.family, said.call, said.error, said.until_ns)
@@ -111,10 +113,22 @@ class Door:
             sent_ns = time.time_ns() if last is None else last.sent_ns
             return Unknown(text="the answer to the cancel isn't one", sent_ns=sent_ns)
         order = said.result if isinstance(said.result, dict) else {}
+        if order.get("status") is None or order.get("filled") is None:
+            return await self._taken(intent, last.sent_ns)
         view = views.order_view(order, self.market(intent.symbol), kind=self._kinds.get(intent.client_id, ""))
-        # Some venues answer with ids alone, and Binance with a new client id of the cancel itself.
-        status = "cancelled" if view.status == "open" else view.status
-        return Accepted(order=replace(view, client_id=intent.client_id, status=status))
+        return Accepted(order=replace(view, client_id=intent.client_id))  # Binance names the cancel's own client id
+
+    async def _taken(self, intent: Cancel, sent_ns: int) -> Message:
+        """The venue took the wish and told no more: whether the order ended, and with what, has to be asked."""
+        answer: Message = NotFound()
+        for wait_s in (0.0, *TAKEN_S):
+            await asyncio.sleep(wait_s)
+            answer = await self.lookup(Lookup(client_id=intent.client_id, symbol=intent.symbol))
+            if isinstance(answer, Accepted) and answer.order.status != "open":
+                return answer
+        if isinstance(answer, Accepted):
+            return answer
+        return Unknown(text="the cancel was taken; what became of the order isn't known", sent_ns=sent_ns)
 
     # --- questions about orders ---------------------------------------------------------------------------------------
     async def lookup(self, intent: Lookup) -> Message:

@@ -17,7 +17,7 @@ _PART = re.compile(r"[0-9a-f]{8}\Z")
 Owner = Literal["ours", "stranger", "foreign"]
 
 
-def client_id(*, bot: str, session: str, order: int) -> str:
+def client_id(*, bot_id: str, session: str, order: int) -> str:
     """The client id of the desk's order number `order`.
 
     Raises
@@ -25,12 +25,12 @@ def client_id(*, bot: str, session: str, order: int) -> str:
     InputError
         A part isn't 8 lower-case hex characters, or the number isn't in 0 .. 2**64 - 1.
     """
-    for key, part in (("bot", bot), ("session", session)):
+    for key, part in (("bot id", bot_id), ("session", session)):
         if not _PART.match(part):
             raise InputError("has to be 8 lower-case hex characters", key=key, value=part)
     if not 0 <= order < 2**64:
         raise InputError("isn't an order number", key="order", value=order)
-    return f"{bot}{session}{order:016x}"
+    return f"{bot_id}{session}{order:016x}"
 
 
 class Ids:
@@ -38,25 +38,25 @@ class Ids:
 
     Parameters
     ----------
-    bot, session : str
+    bot_id, session : str
         8 hex characters each.
     known : iterable of str
         Sessions that the journal knows, this one or not.
     """
 
-    def __init__(self, bot: str, session: str, known: Iterable[str] = ()) -> None:
-        self.bot = bot
+    def __init__(self, bot_id: str, session: str, known: Iterable[str] = ()) -> None:
+        self.bot_id = bot_id
         self.session = session
         self.known = frozenset(known) | {session}
-        client_id(bot=bot, session=session, order=0)
+        client_id(bot_id=bot_id, session=session, order=0)
 
     def make(self, order: int, session: str | None = None) -> str:
         """Client id of an order of this session, or of the earlier one named."""
-        return client_id(bot=self.bot, session=self.session if session is None else session, order=order)
+        return client_id(bot_id=self.bot_id, session=self.session if session is None else session, order=order)
 
     def owner(self, text: str) -> Owner:
         """Whose order it is: "ours", a "stranger"'s (our bot id, a session nobody knows), or "foreign"."""
-        if not text.startswith(self.bot):
+        if not text.startswith(self.bot_id):
             return "foreign"
         return "ours" if _SHAPE.match(text) and text[8:16] in self.known else "stranger"
 

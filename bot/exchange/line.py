@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from dataclasses import dataclass
 
 from bot.exchange.conditions import Conditions
-from bot.exchange.wire import Failed, Message, NotSent, Unknown
+from bot.exchange.wire import Failed, Message, NotSent, Place, Unknown
 from bot.ports import Clock, NotConnected, Transport
 
 SECOND = 10**9
+log = logging.getLogger("tidegate.venue")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +26,7 @@ class VenueSettings:
     poll_s: float = 5.0  # the same while there is no private stream
     confirm_s: float = 2.0  # between reads of balances that differ
     confirmations: int = 3
+    maybe_s: float = 120.0  # after the fence an order isn't called lost so long while a trade of nobody's may be its
     markets_s: float = 600.0
     start_s: float = 60.0
     backoff_s: float = 0.25
@@ -64,6 +67,7 @@ class Line:
         self._transport, self._clock, self._conditions, self._settings = transport, clock, conditions, settings
         self._failures = 0
         self.until_ns = 0  # nobody is asked before it
+        self._orders_ns = 0  # no order is taken before it
         self.asked = 0
 
     async def ask(self, message: Message) -> Message:
@@ -82,7 +86,10 @@ class Line:
             answer = Unknown(text="no answer in time", sent_ns=latest_ns)
         except ConnectionError as error:
             answer = Unknown(text=f"the line broke: {error}", sent_ns=latest_ns)
-        self._weigh(answer)
+        except Exception as error:  # whatever it is: the request may have left, so its outcome is looked up
+            log.exception("the line to the exchange process failed")
+            answer = Unknown(text=f"the line failed: {type(error).__name__}: {error}", sent_ns=latest_ns)
+        self._weigh(message, answer)
         return answer
 
     def silence(self, until_ns: int, text: str) -> None:
@@ -99,17 +106,20 @@ class Line:
         """No failure since the last answer."""
         return self._failures == 0 and self._clock.now_ns() >= self.until_ns
 
-    def _weigh(self, answer: Message) -> None:
+    def _weigh(self, message: Message, answer: Message) -> None:
         if not isinstance(answer, (NotSent, Unknown, Failed)):
             self._failures = 0
-            if self._clock.now_ns() >= self.until_ns:
+            if self._clock.now_ns() >= max(self.until_ns, self._orders_ns):
                 self._conditions.off("venue")
             return
         self._failures += 1
         if isinstance(answer, Failed) and answer.revoked:
             self._conditions.on("key", f"the key isn't valid any more: {answer.text}", level=4, sticky=True)
         until_ns = 0 if isinstance(answer, Unknown) else answer.until_ns
-        if until_ns > self._clock.now_ns():
+        if isinstance(message, Place) and isinstance(answer, NotSent):  # cancels and questions have room of their own
+            self._orders_ns = max(self._orders_ns, until_ns)
+            self._conditions.on("venue", answer.text)
+        elif until_ns > self._clock.now_ns():
             self.silence(until_ns, answer.text)
         elif isinstance(answer, NotSent) or self._failures > 1:
             self._conditions.on("venue", answer.text)

@@ -15,7 +15,6 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from bot.exchange.budget import Budget, Pace, used_weight
 from bot.exchange.codes import FAMILIES
@@ -146,6 +145,8 @@ def build(settings: Settings, key: Key, *, pro: bool) -> Any:
     import ccxt.async_support
     import ccxt.pro
 
+    from bot.feeds.public import replace_urls
+
     name = settings.exchange
     if name not in ccxt.exchanges:
         raise InputError("no such exchange", key="exchange.id", value=name)
@@ -189,42 +190,8 @@ def build(settings: Settings, key: Key, *, pro: bool) -> Any:
         if "demo" not in api.urls:
             raise InputError("this exchange has no demo trading in ccxt", key="exchange.demo", value=name)
         api.enable_demo_trading(True)
-    replace_urls(api, settings.urls)
+    api.urls["api"] = replace_urls(api.urls["api"], settings.urls)
     return api
-
-
-def replace_urls(api: Any, urls: Mapping[str, str]) -> None:
-    """Point ccxt elsewhere: "rest", "stream" and "user"; other names are ccxt's own entries.
-
-    "rest" goes in front of each endpoint's own path; so do the others, unless they have a path themselves.
-
-    Raises
-    ------
-    InputError
-        ccxt has no entry of that name.
-    """
-    own = api.urls["api"] if isinstance(api.urls["api"], dict) else {}
-    for name, url in urls.items():
-        if name not in ("rest", "stream", "user"):
-            if name not in own:
-                raise InputError("no such endpoint", key="exchange.urls", value=name, remedy="Use rest, stream, user")
-            own[name] = url
-    rest, stream = urls.get("rest"), urls.get("stream")
-    user = urls.get("user", stream)
-
-    def moved(node: Any, path: tuple[str, ...]) -> Any:
-        if isinstance(node, dict):
-            return {name: moved(value, (*path, name)) for name, value in node.items()}
-        if not isinstance(node, str) or "://" not in node or (path and path[0] in urls):
-            return node
-        private = any(part in ("ws-api", "private") or part.startswith("private") for part in path)
-        streaming = node.startswith("ws")
-        base = (user if private else stream) if streaming else rest
-        if base is None or (streaming and urlsplit(base).path.strip("/")):
-            return base or node
-        return base.rstrip("/") + urlsplit(node).path
-
-    api.urls["api"] = moved(api.urls["api"], ())
 
 
 def _traces() -> Any:

@@ -91,7 +91,7 @@ class Process:
         if len(os.fsencode(path)) > 100:
             raise InputError("the path of the socket is too long", where=path, remedy="Use a shorter var folder")
         path.unlink(missing_ok=True)
-        mask = os.umask(0o177)
+        mask = os.umask(0o117 if self.settings.peers else 0o177)  # to its group, where others are named
         try:
             self._server = await asyncio.start_unix_server(self._met, path, limit=LINE_MAX)
         finally:
@@ -171,7 +171,7 @@ class Process:
         one = Peer(reader, writer)
         self._peers.add(one)
         try:
-            if peer(writer.get_extra_info("socket"))[1] != os.getuid():
+            if peer(writer.get_extra_info("socket"))[1] not in (os.getuid(), *self.settings.peers):
                 LOG.warning("a connection of another user was refused")
                 return
             await self._talk(one)

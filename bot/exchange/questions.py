@@ -28,7 +28,8 @@ from bot.exchange.wire import (
 
 PAGE = 1000
 PAGES_MAX = 200
-WINDOW_MS = 6 * 86_400_000  # venues tell of at most a week at once
+WINDOW_MS = 6 * 86_400_000  # Bybit tells of at most a week at once,
+HISTORY_MS = 729 * 86_400_000  # and of two years in all
 RECENT_MS = 3_600_000
 
 
@@ -37,6 +38,8 @@ async def trades(door: Door, intent: Trades) -> Message:
     rows: dict[str, Mapping[str, Any]] = {}
     if door.family == "binance":
         failed = await _by_id(door, intent, rows)
+    elif intent.after_id is not None and intent.since_ns is None:
+        failed = await _back_to(door, intent, rows)
     else:
         failed = await _by_time(door, intent, rows)
     if failed is not None:
@@ -47,9 +50,9 @@ async def trades(door: Door, intent: Trades) -> Message:
     except ValueError as error:
         return Failed(text=str(error))
     found.sort(key=lambda one: (one.ns, int(one.trade_id) if one.trade_id.isdigit() else 0, one.trade_id))
-    ids = [one.trade_id for one in found]
-    if intent.after_id in ids:
-        found = found[ids.index(intent.after_id) + 1 :]
+    after = next((one for one in found if one.trade_id == intent.after_id), None)
+    if after is not None:  # what the venue made in the same instant comes again: nobody knows which was first
+        found = [one for one in found if one.ns >= after.ns and one.trade_id != after.trade_id]
     return TradesAre(trades=tuple(found))
 
 
@@ -72,29 +75,48 @@ async def _by_id(door: Door, intent: Trades, rows: dict[str, Mapping[str, Any]])
 
 
 async def _by_time(door: Door, intent: Trades, rows: dict[str, Mapping[str, Any]]) -> Failed | None:
-    """From window to window, and in each one page by page backwards, until a page brings nothing new."""
+    """From window to window, from a time on."""
     now_ms = int(time.time() * 1000 + door.offset_ms) + 1000
     start = now_ms - RECENT_MS if intent.since_ns is None else intent.since_ns // views.MS_NS
-    for _ in range(PAGES_MAX):
-        until = end = min(start + WINDOW_MS, now_ms)
-        for _ in range(PAGES_MAX):
-            params = {"until": until}
-            said = await door.ask(
-                "trades", partial(door.api.fetch_my_trades, intent.symbol, start, 100, params), shape=list
-            )
-            if isinstance(said, Failed):
-                return said
-            new = [row for row in said if str(row["id"]) not in rows]
-            rows.update({str(row["id"]): row for row in new})
-            if len(said) < 50 or not new:
-                break
-            until = min(int(row["timestamp"]) for row in said)
-        else:
-            return Failed(text=f"more than {PAGES_MAX} pages of trades")
-        if end >= now_ms:
-            return None
+    start = max(start, now_ms - HISTORY_MS)
+    while True:
+        end = min(start + WINDOW_MS, now_ms) if door.family == "bybit" else now_ms
+        failed = await _window(door, intent, rows, start, end)
+        if failed is not None or end >= now_ms:
+            return failed
         start = end
-    return Failed(text="the trades asked for begin too long ago")
+
+
+async def _back_to(door: Door, intent: Trades, rows: dict[str, Mapping[str, Any]]) -> Failed | None:
+    """From now backwards until the trade is met after which it was asked."""
+    now_ms = int(time.time() * 1000 + door.offset_ms) + 1000
+    end = now_ms
+    while end > now_ms - HISTORY_MS:
+        start = end - WINDOW_MS if door.family == "bybit" else now_ms - HISTORY_MS
+        failed = await _window(door, intent, rows, start, end)
+        if failed is not None or intent.after_id in rows:
+            return failed
+        end = start
+    return Failed(text=f"the venue knows no trade {intent.after_id} of {intent.symbol}")
+
+
+async def _window(
+    door: Door, intent: Trades, rows: dict[str, Mapping[str, Any]], start: int, end: int
+) -> Failed | None:
+    """One window, page by page backwards, until a page brings nothing new or the trade looked for is met."""
+    until = end
+    for _ in range(PAGES_MAX):
+        params = {"until": until}
+        ask = partial(door.api.fetch_my_trades, intent.symbol, start, 100, params)
+        said = await door.ask("trades", ask, shape=list)
+        if isinstance(said, Failed):
+            return said
+        new = [row for row in said if str(row["id"]) not in rows]
+        rows.update({str(row["id"]): row for row in new})
+        if len(said) < 50 or not new or (intent.since_ns is None and intent.after_id in rows):
+            return None
+        until = min(int(row["timestamp"]) for row in said)
+    return Failed(text=f"more than {PAGES_MAX} pages of trades")
 
 
 async def positions(door: Door) -> Message:
@@ -221,6 +243,8 @@ async def dead_man(door: Door, intent: DeadMan, is_protection: Callable[[str, st
     """Arm or disarm the venue's timer; refused where it would cancel stops of ours."""
     if not door.api.has.get("cancelAllOrdersAfter"):
         return Failed(text="this venue has no dead-man timer")
+    if door.family == "bybit":  # it only takes note of a time: what it watches is a stream that subscribes to it
+        return Failed(text="this venue's timer hangs on a stream of its own; the watchdog stands in for it")
     if intent.timeout_s > 0 and door.family != "okx":  # there, stops are orders of another kind and survive
         orders = await door.open_orders()
         if isinstance(orders, Failed):

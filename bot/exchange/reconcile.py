@@ -116,6 +116,8 @@ class Reconciler:
                 o.verify = True
                 self._owner.chase(o)
         done = [await self.read_trades(symbol) for symbol in self._symbols]
+        for o in self._book:
+            self._owner.chase(o)
         return all(done)
 
     async def read_trades(self, symbol: str) -> bool:

@@ -15,13 +15,16 @@ from data.errors import InputError
 
 RECV_WINDOW_MS = 5_000
 TIMEOUT_MS = 12_000
-_TOP = {"exchange", "bot", "market", "symbols", "leverage", "folder", "caps", "key"}
+_TOP = {"exchange", "bot", "market", "symbols", "leverage", "folder", "caps", "key", "peers"}
 _EXCHANGE = {"id", "urls", "sandbox", "demo", "recv_window_ms", "timeout_ms", "options", "streams"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The document, checked. `folder` is the account's session folder; `key_name` names the key in every source."""
+    """The document, checked. `folder` is the account's session folder; `key_name` names the key in every source.
+
+    `peers` are users (numbers) besides the process's own that may talk to it, where it runs as one of its own.
+    """
 
     exchange: str
     bot_id: str
@@ -39,6 +42,7 @@ class Settings:
     leverage: Decimal | None = None
     key_name: str = "default"
     key_file: Path | None = None
+    peers: tuple[int, ...] = ()
 
 
 def read_settings(text: str, where: str = "the exchange process's document") -> Settings:
@@ -64,6 +68,9 @@ def read_settings(text: str, where: str = "the exchange process's document") -> 
     symbols = body.get("symbols")
     if not isinstance(symbols, list) or not symbols or not all(isinstance(one, str) for one in symbols):
         raise InputError("a list of symbols", where=where, key="symbols", value=symbols)
+    peers = body.get("peers", [])
+    if not isinstance(peers, list) or not all(type(one) is int and one >= 0 for one in peers):
+        raise InputError("a list of users' numbers", where=where, key="peers", value=peers)
     for name in ("id", "folder"):
         given = venue.get("id") if name == "id" else body.get("folder")
         if not isinstance(given, str) or not given:
@@ -85,6 +92,7 @@ def read_settings(text: str, where: str = "the exchange process's document") -> 
         leverage=None if body.get("leverage") is None else Decimal(str(body["leverage"])),
         key_name=str(key.get("name") or "default"),
         key_file=None if key.get("file") is None else Path(key["file"]).expanduser(),
+        peers=tuple(peers),
     )
 
 

@@ -167,7 +167,7 @@ class Connection:
         clients = [one for one in self.api.clients.values() if one.url.startswith("ws")]
         if not clients or not all(one.isConnected for one in clients):
             return False
-        waited = [str(name).lower() for one in clients for name in one.futures]
+        waited = [str(name).lower() for one in clients for name, what in one.futures.items() if not what.done()]
         told = [name for name in waited if ("order" in name or "trade" in name) and "authenticate" not in name]
         return len(told) >= 2 and len(told) == len(waited)
 

@@ -7,9 +7,8 @@ of this class may fail alone: then no new risk is allowed until a person has loo
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from bot.events import Command, Event, Report, Submit, Withdraw
@@ -24,8 +23,10 @@ from bot.exchange.outbox import Outbox
 from bot.exchange.pursuit import Pursuer
 from bot.exchange.reconcile import Reconciler
 from bot.exchange.rounds import Rounds
+from bot.exchange.tasks import Tasks
 from bot.exchange.wire import (
     Accepted,
+    Message,
     NotSent,
     OrderView,
     Place,
@@ -38,7 +39,6 @@ from bot.ports import Clock, Put, Transport
 from data.errors import WorkError
 from risk.records import ENTRY, STOP, TAKE
 
-log = logging.getLogger("tidegate.venue")
 _REVOKING = ("rights",)
 
 
@@ -90,6 +90,7 @@ class ExchangeVenue:
         known = dict(memory or {})
         self._outbox = Outbox(known)
         self._conditions = Conditions(self._outbox.put, clock.now_ns)
+        self._tasks = Tasks(self._conditions, self._alarm, self._settings.backoff_most_s)
         self._line = Line(transport, clock, self._conditions, self._settings)
         self._account = Account(
             symbols=symbols, perp=perp, held=held, quote_held=quote_held, mark=mark, foreign=known.get("foreign"),
@@ -102,7 +103,7 @@ class ExchangeVenue:
         )  # fmt: skip
         self._pursuer = Pursuer(
             book=self._book, line=self._line, clock=clock, rng=rng, settings=self._settings,
-            offset_ms=lambda: self._reconciler.offset_ms, teller=self, spawn=self._spawn,
+            offset_ms=lambda: self._reconciler.offset_ms, teller=self, spawn=self._tasks.spawn,
         )  # fmt: skip
         self._listener = Listener(
             owner=self, transport=transport, conditions=self._conditions, line=self._line, clock=clock, rng=rng,
@@ -112,10 +113,9 @@ class ExchangeVenue:
             reconciler=self._reconciler, listener=self._listener, conditions=self._conditions, line=self._line,
             book=self._book, outbox=self._outbox, clock=clock, rng=rng, settings=self._settings, owner=self,
         )  # fmt: skip
-        self._tasks: set[asyncio.Task[None]] = set()
         self._ghosts: set[str] = set()
+        self._strays: set[tuple[str, str]] = set()
         self._lost: list[int] = list(known.get("lost", []))
-        self._faults: list[str] = []
         self._running = False
 
     # --- the port -----------------------------------------------------------------------------------------------------
@@ -135,12 +135,12 @@ class ExchangeVenue:
         self._running = True
         self._reconciler.begin(min((one.sent_ns for one in facts), default=self._clock.now_ns()))
         for one in facts:
-            latest_ns = one.sent_ns + int(self._settings.timeout_s * SECOND)
+            latest_ns = max(one.sent_ns, one.latest_ns) + int(self._settings.timeout_s * SECOND)
             self.tell(self._book.restore(one, latest_ns=latest_ns))
-        self._spawn(self._listener.run(), "pushes")
-        self._spawn(self._rounds.run(), "reconciliation")
+        self._tasks.keep(self._listener.run, "pushes")
+        self._tasks.keep(self._rounds.run, "reconciliation")
         if self._settings.dead_man_s:
-            self._spawn(self._rounds.rearm(), "dead-man timer")
+            self._tasks.keep(self._rounds.rearm, "dead-man timer")
         for o in self._book:
             self._pursuer.chase(o)
         try:
@@ -168,9 +168,7 @@ class ExchangeVenue:
             return
         self._running = False
         self._outbox.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.stop()
         await self._rounds.disarm()
         await self._transport.close()
 
@@ -191,7 +189,7 @@ class ExchangeVenue:
             "untaken": self._outbox.pending,
             "asked": self._line.asked,
             "dead_man": self._rounds.dead_man,
-            "faults": list(self._faults),
+            "faults": list(self._tasks.faults),
         }
 
     # --- what the driver journals -------------------------------------------------------------------------------------
@@ -227,7 +225,7 @@ class ExchangeVenue:
             return
         o = self._taken(command, now_ns, message.qty)
         o.placing = True
-        self._spawn(self._place(o, message), f"order {o.order}")
+        self._tasks.spawn(self._place(o, message), f"order {o.order}")
 
     def _taken(self, command: Submit, now_ns: int, qty: str) -> Standing:
         price = command.limit if command.limit > 0.0 else self._mark(command.symbol)
@@ -241,6 +239,14 @@ class ExchangeVenue:
     async def _place(self, o: Standing, message: Place) -> None:
         answer = await self._line.ask(message)
         o.placing = False
+        try:
+            self._placed(o, answer)
+        except ValueError as error:
+            self._conditions.on("stream", f"order {o.order}: an answer makes no sense: {error}")
+            self.tell(self._book.doubt(o, latest_ns=self._latest_ns()))
+        self._pursuer.chase(o)
+
+    def _placed(self, o: Standing, answer: Message) -> None:
         if isinstance(answer, Accepted):
             self.tell(self._book.see(answer.order, o))
         elif isinstance(answer, Refused) and answer.why != "duplicate" and not o.acked:
@@ -249,19 +255,20 @@ class ExchangeVenue:
             self.tell(self._book.refuse(o, f"not sent: {answer.text}"))
         elif not o.ended and not o.acked:
             # A duplicate too: then the process had it before, and what came of that isn't known here.
-            late_ns = self._clock.now_ns() + int(self._settings.timeout_s * SECOND)
-            latest_ns = answer.sent_ns if isinstance(answer, Unknown) and answer.sent_ns > 0 else late_ns
-            self.tell(self._book.doubt(o, latest_ns=latest_ns))
+            told = isinstance(answer, Unknown) and answer.sent_ns > 0
+            self.tell(self._book.doubt(o, latest_ns=answer.sent_ns if told else self._latest_ns()))  # type: ignore[attr-defined]
         else:
             o.verify = not o.ended
-        self._pursuer.chase(o)
+
+    def _latest_ns(self) -> int:
+        return self._clock.now_ns() + int(self._settings.timeout_s * SECOND)
 
     def _refused(self, o: Standing, answer: Refused) -> None:
         self.tell(self._book.refuse(o, f"{answer.why} {answer.code}: {answer.text}"))
         if answer.why in _REVOKING:
             self._conditions.on("key", f"the key may not trade: {answer.text}", level=4, sticky=True)
         elif answer.why == "market":
-            self._spawn(self._reread_markets(), "markets")
+            self._tasks.spawn(self._reread_markets(), "markets")
         elif answer.why == "funds":
             self._rounds.wake()
 
@@ -295,9 +302,7 @@ class ExchangeVenue:
         """An order of the account, from the stream or read."""
         owner = self._ids.owner(view.client_id)
         if owner == "stranger":
-            text = f"order {view.client_id} is of this bot, but of a session nobody knows: another one is running"
-            self._conditions.on("foreign", text, level=4, sticky=True)
-            self._alarm("foreign", text)
+            self._strange(view.client_id)
             return
         o = self._book.find(view.client_id, symbol=view.symbol, venue_id=view.venue_id)
         if o is not None and not o.ended:
@@ -305,7 +310,14 @@ class ExchangeVenue:
             self._pursuer.chase(o, self._settings.trades_grace_s)
         elif owner == "ours" and view.status == "open" and view.client_id not in self._ghosts:
             self._ghosts.add(view.client_id)
-            self._spawn(self._lay(view), f"stray order {view.client_id}")
+            self._tasks.spawn(self._lay(view), f"stray order {view.client_id}")
+
+    def _strange(self, client_id: str) -> None:
+        text = f"order {client_id} is of this bot, but of a session nobody knows: another one is running"
+        self._conditions.on("foreign", text, level=4, sticky=True)
+        if client_id not in self._ghosts:
+            self._ghosts.add(client_id)
+            self._alarm("foreign", text)
 
     async def _lay(self, view: OrderView) -> None:
         try:
@@ -318,6 +330,9 @@ class ExchangeVenue:
         owner = self._ids.owner(view.client_id)
         if owner == "foreign" and view.client_id and view.symbol in self._symbols:
             self._rounds.wake()  # somebody else moved what we hold: look soon
+            return
+        if owner == "stranger":
+            self._strange(view.client_id)
             return
         reports = self._book.trade(view)
         self.tell(reports)
@@ -335,6 +350,9 @@ class ExchangeVenue:
             self.hear_trade(view)
 
     def _stray(self, view: TradeView) -> None:
+        if (view.symbol, view.trade_id) in self._strays:
+            return
+        self._strays.add((view.symbol, view.trade_id))
         text = f"trade {view.trade_id} of {view.qty} {view.symbol} belongs to {view.client_id}, which had ended"
         self._conditions.on("reconciliation", text, sticky=True)
         self.alarm("reconciliation", text)
@@ -363,23 +381,6 @@ class ExchangeVenue:
         self._weigh_unknown()
         if not self._rounds.ready.is_set() or self._conditions.is_on("stream"):
             self._rounds.wake()
-
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        """A task that fails is a fault of ours: no new risk until a person has looked."""
-        self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if error is None:
-            return
-        text = f"{task.get_name()} failed: {type(error).__name__}: {error}"
-        log.error(text, exc_info=error)
-        self._faults.append(text)
-        self._conditions.on("reconciliation", text, sticky=True)
-        self._alarm("fault", text)
 
     def _fees(self, view: TradeView) -> tuple[float, float, float]:
         return self._account.fees(view, self._reconciler.markets.get(view.symbol))

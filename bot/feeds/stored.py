@@ -11,7 +11,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,7 @@ import pyarrow as pa
 from backtest.facts import (
     METRICS,
     SENTIMENT,
+    check_metric,
     coins_of,
     metric_names,
     metric_where,
@@ -219,19 +220,25 @@ def warm_facts(store: Store, spec: RunSpec, since_ns: int | None, until_ns: int 
     Raises
     ------
     InputError
-        A metric has several sources; the store is damaged.
+        A metric has several sources, or values revised later that weren't allowed by name; the store is damaged.
     """
-    found: list[Event] = []
+    return in_order([*warm_bars(store, spec, since_ns, until_ns), *stored_facts(store, spec, since_ns, until_ns)])
+
+
+def stored_facts(store: Store, spec: RunSpec, since_ns: int | None, until_ns: int | None) -> list[Posts | Observation]:
+    """The posts and metrics of `warm_facts`."""
+    found: list[Posts | Observation] = []
     coins = coins_of(spec)
     for name in metric_names(spec):
         rows = read_columns(store, "metrics", metric_where(name, coins), since_ns, until_ns, METRICS)
+        check_metric(name, rows, spec.allow_revised)
         for at in range(len(rows["known_ns"])):
             found.append(observation_of({"name": name, **{key: rows[key][at] for key in METRICS}}))
     if needs_posts(spec):
         rows = read_columns(store, "sentiment", sentiment_where(spec, coins), since_ns, until_ns, SENTIMENT)
         if len(rows["known_ns"]):
             found.append(Posts(ns=0, rows=posts_of(sentiment_tape(rows, coins, spec.source_weights))))
-    return in_order([*warm_bars(store, spec, since_ns, until_ns), *found])
+    return found
 
 
 def warm_bars(store: Store, spec: RunSpec, since_ns: int | None, until_ns: int | None) -> list[Bar]:
@@ -293,21 +300,20 @@ def count_of(fact: Posts | Observation) -> int:
 def in_order(events: Iterable[Any]) -> list[Any]:
     """Events in the order their facts became known; posts are parted where another event lies between.
 
-    At the same time bars come first, then metrics, then posts; beyond that the order given stays.
+    At the same time metrics come first, then posts, then bars: a decision at a close knows what was known by then.
     """
     single = [event for event in events if not isinstance(event, Posts)]
     rows = [event.rows for event in events if isinstance(event, Posts)]
-    rank = [0 if isinstance(event, Bar) else 1 for event in single]
-    order = sorted(range(len(single)), key=lambda at: (known_of(single[at])[0], rank[at]))
-    single = [single[at] for at in order]
+    single.sort(key=lambda event: (known_of(event)[0], isinstance(event, Bar)))
     if not rows:
         return single
     posts = np.concatenate(rows)
     posts = posts[np.argsort(posts["known_ns"], kind="stable")]
-    cuts = np.searchsorted(posts["known_ns"], [known_of(event)[0] for event in single])
     found: list[Any] = []
     begin = 0
-    for event, cut in zip(single, cuts.tolist(), strict=True):
+    for event in single:
+        side: Literal["left", "right"] = "right" if isinstance(event, Bar) else "left"
+        cut = int(np.searchsorted(posts["known_ns"], known_of(event)[0], side=side))
         if cut > begin:
             found.append(Posts(ns=0, rows=posts[begin:cut]))
             begin = cut

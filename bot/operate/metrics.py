@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from bot.operate.status import feed_lines
+from bot.operate.words import number
 from data.errors import InputError
 from risk.orders import STATES
 from risk.records import LEVELS
@@ -45,28 +47,33 @@ class Metrics:
         self._server: Any = None
         self._thread: Any = None
         self.port = 0
+        self._dropped = 0
 
     def update(self, status: dict[str, Any]) -> None:
         """Take over a status answer; what it doesn't tell becomes NaN, never an old value."""
-        self._equity.set(_number(status.get("equity")))
-        self._drawdown.set(_number(status.get("drawdown")))
+        self._equity.set(number(status.get("equity")))
+        self._drawdown.set(number(status.get("drawdown")))
         level = status.get("level")
         self._level.set(LEVELS.index(level) if level in LEVELS else float("nan"))
         self._position.clear()
         self._worth.clear()
         for symbol, entry in (status.get("positions") or {}).items():
-            self._position.labels(symbol).set(_number(entry.get("qty")))
-            self._worth.labels(symbol).set(_number(entry.get("qty")) * _number(entry.get("last")))
+            self._position.labels(symbol).set(number(entry.get("qty")))
+            self._worth.labels(symbol).set(number(entry.get("qty")) * number(entry.get("last")))
         states = [str(order.get("state")) for order in status.get("orders") or []]
         for state in STATES:
             self._orders.labels(state).set(states.count(state))
         self._unknown.set(states.count("UNKNOWN"))
         self._age.clear()
         self._errors.clear()
-        for name, health in (status.get("feeds") or {}).items():
-            self._age.labels(name).set(_number(health.get("age_s")))
-            self._errors.labels(name).set(_number(health.get("errors", 0)))
-        up = (status.get("exchange") or {}).get("up")
+        for name, health in feed_lines(status.get("feeds") or {}):
+            self._age.labels(name).set(number(health.get("age_s")))
+            self._errors.labels(name).set(number(health.get("errors", 0)))
+        dropped = int((status.get("door") or {}).get("dropped_posts") or 0)
+        self.posts_dropped.inc(max(dropped - self._dropped, 0))
+        self._dropped = dropped
+        exchange = status.get("exchange") or {}
+        up = exchange.get("up", exchange.get("reachable"))
         self._up.set(float("nan") if up is None else float(bool(up)))
 
     def serve(self, port: int) -> int:
@@ -94,7 +101,3 @@ class Metrics:
             self._server.server_close()
             self._thread.join()
             self._server = None
-
-
-def _number(value: Any) -> float:
-    return float(value) if isinstance(value, (int, float)) else float("nan")

@@ -212,11 +212,14 @@ def daily_text(status: dict[str, Any], day: dict[str, Any]) -> str:
     day : dict
         "date", and of that day "profit", "fees", "fills", "refusals".
     """
-    from bot.operate.status import feed_line, money
+    from bot.operate.status import feed_line, feed_lines
+    from bot.operate.words import money
 
     held = {symbol: entry for symbol, entry in (status.get("positions") or {}).items() if entry.get("qty")}
     latches = ", ".join(str(latch.get("cause")) for latch in status.get("latches") or [])
-    feeds = "; ".join(feed_line(name, health) for name, health in (status.get("feeds") or {}).items())
+    feeds = "; ".join(
+        feed_line(name, health) for name, health in feed_lines(status.get("feeds") or {}) if "age_s" in health
+    )
     unknown = sum(order.get("state") == "UNKNOWN" for order in status.get("orders") or [])
     lines = [
         f"{day.get('date', '')}: equity {money(status.get('equity'))}, day {money(day.get('profit'), signed=True)}",

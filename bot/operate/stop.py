@@ -73,7 +73,7 @@ class Halt:
         alive = self.ask_bot(flatten)
         if self.folder.parent.name == "paper":
             if flatten and alive is not True:
-                self.say("flatten", FAILED, "paper: no bot runs, and a simulated position can't be sold without one")
+                self.say("flatten", FAILED, "paper: no bot answers, and a simulated position can't be sold without one")
             return not self.failed
         close = flatten and alive is not True
         locked = self._own_it() if close else None
@@ -157,7 +157,7 @@ class Halt:
                 return False
             if isinstance(answer, Done):
                 kept = "; protection stands" if not protection else "; the position has no protection now"
-                self.say(what, DONE, f"{answer.count} orders cancelled{kept}")
+                self.say(what, DONE, f"{answer.count} order{'' if answer.count == 1 else 's'} cancelled{kept}")
                 return True
             text = _said(answer)
             time.sleep(min(0.2 * 2**number, max(getattr(answer, "until_ns", 0) - time.time_ns(), 0) / 1e9 + 0.2))
@@ -172,7 +172,7 @@ class Halt:
             if not quantities:
                 self.say("flatten", DONE, "the bot holds nothing")
                 return
-            texts = {symbol: f"{qty:f}" for symbol, qty in quantities.items()}
+            texts = {symbol: f"{qty.normalize():f}" for symbol, qty in quantities.items()}
             answer = door.ask(CloseOut(quantities=texts, reason=self.reason), timeout_s=CLOSE_S)
         except TidegateError as error:
             self.say("flatten", FAILED, f"{error}; {bare}")

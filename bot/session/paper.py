@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from backtest.facts import needs_posts
 from backtest.spec import RunSpec
 from bot.events import Bar, Observation, Posts
 from bot.feeds.bars import LiveBars
 from bot.feeds.door import Door
 from bot.feeds.funding import AssumedFunding
 from bot.feeds.public import CcxtBars
-from bot.feeds.stored import StoredFacts
+from bot.feeds.scoring import Scoring
+from bot.feeds.stored import StoredFacts, warm_bars
 from bot.operate.latch import ACTIVE, read_latch, write_latch
 from bot.ports import Clock, Feed, Put, Venue
 from bot.recover import Warm
@@ -48,31 +51,16 @@ def refuse_halted(folder: Path) -> None:
         )
 
 
-def stored_bars(store: Store, spec: RunSpec, now_ns: int, source: str | None) -> Iterator[Bar]:
-    """Closed bars of the store, as many as the signals want to warm up on, in order of close."""
-    found: list[tuple[int, int, Bar]] = []
-    for k, symbol in enumerate(spec.symbols):
-        try:
-            series = store.bars(symbol, spec.bar_ns, now_ns - lookback_ns(spec), now_ns, source)
-        except InputError:
-            continue  # none are stored: the feed catches up instead
-        for i in range(len(series)):
-            if int(series.known_ns[i]) > now_ns:
-                continue
-            bar = Bar(
-                ns=int(series.known_ns[i]), symbol=symbol, open_ns=int(series.open_ns[i]),
-                close_ns=int(series.close_ns[i]), open=float(series.open[i]), high=float(series.high[i]),
-                low=float(series.low[i]), close=float(series.close[i]), volume=float(series.volume[i]),
-            )  # fmt: skip
-            found.append((bar.close_ns, k, bar))
-    for _, _, bar in sorted(found, key=lambda one: one[:2]):
-        yield bar
-
-
 def lookback_ns(spec: RunSpec) -> int:
     """How far back bars reach that signals want."""
     wanted = [signal.lookback_ns(spec.bar_ns) for signal in spec.strategy.signals.values()]
     return max([*wanted, 50 * spec.bar_ns])
+
+
+def recent_bars(store: Store, spec: RunSpec, now_ns: int) -> list[Bar]:
+    """Stored bars that signals warm up on, in order of close."""
+    bars = warm_bars(store, spec, now_ns - lookback_ns(spec), now_ns)
+    return sorted((replace(bar, ns=bar.close_ns, caught_up=False) for bar in bars), key=lambda bar: bar.close_ns)
 
 
 def last_prices(bars: Iterable[Bar]) -> dict[str, float]:
@@ -114,12 +102,7 @@ class Missed:
 
 
 def live_parts(
-    opened: Opened,
-    config: Config,
-    clock: Clock,
-    facts: StoredFacts,
-    venue: Venue,
-    missed: Sequence[Fact],
+    opened: Opened, config: Config, clock: Clock, facts: StoredFacts, venue: Venue, missed: Sequence[Fact], var: Path
 ) -> Parts:
     """Venue and feeds of a session on a real market."""
 
@@ -132,7 +115,8 @@ def live_parts(
             source, spec.symbols, spec.bar_ns, clock=clock, rng=random.Random(), last_close=known,
             settle_ns=config.live.settle,
         )  # fmt: skip
-        feeds: list[Feed] = [bars, facts, *([Missed(missed)] if missed else [])]
+        scoring = [Scoring(config, var, clock=clock, rng=random.Random())] if needs_posts(spec) else []
+        feeds: list[Feed] = [bars, facts, *scoring, *([Missed(missed)] if missed else [])]
         if spec.perp and isinstance(venue, SimulatedVenue):
             feeds.append(AssumedFunding(spec.symbols, spec.fills.funding_rate, clock=clock))
         return venue, feeds
@@ -160,7 +144,7 @@ def run_paper(config: Config, var: Path, *, person: str, tell: Tell, take_over: 
     refuse_halted(folder)
 
     def warm() -> Iterable[Warm]:
-        yield from stored_bars(store, spec, clock.now_ns(), config.run.source)
+        yield from recent_bars(store, spec, clock.now_ns())
         for fact in facts.warm():
             assert isinstance(fact, Posts | Observation)
             yield fact
@@ -170,7 +154,7 @@ def run_paper(config: Config, var: Path, *, person: str, tell: Tell, take_over: 
         tell=tell, take_over=take_over,
     )  # fmt: skip
     missed = [] if opened.fresh else missed_facts(facts, opened)
-    run_opened(opened, config, clock, live_parts(opened, config, clock, facts, SimulatedVenue(), missed))
+    run_opened(opened, config, clock, live_parts(opened, config, clock, facts, SimulatedVenue(), missed, var))
     return opened
 
 
@@ -186,10 +170,12 @@ def run_opened(
 ) -> None:  # fmt: skip
     """Run an opened session with its company, and close both."""
     company = Company(opened, config, now_ns=clock.now_ns, durable_latch=durable_latch, quiet=quiet)
+    clean = False
     try:
         asyncio.run(run_session(opened, config, company, clock=clock, parts=parts, tick_s=tick_s))
+        clean = True
     finally:
-        company.close()
+        company.close(clean=clean)
         opened.close(clock.now_ns())
 
 
@@ -215,7 +201,7 @@ def _first_latch(folder: Path, person: str, clock: Clock) -> None:
 
 
 def _prices(store: Store, spec: RunSpec, config: Config, clock: Clock) -> dict[str, float]:
-    prices = last_prices(stored_bars(store, spec, clock.now_ns(), config.run.source))
+    prices = last_prices(recent_bars(store, spec, clock.now_ns()))
     lacking = [symbol for symbol in spec.symbols if symbol not in prices]
     if lacking:
         source = CcxtBars(config.exchange, lacking, spec.bar_ns, clock.now_ns)

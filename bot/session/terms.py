@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from backtest.run import new_desk
 from backtest.spec import RunSpec
 from bot.engine import Engine, coins_of
-from bot.frozen import freeze
+from bot.frozen import freeze, thaw
 from data.errors import InputError
 from risk.desk import Desk
 from risk.limits import MarketSpec
@@ -72,7 +72,7 @@ def header_of(config: Config, spec: RunSpec, *, bot_id: str, mode: str, outside:
         "symbols": list(spec.symbols),
         "coins": list(coins_of(spec)),
         "decision_delay_ns": spec.decision_delay_ns,
-        "markets": {symbol: dataclasses.asdict(spec.market_of(symbol)) for symbol in spec.symbols},
+        "markets": freeze({symbol: dataclasses.asdict(spec.market_of(symbol)) for symbol in spec.symbols}),
         "outside": outside,
         "stops": stops,
     }
@@ -94,7 +94,7 @@ def spec_of_header(header: Mapping[str, Any]) -> RunSpec:
     if spec.strategy.identity() != header["strategy"]:
         what = "the strategy isn't the one that this session ran: its file or its parameters have changed"
         raise InputError(what, where=config.strategy_text(), remedy="Bring back that version to replay the session")
-    markets = {symbol: MarketSpec(**values) for symbol, values in header["markets"].items()}
+    markets = {symbol: MarketSpec(**values) for symbol, values in thaw(header["markets"]).items()}
     return dataclasses.replace(spec, markets=markets, decision_delay_ns=int(header["decision_delay_ns"]))
 
 

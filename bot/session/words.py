@@ -6,7 +6,8 @@ import logging
 from collections.abc import Iterator
 
 from bot.engine import Engine
-from bot.step import Step
+from bot.step import Decision, Step
+from data.times import format_time
 from risk import records as rec
 
 
@@ -38,9 +39,18 @@ def words_of(step: Step, engine: Engine) -> Iterator[tuple[str, int, str]]:
     for text in step.notes:
         yield "alarm", logging.WARNING, text
     for one in step.decisions:
-        asked = [
-            f"{symbol} {weight:+.3f}" for symbol, weight in zip(symbols, one.weights, strict=True) if weight == weight
-        ]
-        held = [symbol for symbol, state in zip(symbols, one.states, strict=True) if state]
-        told = f"decided: {', '.join(asked) or 'nothing'}" + (f"; held back {', '.join(held)}" if held else "")
-        yield "decision", logging.INFO, told
+        yield "decision", logging.INFO, _decided(one, symbols)
+
+
+def _decided(one: Decision, symbols: tuple[str, ...]) -> str:
+    """What a decision asked for: weights that aren't 0, and symbols it wasn't asked about."""
+    asked = [f"{s} {w:+.1%}" for s, w in zip(symbols, one.weights, strict=True) if w == w and w != 0.0]
+    held = [symbol for symbol, state in zip(symbols, one.states, strict=True) if state]
+    told = f"{format_time(one.ns)} {', '.join(asked) or 'flat'}"
+    if not one.asked:
+        told = f"{format_time(one.ns)} the ladder holds: nobody was asked"
+    elif len(held) == len(symbols):
+        told = f"{format_time(one.ns)} nothing is known of any symbol: all held as they are"
+    elif held:
+        told += f"; not known, held: {', '.join(held)}"
+    return told

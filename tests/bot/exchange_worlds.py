@@ -15,6 +15,7 @@ from bot.exchange.process import SOCKET, Process
 from bot.exchange.settings import Settings, read_settings
 from bot.exchange.streams import Times
 from bot.exchange.wire import Message, Place
+from tests.venue.bybit import LocalPerpVenue
 from tests.venue.server import API_KEY, SECRET, LocalVenue
 
 BOT, SESSION = "0a1b2c3d", "11112222"
@@ -40,9 +41,12 @@ def document(folder: Path, urls: dict[str, str], **more: Any) -> dict[str, Any]:
     return {**base, "exchange": exchange, "caps": caps, **more}
 
 
-def urls_of(venue: LocalVenue) -> dict[str, str]:
+PERP = {"exchange": {"id": "bybit"}, "market": "perp", "symbols": ["BTC/USDT:USDT"], "leverage": 3}
+
+
+def urls_of(venue: LocalVenue | LocalPerpVenue) -> dict[str, str]:
     """Addresses of a local venue."""
-    return {"rest": venue.rest_url, "stream": venue.ws_url, "user": venue.user_url}
+    return {"rest": venue.rest_url, "stream": venue.rest_url.replace("http", "ws")}
 
 
 def settings_of(folder: Path, urls: dict[str, str], **more: Any) -> Settings:
@@ -67,7 +71,7 @@ def order(number: int = 1, **more: Any) -> Place:
 class World:
     """What a story gets."""
 
-    venue: LocalVenue
+    venue: Any  # LocalVenue or LocalPerpVenue
     process: Process
     client: SocketTransport
     folder: Path
@@ -83,7 +87,12 @@ class World:
 
 @asynccontextmanager
 async def world(
-    folder: Path, *, times: Times = QUICK, key: Key | None = None, venue: LocalVenue | None = None, **more: Any
+    folder: Path,
+    *,
+    times: Times = QUICK,
+    key: Key | None = None,
+    venue: LocalVenue | LocalPerpVenue | None = None,
+    **more: Any,
 ) -> AsyncIterator[World]:
     """A venue, an exchange process and a connected client."""
     folder = folder / "s"

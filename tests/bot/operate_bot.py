@@ -22,30 +22,46 @@ def client_id(order: int, session: str = SESSION) -> str:
     return f"{BOT}{session}{order:016x}"
 
 
+def decision(ns: int) -> dict[str, Any]:
+    """A step's decision of two symbols: one weight, one that a signal held back."""
+    one = {"values": {"mood": 0.31, "price": 100.0}, "held": 0.19, "weight": 0.2, "hold": "", "signal": ""}
+    other = {
+        "values": {"mood": None, "price": 50.0},
+        "held": 0.0,
+        "weight": None,
+        "hold": "warming up",
+        "signal": "mood",
+    }
+    return {"ns": ns, "cutoff_ns": ns, "status": 0, "asked": True, "symbols": {"BTC/USDT": one, "ETH/USDT": other}}
+
+
 def snapshot(**positions: float) -> dict[str, Any]:
     """A snapshot's body that holds these coins."""
     held = {f"{coin}/USDT": {"qty": qty, "avg": 90.0, "last": 100.0} for coin, qty in positions.items()}
     return {
         "at_ns": BEFORE_NS, "level": "NO_NEW_RISK", "equity": 10_234.5, "cash": 4_000.0, "positions": held,
+        "day_mark": 10_300.0, "drawdown": 0.021, "turnover_day": 500.25, "fees_day": 0.5,
         "latches": [
-            {"cause": "stream", "level": "NO_NEW_RISK", "since_ns": BEFORE_NS - 9 * 10**9,
-             "reason": "private stream down", "stands": True},
-            {"cause": "daily loss", "level": "REDUCE_ONLY", "since_ns": BEFORE_NS - 3 * 10**12, "limit": 0.05,
-             "observed": 0.0612},
+            {"cause": "stream", "level": "NO_NEW_RISK", "since_ns": BEFORE_NS - 9 * 10**9, "until_ns": None,
+             "rule": "private stream", "limit": 0.0, "observed": 0.0, "symbol": "", "stands": True, "text": "cut off"},
+            {"cause": "daily loss", "level": "REDUCE_ONLY", "since_ns": BEFORE_NS - 3 * 10**12, "until_ns": None,
+             "rule": "daily loss", "limit": 0.05, "observed": 0.0612, "symbol": "", "stands": False, "text": ""},
         ],
         "orders": [
-            {"order": 7, "symbol": "BTC/USDT", "side": -1, "kind": "stop", "purpose": "stop-loss", "qty": 1.0,
+            {"id": 7, "symbol": "BTC/USDT", "side": -1, "kind": "stop", "purpose": "stop-loss", "qty": 1.0,
              "filled": 0.0, "limit": 0.0, "stop": 82.8, "state": "ACKED", "decided_ns": BEFORE_NS - 10**12},
-            {"order": 9, "symbol": "ETH/USDT", "side": 1, "kind": "limit", "purpose": "entry", "qty": 2.5,
+            {"id": 9, "symbol": "ETH/USDT", "side": 1, "kind": "limit", "purpose": "entry", "qty": 2.5,
              "filled": 0.5, "limit": 99.9, "stop": 0.0, "state": "UNKNOWN", "decided_ns": BEFORE_NS - 10**10},
         ],
-        "last_decisions": [
-            {"ns": BEFORE_NS, "symbol": "BTC/USDT", "target": 0.2, "held": 0.19, "why": "no change"},
-            {"ns": BEFORE_NS, "symbol": "ETH/USDT", "target": None, "held": 0.0, "why": "", "signal": "mood",
-             "state": "warming up"},
-        ],
-        "feeds": {"binance bars": {"age_s": 1.25, "count": 4321, "errors": 2, "dropped": 0},
-                  "posts": {"age_s": 5400.0, "count": 99, "errors": 0, "dropped": 17, "behind": True}},
+        "last_decisions": [decision(BEFORE_NS)],
+        "feeds": {
+            "bars": {"clock_offset_ms": 3.5, "source": {"exchange": "binance", "failures": 2}, "symbols": {
+                "BTC/USDT": {"age_s": 1.25, "stale": [], "trouble": "", "by_stream": 4321, "by_rest": 0},
+                "ETH/USDT": {"age_s": 5400.0, "stale": ["late"], "trouble": "no bar since 21:00", "by_stream": 99},
+            }},
+            "posts": {"age_s": float("inf"), "count": 0, "errors": 2, "dropped": 17},
+            "door": {"waiting": {"first": 0, "posts": 12}, "dropped": {"x": 3, "news": 4}, "posts_max": 50_000},
+        },
     }  # fmt: skip
 
 
@@ -54,6 +70,7 @@ def session(folder: Path, body: dict[str, Any], later: tuple[dict[str, Any], ...
     from bot.events import Report, pack
     from bot.journal import Journal
     from bot.operate.latch import ACTIVE, write_latch
+    from bot.terminal import clean
 
     folder.mkdir(parents=True)
     write_latch(folder, ACTIVE, "founder", "first start", 1)
@@ -62,7 +79,7 @@ def session(folder: Path, body: dict[str, Any], later: tuple[dict[str, Any], ...
     for trade in ("t1", "t2"):
         event = Report(ns=BEFORE_NS - 5000, order=5, what="filled", qty=0.5, price=90.0, trade=trade)
         journal.append(event.ns, "event", pack(event))
-    journal.append(BEFORE_NS, "snapshot", body)
+    journal.append(BEFORE_NS, "snapshot", clean(body))
     for each in later:
         journal.append(BEFORE_NS + 1, "event" if "is" in each else "step", each)
     journal.commit()
@@ -91,7 +108,7 @@ async def run(folder: Path, how: str) -> None:
     began = time.monotonic()
     while not ended.is_set():
         beat.beat(time.time_ns())
-        if how == "hang" and time.monotonic() - began > 0.3:
+        if how == "hang" and time.monotonic() - began > 0.2:
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
             time.sleep(3600)
         try:

@@ -14,6 +14,7 @@ import pytest
 from bot.exchange import client as client_module
 from bot.exchange import process as process_module
 from bot.exchange.client import SocketTransport, spawn_exchange
+from bot.exchange.codec import decode, encode
 from bot.exchange.process import SOCKET
 from bot.exchange.wire import (
     Accepted,
@@ -27,8 +28,6 @@ from bot.exchange.wire import (
     OrderSeen,
     Ping,
     StreamState,
-    decode,
-    encode,
 )
 from bot.ports import NotConnected
 from data.errors import UnreachableError
@@ -111,11 +110,26 @@ def test_another_user_is_sent_away(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         monkeypatch.undo()
         monkeypatch.setattr(client_module, "peer", lambda sock: (1, os.getuid() + 1))
         other = SocketTransport(there.folder / SOCKET, bot_id=BOT, session=SESSION)
-        with pytest.raises(UnreachableError, match="isn't this user's"):
+        with pytest.raises(UnreachableError, match="another user's"):
             await other.connect(timeout_s=3)
         await other.close()
 
     play(tmp_path, story)
+
+
+def test_a_process_of_its_own_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Users that the document names may talk to it; its socket is then its group's, too."""
+
+    async def run() -> None:
+        async with world(tmp_path, peers=[os.getuid() + 1]) as there:
+            assert stat.S_IMODE((there.folder / SOCKET).stat().st_mode) == 0o660
+            for uid, welcome in ((os.getuid() + 1, True), (os.getuid() + 2, False)):
+                monkeypatch.setattr(process_module, "peer", lambda sock, one=uid: (1, one))
+                async with Raw(there) as raw:
+                    await raw.say(HELLO)
+                    assert (await raw.hear() == (1, Done())) if welcome else await raw.is_over()
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize(

@@ -252,7 +252,7 @@ def test_history_is_cut_by_when_it_was_known(var: Path) -> None:
     store.append("sentiment", scores(*[(str(at), "BTC", START + at * HOUR_NS, 0.1) for at in range(10)]))
     found = told(warm_facts(store, SPEC, START + 3 * HOUR_NS, START + 5 * HOUR_NS))
     assert [(kind, (ns - START) // HOUR_NS) for kind, _, ns, _ in found] == [
-        ("bar", 3), ("post", 3), ("bar", 4), ("post", 4),
+        ("post", 3), ("bar", 3), ("post", 4), ("bar", 4),
     ]  # fmt: skip
     assert warm_bars(store, SPEC, None, None)[0].caught_up
     assert warm_facts(Store(var / "none"), SPEC, None, None) == []
@@ -338,11 +338,11 @@ def test_a_follower_gives_every_row_once_whatever_the_commits(var: Path) -> None
 
 
 def test_in_order_parts_posts_where_others_lie_between() -> None:
-    """At the same time bars are first, then metrics, then posts."""
+    """At the same time metrics are first, then posts, then bars."""
     rows = np.zeros(4, POSTS)
     rows["known_ns"] = [1, 2, 2, 5]
     value = Observation(ns=0, name="flow", coin="*", event_ns=0, known_ns=2, value=1.0)
     closed = Bar(ns=0, symbol="B", open_ns=0, close_ns=2, open=1, high=1, low=1, close=1, volume=1)
     found = in_order([value, Posts(ns=0, rows=rows[2:]), Posts(ns=0, rows=rows[:2]), closed])
-    assert [type(event).__name__ for event in found] == ["Posts", "Bar", "Observation", "Posts"]
-    assert [event.rows["known_ns"].tolist() for event in found if isinstance(event, Posts)] == [[1], [2, 2, 5]]
+    assert [type(event).__name__ for event in found] == ["Posts", "Observation", "Posts", "Bar", "Posts"]
+    assert [event.rows["known_ns"].tolist() for event in found if isinstance(event, Posts)] == [[1], [2, 2], [5]]

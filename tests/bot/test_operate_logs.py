@@ -177,15 +177,15 @@ def test_metrics_on_loopback() -> None:
     port = metrics.serve(0)
     try:
         assert scrape(port)["tidegate_ladder_level"] == 4  # before the first status: HALTED
-        metrics.update({**snapshot(BTC=0.5, ETH=0.0), "drawdown": 0.02, "exchange": {"up": True}})
+        metrics.update({**snapshot(BTC=0.5, ETH=0.0), "exchange": {"up": True}})
         metrics.step_s.observe(2e-4)
         metrics.refusals.labels("price collar").inc()
         found = scrape(port)
-        assert found["tidegate_equity"] == 10_234.5 and found["tidegate_drawdown"] == 0.02
+        assert found["tidegate_equity"] == 10_234.5 and found["tidegate_drawdown"] == 0.021
         assert found["tidegate_ladder_level"] == 1 and found['tidegate_position{symbol="BTC/USDT"}'] == 0.5
         assert found['tidegate_position_notional{symbol="BTC/USDT"}'] == 50.0
         assert found['tidegate_orders{state="UNKNOWN"}'] == found["tidegate_unknown_orders"] == 1
-        assert found['tidegate_feed_age_seconds{feed="posts"}'] == 5400 and found["tidegate_exchange_up"] == 1
+        assert found['tidegate_feed_age_seconds{feed="bars ETH/USDT"}'] == 5400 and found["tidegate_exchange_up"] == 1
         assert found['tidegate_refusals_total{rule="price collar"}'] == 1
         assert found['tidegate_step_seconds_bucket{le="0.0005"}'] == 1
         metrics.update({})

@@ -191,7 +191,7 @@ def test_daily_summary() -> None:
         "fees 1.25, fills 7, refusals 2",
         "ladder NO_NEW_RISK (stream, daily loss)",
         "holds 0.5 BTC/USDT",
-        "feeds binance bars 1.2s, 2 errors; posts 1h30m",
+        "feeds bars BTC/USDT 1.2s; bars ETH/USDT 1h30m; posts never, 2 errors",
         "UNKNOWN orders: 1",
     ]
     people = People()

@@ -32,7 +32,7 @@ def test_ids() -> None:
 def test_bad_ids(parts: tuple[str, str, int]) -> None:
     """What wouldn't fit is refused."""
     with pytest.raises(InputError):
-        client_id(bot=parts[0], session=parts[1], order=parts[2])
+        client_id(bot_id=parts[0], session=parts[1], order=parts[2])
 
 
 def standing() -> Standing:

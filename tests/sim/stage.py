@@ -32,7 +32,7 @@ class Stage:
             prices={self.symbol: Decimal("100.00")}, perp=perp,
             balances={"BTC": Decimal(2), "USDT": Decimal(10_500), "BNB": Decimal(5)},
         )  # fmt: skip
-        self.exchange = SimExchange(loop=loop, rng=random.Random(2), matching=self.matching, bot=BOT)
+        self.exchange = SimExchange(loop=loop, rng=random.Random(2), matching=self.matching, bot_id=BOT)
         self.desk = TinyDesk((self.symbol,), cash=10_000.0, perp=perp)
         self.bot = TinyBot(self.exchange, self.desk, random.Random(3), settings)
 
