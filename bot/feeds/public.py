@@ -55,7 +55,7 @@ def open_exchange(section: Exchange, *, pro: bool) -> Any:
     import ccxt.async_support
     import ccxt.pro
 
-    from bot.exchange.link import replace_urls
+    from bot.exchange.endpoints import replace_urls
 
     known = ccxt.async_support.exchanges
     if section.id not in known:
@@ -80,7 +80,7 @@ def open_exchange(section: Exchange, *, pro: bool) -> Any:
         raise InputError(
             f"{section.id} has none in ccxt ({first_line(error)})", key=f"exchange.{which}", remedy="Remove it"
         ) from error
-    replace_urls(made, section.urls)
+    made.urls["api"] = replace_urls(made.urls["api"], section.urls)
     return made
 
 
