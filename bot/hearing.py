@@ -188,6 +188,11 @@ class Ear:
         self._orders = {number: (symbol, side) for number, symbol, side in memory["orders"]}
         self.standing = {(cause, symbol): text for cause, symbol, text in memory["standing"]}
 
+    def trades_of(self, order: int) -> tuple[str, ...]:
+        """The venue's ids of the trades that were booked for an order."""
+        begin = f"{order}:"
+        return tuple(trade[len(begin) :] for trade in self._trades if trade.startswith(begin))
+
     def side_of(self, order: int) -> int:
         """1 or -1 for an order of ours, 0 when it isn't known."""
         return self._orders.get(order, (0, 0))[1]

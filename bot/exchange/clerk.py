@@ -55,6 +55,7 @@ from risk.records import PURPOSES
 PROTECTION = ("stop-loss", "take-profit", "trailing-stop")
 _CLIENT_ID = re.compile(r"[0-9a-f]{32}")
 LATCH = "latch"
+AGE_NS = 10 * 10**9  # shorter than the bot waits for an answer
 
 
 def latch_is_active(folder: Path) -> bool:
@@ -163,6 +164,10 @@ class Clerk:
             return _capped(intent, breach)
         if not is_exit and not latch_is_active(self.settings.folder):
             return Refused(why="latched", code="latch", text="the kill latch isn't ACTIVE")
+        age_ns = time.time_ns() - intent.decided_ns
+        if intent.decided_ns > 0 and age_ns > AGE_NS:
+            # The fence of an order that got no answer counts on it: what is older than this never leaves.
+            return NotSent(text=f"decided {age_ns / 1e9:.0f} s ago: too old to be sent")
         return await self._sent(intent, now_ns, notional, is_exit)
 
     async def _sent(self, intent: Place, now_ns: int, notional: Decimal, is_exit: bool) -> Message:

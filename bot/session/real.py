@@ -35,7 +35,7 @@ from bot.session.live import (
     watch_process,
     with_fees,
 )
-from bot.session.opening import Opened, folder_of, open_session
+from bot.session.opening import Opened, bot_id_of, folder_of, open_session
 from bot.session.paper import Fact, Tell, last_prices, live_parts, missed_facts, recent_bars, refuse_halted
 from bot.session.running import SystemClock, run_session
 from bot.session.terms import spec_of, with_markets
@@ -83,7 +83,7 @@ def run_live(
     folder = folder_of(config, var, "live", name=f"{config.live.name}-shadow" if shadow else None)
     if (folder / "journal.sqlite").exists():
         refuse_halted(folder)
-    document = document_of(config, spec, bot_id=_bot_id(folder), folder=folder)
+    document = document_of(config, spec, bot_id=bot_id_of(folder), folder=folder)
     tell(f"starting the exchange process for {config.exchange.id}, account {config.exchange.account}")
     environment = dict(os.environ)  # for the watchdog, which may have to start a process with the key, too
     process = start_process(document, folder)
@@ -93,22 +93,6 @@ def run_live(
         )
     finally:
         process.close()
-
-
-def _bot_id(folder: Path) -> str:
-    """The account's bot id: of its journal, else of a start that didn't come so far, else a new one."""
-    from bot.journal import Reader
-
-    file, kept = folder / "journal.sqlite", folder / "bot"
-    if file.exists():
-        reader = Reader(file)
-        try:
-            return str(reader.header["bot"])
-        finally:
-            reader.close()
-    if not kept.exists():
-        kept.write_text(secrets.token_hex(4))
-    return kept.read_text()
 
 
 async def _run(
