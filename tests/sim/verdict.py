@@ -83,7 +83,8 @@ class Book:
 
     def orders(self) -> list[str]:
         """None lost, none doubled, none unknown to the journal; each as the exchange has it."""
-        found = [f"{key} is at the venue, the journal knows nothing of it" for key in self.ours.keys() - self.told.keys()]
+        strange = self.ours.keys() - self.told.keys()
+        found = [f"{key} is at the venue, the journal knows nothing of it" for key in strange]
         working = {int(o["id"]): int(o["state"]) for o in self.desk.working}
         for key, order in self.told.items():
             there = self.ours.get(key, [])
@@ -174,7 +175,7 @@ class Book:
         return found
 
     def limits(self) -> list[str]:
-        """No order, no position, no sum of positions above its limit, at the exchange's own prices; nothing foreign sold."""
+        """Nothing above its limit, order, position or sum, at the exchange's own prices; nothing foreign sold."""
         limits, found = self.world.spec.limits, []
         most = Decimal(repr(limits.order_notional)) * MOVED
         for key, orders in self.ours.items():
@@ -190,7 +191,7 @@ class Book:
                 found.append(f"trade {trade.number} sold {-held[coin]:.6f} {coin} that weren't ours")
             if trade.order.side < 0:
                 continue
-            prices = {symbol: trade.price for symbol in held}  # they begin alike; others within MOVED of each other
+            prices = dict.fromkeys(held, trade.price)  # they begin alike; others within MOVED of each other
             if held[coin] * trade.price > Decimal(repr(limits.position_notional)) * MOVED:
                 found.append(f"trade {trade.number}: {held[coin] * trade.price:.2f} of {coin} held")
             gross = sum((held[symbol] * prices[symbol] for symbol in held), ZERO)
