@@ -10,6 +10,7 @@ import pytest
 
 from bot.config_live import Exchange
 from bot.events import Bar, Condition, Event
+from bot.exchange.endpoints import replace_urls
 from bot.feeds.bars import LiveBars
 from bot.feeds.public import CcxtBars, Row, SourceError, read_retry_after, read_rows
 from data.errors import InputError
@@ -323,3 +324,21 @@ def test_rows_come_in_order_the_last_word_on_each() -> None:
     rows = read_rows("venue", [[2000, 1, 1, 1, 1, None], [1000, 1, 1, 1, 1, 1], [1000, 2, 2, 2, 2, 2]])
     assert [row.open_ns for row in rows] == [SECOND_NS, 2 * SECOND_NS]
     assert rows[0].open == 2.0 and rows[1].volume != rows[1].volume
+
+
+def test_endpoints_are_replaced_by_kind_or_by_name() -> None:
+    """Scheme and host change, paths stay; the private stream may lie elsewhere; a named entry is taken as it is."""
+    api = {
+        "public": "https://api.venue.example/api/v3", "version": 3,
+        "ws": {"spot": "wss://stream.venue.example:9443/ws", "ws-api": {"spot": "wss://ws.venue.example/ws-api/v3"}},
+    }  # fmt: skip
+    urls = {"rest": "http://127.0.0.1:80/", "stream": "ws://127.0.0.1:81/x", "user": "ws://127.0.0.1:82"}
+    assert replace_urls(api, urls) == {
+        "public": "http://127.0.0.1:80/api/v3", "version": 3,
+        "ws": {"spot": "ws://127.0.0.1:81/x/ws", "ws-api": {"spot": "ws://127.0.0.1:82/ws-api/v3"}},
+    }  # fmt: skip
+    assert replace_urls(api, {"stream": "ws://a.b"})["ws"]["ws-api"]["spot"] == "ws://a.b/ws-api/v3"
+    assert replace_urls(api, {"ws.spot": "ws://127.0.0.1:9/stream"})["ws"]["spot"] == "ws://127.0.0.1:9/stream"
+    assert replace_urls(api, {}) == api
+    with pytest.raises(InputError, match="no such endpoint"):
+        replace_urls(api, {"ws.nothing": "ws://a.b"})
