@@ -20,6 +20,7 @@ from bot.events import Condition, Event, Tick, Withdraw, pack
 from bot.feeds.door import Door
 from bot.journal.chain import JournalError
 from bot.ports import Clock, Feed, Keeper, Venue
+from bot.recover import FACTS
 from bot.snapshot import snapshot_body
 from bot.step import Step, step_body
 from data.times import HOUR_NS
@@ -27,6 +28,7 @@ from risk.records import HALTED
 
 LOG = logging.getLogger("tidegate.run")
 TICK_S = 1.0
+KINDS = ("Bar", "Posts", "Observation", "Funding")
 Watcher = Callable[[Event, Step], None]
 
 
@@ -82,6 +84,7 @@ class Bot:
         self._snapshot_due_ns = 0
         self._venue_memory: dict[str, Any] | None = None
         self._stopping = asyncio.Event()
+        self._newest: dict[str, int] = {}  # the newest record of each kind of event
 
     # --- life ---------------------------------------------------------------------------------------------------------
     async def run(self) -> None:
@@ -164,8 +167,12 @@ class Bot:
             self._watch(event, step)
             return step
         self._write(event.ns, "event", pack(event))
+        self._newest[type(event).__name__] = self.seq
         if not step.empty:
-            self._write(event.ns, "step", step_body(step, self.engine.symbols, self.engine.names))
+            body = step_body(step, self.engine.symbols, self.engine.names)
+            if step.decisions:
+                body[FACTS] = {kind: self._newest[kind] for kind in KINDS if kind in self._newest}
+            self._write(event.ns, "step", body)
         self._watch(event, step)
         return step
 

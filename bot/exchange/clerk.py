@@ -7,7 +7,6 @@ the kill latch, and last the durable claim of the client id.
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import secrets
 import time
@@ -49,22 +48,18 @@ from bot.exchange.wire import (
     Trades,
     Unknown,
 )
+from bot.operate.latch import read_latch
 from data.errors import WorkError
 from risk.records import PURPOSES
 
 PROTECTION = ("stop-loss", "take-profit", "trailing-stop")
 _CLIENT_ID = re.compile(r"[0-9a-f]{32}")
-LATCH = "latch"
 AGE_NS = 10 * 10**9  # shorter than the bot waits for an answer
 
 
 def latch_is_active(folder: Path) -> bool:
     """Whether the account's kill latch says ACTIVE. Missing, unreadable or anything else: it doesn't."""
-    try:
-        body = json.loads((folder / LATCH).read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(body, dict) and body.get("level") == "ACTIVE"
+    return not read_latch(folder).halted
 
 
 class Clerk:

@@ -19,6 +19,7 @@ from bot.exchange.wire import MarketView
 from bot.feeds.door import Door
 from bot.feeds.stored import StoredFacts
 from bot.operate.latch import ACTIVE, write_latch
+from bot.operate.lock import holder
 from bot.operate.watchdog import start_watchdog
 from bot.ports import Feed, Put, Venue
 from bot.preflight import Finding, confirm, limits_text, preflight, refuse_failed
@@ -40,6 +41,7 @@ from bot.session.paper import Fact, Tell, last_prices, live_parts, missed_facts,
 from bot.session.running import SystemClock, run_session
 from bot.session.terms import spec_of, with_markets
 from bot.step import Step
+from data.errors import RefusedError
 from data.store import Store
 from data.times import SECOND_NS
 
@@ -83,6 +85,9 @@ def run_live(
     folder = folder_of(config, var, "live", name=f"{config.live.name}-shadow" if shadow else None)
     if (folder / "journal.sqlite").exists():
         refuse_halted(folder)
+    held = holder(folder)
+    if held is not None:  # before its exchange process's document is written over
+        raise RefusedError(f"{folder}: {held} has this account; only one bot may run")
     document = document_of(config, spec, bot_id=bot_id_of(folder), folder=folder)
     tell(f"starting the exchange process for {config.exchange.id}, account {config.exchange.account}")
     environment = dict(os.environ)  # for the watchdog, which may have to start a process with the key, too
@@ -111,7 +116,10 @@ async def _run(
     show_findings(findings, asked.tell)
     refuse_failed(findings)
     asked.tell(limits_text(config))
-    how = "shadow" if asked.shadow else confirm(config, asked.accepted, ask=input, interactive=sys.stdin.isatty())
+    how = "shadow"
+    if not asked.shadow:
+        tty = sys.stdin.isatty()
+        how = await asyncio.to_thread(confirm, config, asked.accepted, ask=input, interactive=tty)
     if not (folder / "latch").exists():
         write_latch(folder, ACTIVE, asked.person, f"first start; limits accepted: {how}", clock.now_ns())
     refuse_halted(folder)
