@@ -63,6 +63,14 @@ def recent_bars(store: Store, spec: RunSpec, now_ns: int) -> list[Bar]:
     return sorted((replace(bar, ns=bar.close_ns, caught_up=False) for bar in bars), key=lambda bar: bar.close_ns)
 
 
+def history(store: Store, spec: RunSpec, facts: StoredFacts, now_ns: int) -> Iterable[Warm]:
+    """What the signals of a fresh session warm up on: stored bars, then every stored fact, marked as given."""
+    yield from recent_bars(store, spec, now_ns)
+    for fact in facts.warm():
+        assert isinstance(fact, Posts | Observation)
+        yield fact
+
+
 def last_prices(bars: Iterable[Bar]) -> dict[str, float]:
     """The newest close of each symbol."""
     return {bar.symbol: bar.close for bar in bars}
@@ -143,14 +151,8 @@ def run_paper(config: Config, var: Path, *, person: str, tell: Tell, take_over: 
     _first_latch(folder, person, clock)
     refuse_halted(folder)
 
-    def warm() -> Iterable[Warm]:
-        yield from recent_bars(store, spec, clock.now_ns())
-        for fact in facts.warm():
-            assert isinstance(fact, Posts | Observation)
-            yield fact
-
     opened = open_session(
-        config, spec, folder, mode="paper", now_ns=clock.now_ns(), person=person, outside=False, stops=True, warm=warm,
+        config, spec, folder, mode="paper", now_ns=clock.now_ns(), person=person, outside=False, stops=True, warm=lambda: history(store, spec, facts, clock.now_ns()),
         tell=tell, take_over=take_over,
     )  # fmt: skip
     missed = [] if opened.fresh else missed_facts(facts, opened)

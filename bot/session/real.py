@@ -8,12 +8,12 @@ import logging
 import os
 import secrets
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backtest.spec import RunSpec
-from bot.events import Event, Observation, Posts
+from bot.events import Event
 from bot.exchange.client import ExchangeProcess, SocketTransport
 from bot.exchange.wire import MarketView
 from bot.feeds.door import Door
@@ -23,7 +23,6 @@ from bot.operate.lock import holder
 from bot.operate.watchdog import start_watchdog
 from bot.ports import Feed, Put, Venue
 from bot.preflight import Finding, confirm, limits_text, preflight, refuse_failed
-from bot.recover import Warm
 from bot.run import SimulatedVenue
 from bot.session.company import Company
 from bot.session.live import (
@@ -37,7 +36,7 @@ from bot.session.live import (
     with_fees,
 )
 from bot.session.opening import Opened, bot_id_of, folder_of, open_session
-from bot.session.paper import Fact, Tell, last_prices, live_parts, missed_facts, recent_bars, refuse_halted
+from bot.session.paper import Fact, Tell, history, last_prices, live_parts, missed_facts, recent_bars, refuse_halted
 from bot.session.running import SystemClock, run_session
 from bot.session.terms import spec_of, with_markets
 from bot.step import Step
@@ -125,15 +124,9 @@ async def _run(
     refuse_halted(folder)
     facts = StoredFacts(store, spec, clock=clock)
 
-    def warm() -> Iterable[Warm]:
-        yield from recent_bars(store, spec, clock.now_ns())
-        for fact in facts.warm():
-            assert isinstance(fact, Posts | Observation)
-            yield fact
-
     opened = open_session(
         config, spec, folder, mode="live", now_ns=clock.now_ns(), person=asked.person, outside=not asked.shadow,
-        stops=all(view.stops for view in views.values()), warm=warm, tell=asked.tell, take_over=asked.take_over,
+        stops=all(view.stops for view in views.values()), warm=lambda: history(store, spec, facts, clock.now_ns()), tell=asked.tell, take_over=asked.take_over,
         facts={"accepted": how, "exchange": config.exchange.id, "account": config.exchange.account},
     )  # fmt: skip
     try:
