@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -151,8 +152,9 @@ def run_paper(config: Config, var: Path, *, person: str, tell: Tell, take_over: 
     _first_latch(folder, person, clock)
     refuse_halted(folder)
 
+    warm = partial(history, store, spec, facts, clock.now_ns())
     opened = open_session(
-        config, spec, folder, mode="paper", now_ns=clock.now_ns(), person=person, outside=False, stops=True, warm=lambda: history(store, spec, facts, clock.now_ns()),
+        config, spec, folder, mode="paper", now_ns=clock.now_ns(), person=person, outside=False, stops=True, warm=warm,
         tell=tell, take_over=take_over,
     )  # fmt: skip
     missed = [] if opened.fresh else missed_facts(facts, opened)

@@ -9,6 +9,7 @@ import os
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,9 +125,10 @@ async def _run(
     refuse_halted(folder)
     facts = StoredFacts(store, spec, clock=clock)
 
+    warm = partial(history, store, spec, facts, clock.now_ns())
     opened = open_session(
         config, spec, folder, mode="live", now_ns=clock.now_ns(), person=asked.person, outside=not asked.shadow,
-        stops=all(view.stops for view in views.values()), warm=lambda: history(store, spec, facts, clock.now_ns()), tell=asked.tell, take_over=asked.take_over,
+        stops=all(view.stops for view in views.values()), warm=warm, tell=asked.tell, take_over=asked.take_over,
         facts={"accepted": how, "exchange": config.exchange.id, "account": config.exchange.account},
     )  # fmt: skip
     try:
