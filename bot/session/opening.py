@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from backtest.spec import RunSpec
 from bot.engine import Engine
+from bot.events import Transfer, pack
 from bot.journal import Journal
 from bot.journal.places import JOURNAL_FILE
 from bot.operate.files import account_folder, write_whole
@@ -20,12 +21,18 @@ from bot.operate.lock import InstanceLock, acquire
 from bot.recover import Recovered, Warm, recover, take_terms, warm_records
 from bot.session.terms import engine_of, header_of, spec_of_header, terms_body
 from bot.snapshot import snapshot_body
+from bot.step import step_body
 from data.errors import InputError
 
 if TYPE_CHECKING:
     from bot.config import Config
 
 Tell = Callable[[str], None]
+# Limits that signals and the watch for the unusual are made with: a session keeps those that it began with.
+OF_SIGNALS = (
+    "signal_age_ns", "novelty_return_z", "novelty_volume_z", "flood_posts", "flood_z", "flood_share", "flood_pause_ns",
+    "mood_jump",
+)  # fmt: skip
 BOT_FILE = "bot"
 
 
@@ -155,6 +162,11 @@ def _take_up(journal: Journal, wanted: RunSpec, tell: Tell) -> tuple[Engine, Rec
             remedy = "Go back to it, or begin a new session under another live.name"
             what = "the session that is taken up was begun with another"
             raise InputError(what, key=f"run.{name}", value=str(getattr(wanted, name)), remedy=remedy)
+    for name in OF_SIGNALS:
+        if getattr(wanted.limits, name) != getattr(then.limits, name):
+            what = f"the signals of this session were warmed up with {getattr(then.limits, name)}"
+            remedy = "Go back to it, or begin a new session under another live.name"
+            raise InputError(what, key=f"limits.{name}", value=getattr(wanted.limits, name), remedy=remedy)
     engine = engine_of(then, header)
     recovered = recover(engine, journal)
     torn = journal.recovery.torn
@@ -173,6 +185,17 @@ def _with_markets_of(wanted: RunSpec, then: RunSpec) -> RunSpec:
     return replace(wanted, markets=dict(then.markets))
 
 
+def _move_allocation(opened: Opened, ns: int, person: str, before: float, now: float) -> int:
+    """run.cash was changed between two sessions: the difference moves in or out, as units, not as a profit."""
+    if now == before:
+        return ns
+    moved = Transfer(ns=ns + 1, amount=now - before, person=person, reason=f"run.cash was {before:g}, is {now:g}")
+    step = opened.engine.handle(moved)
+    opened.journal.append(moved.ns, "event", pack(moved))
+    opened.journal.append(moved.ns, "step", step_body(step, opened.engine.symbols, opened.engine.names))
+    return moved.ns + 1
+
+
 def _record(opened: Opened, config: Config, now_ns: int, person: str, facts: dict[str, Any]) -> None:
     """The session's own record, then a snapshot, so that recovery of what follows begins here."""
     from bot.limit_table import limits_hash
@@ -189,10 +212,14 @@ def _record(opened: Opened, config: Config, now_ns: int, person: str, facts: dic
         "model": [opened.spec.model, opened.spec.model_revision],
         "python": platform.python_version(),
         "versions": {name: metadata.version(name) for name in ("numpy", "numba", "ccxt")},
+        "allocation": str(config.run.cash),
         "terms": terms_body(engine.desk),
         **facts,
     }
+    before = journal.last("session")
     journal.append(ns, "session", body)
+    if before is not None:
+        ns = _move_allocation(opened, ns, person, float(before.body["allocation"]), float(config.run.cash))
     snapshot = snapshot_body(engine, ns, feeds={})
     snapshot["order_sessions"] = [[order, name] for order, name in opened.recovered.sessions.items()]
     journal.append(ns, "snapshot", snapshot)
