@@ -12,7 +12,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import BeforeValidator, PlainSerializer
 
 from data.errors import InputError
-from data.times import MINUTE_NS, format_duration, format_time, parse_duration, parse_time
+from data.times import MINUTE_NS, SECOND_NS, format_duration, format_time, parse_duration, parse_time
 
 NEVER_RESUME = -1
 NEXT_DAY = -2
@@ -154,10 +154,13 @@ def read_span(value: Any) -> int:
 
 
 def read_bar(value: Any) -> int:
-    """Length of a bar: whole minutes that divide a day, or whole days."""
+    """Length of a bar: whole seconds that divide a minute, whole minutes that divide a day, or whole days."""
     span = read_span(value)
-    if span % MINUTE_NS or (1440 * MINUTE_NS % span and span % (1440 * MINUTE_NS)):
-        raise Fault("bars are whole minutes that divide a day, or whole days", 'Write "1m", "5m", "1h", "4h" or "1d"')
+    seconds = span % SECOND_NS == 0 and MINUTE_NS % span == 0
+    minutes = span % MINUTE_NS == 0 and 1440 * MINUTE_NS % span == 0
+    if not (seconds or minutes or span % (1440 * MINUTE_NS) == 0):
+        what = "bars are whole seconds that divide a minute, whole minutes that divide a day, or whole days"
+        raise Fault(what, 'Write "1m", "5m", "1h", "4h" or "1d"; "1s" where the exchange has it')
     return span
 
 

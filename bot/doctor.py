@@ -1,4 +1,4 @@
-"""What `tidegate doctor` looks at on the machine; keys and rights follow with the venues."""
+"""What `tidegate doctor` looks at on the machine; `bot.doctor_live` has what it asks a venue."""
 
 import contextlib
 import os
@@ -42,8 +42,7 @@ class Finding:
 
 def examine(var: Path) -> list[Finding]:
     """All checks, in the order they are printed."""
-    findings = [_python(), *_packages(), *_cores_and_memory(), _device(), _disk(var), _cache(), _writable(var)]
-    return findings
+    return [_python(), *_packages(), *_cores_and_memory(), _device(), disk(var), _cache(), _writable(var)]
 
 
 def _python() -> Finding:
@@ -95,8 +94,9 @@ def _device() -> Finding:
     return Finding("ok", "torch device", f"cpu, {torch.get_num_threads()} threads (no CUDA device: scoring is slower)")
 
 
-def _disk(var: Path) -> Finding:
-    folder = var.absolute()
+def disk(folder: Path) -> Finding:
+    """Free space where a folder lies, or will lie."""
+    folder = folder.absolute()
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free

@@ -1,12 +1,15 @@
 """Verbs about this machine and this folder: `init`, `doctor`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bot.terminal import VAR, AsJson, VarFolder, emit, say, table, write_new
-from data.errors import InputError, raise_all
+from bot.terminal import VAR, AsJson, ConfigFile, Settings, VarFolder, emit, say, table, write_new
+from data.errors import InputError, UnreachableError, raise_all
+
+if TYPE_CHECKING:
+    from bot.doctor import Finding
 
 PANEL = "Start here"
 
@@ -52,14 +55,56 @@ def _write_all(files: dict[str, str]) -> None:
         say(f"wrote {name}")
 
 
-def doctor(var: VarFolder = VAR, as_json: AsJson = False) -> None:
-    """Check this machine: Python, packages, cores, torch's device, disk, caches, whether var can be written."""
+def doctor(
+    config: ConfigFile = None,
+    settings: Settings = None,
+    live: Annotated[
+        bool,
+        typer.Option("--live", help="Also all that a live session's start looks at. Asks the venue; places nothing."),
+    ] = False,
+    unknown_rights: Annotated[
+        bool, typer.Option("--accept-unknown-rights", help="The venue doesn't tell what the key may do; accept that.")
+    ] = False,
+    var: VarFolder = VAR,
+    as_json: AsJson = False,
+) -> None:
+    """Check this machine: Python, packages, cores, torch's device, disk, caches, whether var can be written.
+
+    With --live also key and rights, clock, markets, minimums, balances, fees, latch, lock, model and facts. Exit code 1
+    when a check fails, 4 when the venue doesn't answer.
+    """
     from bot.doctor import examine
 
+    reached = True
     findings = examine(var)
+    if live or config is not None or settings:
+        more, reached = _examine_config(config, settings, var, live=live, unknown_rights=unknown_rights)
+        findings += more
     if as_json:
         emit([finding.__dict__ for finding in findings])
     else:
-        table("", ("", "check", "found", "what to do"), [(f.status, f.check, f.found, f.remedy) for f in findings])
+        rows = [(f.status, f.check, f"{f.found}\n→ {f.remedy}" if f.remedy else f.found) for f in findings]
+        table("", ("", "check", "found → what to do"), rows)
+    if not reached:
+        raise typer.Exit(UnreachableError.exit_code)
     if any(finding.status == "fail" for finding in findings):
         raise typer.Exit(1)
+
+
+def _examine_config(
+    config: Path | None, settings: list[str] | None, var: Path, *, live: bool, unknown_rights: bool
+) -> "tuple[list[Finding], bool]":
+    """What is to be said of a configuration, and whether the venue answered, if it was asked."""
+    from bot.context import current_config, store_of
+    from bot.terminal import now_ns
+
+    chosen = current_config(config, settings)
+    if live:
+        from bot.doctor_live import examine_live
+
+        return examine_live(chosen, var, store_of(chosen, var), now_ns=now_ns(), unknown_rights=unknown_rights)
+    from bot.doctor import Finding
+
+    return [
+        Finding("ok", "configuration", f"{chosen.where} can be read; its venue wasn't asked", "--live asks it")
+    ], True

@@ -97,8 +97,16 @@ def test_send_asks_the_gate_before_it_makes_the_order() -> None:
 
 
 def test_only_the_law_sends() -> None:
-    """Sizing and protection call `send`; nobody above the floor of risk does."""
-    assert {file for file, _ in found(callers, "send")} == {"risk/execution.py", "risk/protection.py"}
+    """Sizing and protection call `send`; nobody above the floor of risk does, or can without importing it."""
+    below = {file for file, _ in found(callers, "send") if not file.startswith("bot/")}
+    assert below == {"risk/execution.py", "risk/protection.py"}
+    imported = {
+        file
+        for file, tree in trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "risk.gate" and "send" in {a.name for a in node.names}
+    }
+    assert imported == {"risk/execution.py", "risk/protection.py"}
 
 
 def test_positions_are_moved_by_fills_and_funding_alone() -> None:

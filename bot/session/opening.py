@@ -15,7 +15,7 @@ from backtest.spec import RunSpec
 from bot.engine import Engine
 from bot.journal import Journal
 from bot.journal.places import JOURNAL_FILE
-from bot.operate.files import account_folder
+from bot.operate.files import account_folder, write_whole
 from bot.operate.lock import InstanceLock, acquire
 from bot.recover import Recovered, Warm, recover, take_terms, warm_records
 from bot.session.terms import engine_of, header_of, spec_of_header, terms_body
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from bot.config import Config
 
 Tell = Callable[[str], None]
+BOT_FILE = "bot"
 
 
 @dataclass
@@ -88,7 +89,7 @@ def open_session(
     """
     session = secrets.token_hex(4)
     file = folder / JOURNAL_FILE
-    bot_id = _bot_id(file)
+    bot_id = bot_id_of(folder)
     lock = acquire(folder, session=session, bot_id=bot_id, now_ns=now_ns, take_over=take_over)
     journal: Journal | None = None
     try:
@@ -111,16 +112,20 @@ def open_session(
         raise
 
 
-def _bot_id(file: Path) -> str:
-    if not file.exists():
-        return secrets.token_hex(4)
+def bot_id_of(folder: Path) -> str:
+    """The account's bot id: of its journal, else of a start that didn't come so far, else a new one."""
     from bot.journal import Reader
 
-    reader = Reader(file)
-    try:
-        return str(reader.header["bot"])
-    finally:
-        reader.close()
+    file, kept = folder / JOURNAL_FILE, folder / BOT_FILE
+    if file.exists():
+        reader = Reader(file)
+        try:
+            return str(reader.header["bot"])
+        finally:
+            reader.close()
+    if not kept.exists():
+        write_whole(kept, secrets.token_hex(4))
+    return kept.read_text()
 
 
 def _warm_up(engine: Engine, journal: Journal, facts: Iterable[Warm], now_ns: int, tell: Tell) -> Recovered:

@@ -170,10 +170,12 @@ def run_opened(
 ) -> None:  # fmt: skip
     """Run an opened session with its company, and close both."""
     company = Company(opened, config, now_ns=clock.now_ns, durable_latch=durable_latch, quiet=quiet)
+    clean = False
     try:
         asyncio.run(run_session(opened, config, company, clock=clock, parts=parts, tick_s=tick_s))
+        clean = True
     finally:
-        company.close()
+        company.close(clean=clean)
         opened.close(clock.now_ns())
 
 

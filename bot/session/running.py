@@ -52,14 +52,14 @@ async def run_session(
     """
     door = Door(config.live.posts_queue)
     venue, feeds = parts(door)
-    bot = Bot(
+    runner = Bot(
         opened.engine, opened.journal, clock=clock, door=door, venue=venue, feeds=feeds, session=opened.session,
         sessions=opened.recovered.sessions, tick_s=tick_s,
     )  # fmt: skip
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError, RuntimeError):  # not in the main thread: a test
-            loop.add_signal_handler(number, bot.stop)
-    await company.around(bot)
-    if bot.failed is not None:
-        raise WorkError(f"the session halted: {bot.failed}")
+            loop.add_signal_handler(number, runner.stop)
+    await company.around(runner)
+    if runner.failed is not None:
+        raise WorkError(f"the session halted: {runner.failed}")

@@ -101,22 +101,22 @@ async def session(
     for fact in facts:
         engine.learn(fact)
 
-    def bot_of(engine: Engine, name: str) -> Bot:
+    def runner_of(engine: Engine, name: str) -> Bot:
         watch.ns = max(watch.ns, engine.now_ns)
         return Bot(
             engine, journal, clock=watch, door=Door(1000), venue=SimulatedVenue(), session=name, snapshot_ns=snapshot_ns
         )
 
-    bot = bot_of(engine, "s0")
+    runner = runner_of(engine, "s0")
     for number, event in enumerate(live):
         watch.ns = event.ns
-        await bot.take([event])
+        await runner.take([event])
         if number in kills:
             engine = engine_of(spec)
             recover(engine, journal)
             journal.append(engine.now_ns + 1, "session", {"session": f"s{number}"})
             journal.commit()
-            bot = bot_of(engine, f"s{number}")
+            runner = runner_of(engine, f"s{number}")
     return journal
 
 
@@ -142,6 +142,8 @@ def test_a_session_replays_to_the_same_decisions(case: str, store: Store) -> Non
     if kills:
         undisturbed = asyncio.run(session(spec, warm, live))
         steps = [[r.body for r in each.records(kinds=("step",))] for each in (journal, undisturbed)]
+        for body in (*steps[0], *steps[1]):
+            body.pop("facts", None)  # numbers of records, of which a killed session has more
         assert steps[0] == steps[1]
 
 
