@@ -85,6 +85,7 @@ class Session:
     metrics: dict[str, list[tuple[int, int, int, float, int]]] = field(default_factory=dict)
     order: list[tuple[str, Any]] = field(default_factory=list)  # ("terms" | "row" | "decision" | "message", what)
     orders: dict[int, dict[str, Any]] = field(default_factory=dict)
+    sent_ns: dict[int, int] = field(default_factory=dict)  # when each order was decided on, by the session's clock
     fills: list[dict[str, Any]] = field(default_factory=list)
     moves: list[dict[str, Any]] = field(default_factory=list)
 
@@ -119,6 +120,7 @@ def lay_out(journal: Records, spec: RunSpec, coins: Sequence[str]) -> Session:
             session.order.append(("message", event))
         for order in (*parts.get("orders", []), *parts.get("ended", [])):
             session.orders[order["id"]] = order
+        session.sent_ns |= {order["id"]: record.ns for order in parts.get("orders", [])}
         session.fills += parts.get("fills", [])
         session.moves += parts.get("moves", []) + parts.get("refusals", [])
     return session
