@@ -22,7 +22,8 @@ from bot.recover import Records, pairs, plain_body, same_step, warm_facts
 from bot.rows import PRICES, RowRunner
 from bot.step import Row, Step, order_body, step_body
 from data.times import format_time
-from risk.records import Array
+from risk.orders import STATES, TERMINAL
+from risk.records import KINDS, STOP, Array
 from signals import ops
 from signals.history import evaluate
 from signals.inputs import Inputs, MetricTape, SentimentTape
@@ -228,14 +229,16 @@ def _in_order(one: dict[str, Any]) -> str:
 def _compare_books(found: Differences, session: Session, desk: Any, symbols: tuple[str, ...]) -> None:
     log = np.concatenate([desk.done, desk.working])
     ours = {int(order["id"]): plain_body(order_body(order, symbols)) for order in log}
-    open_then = {number for number, order in session.orders.items() if order["state"] in ("SENT", "PENDING")}
+    ends = {name for name, over in zip(STATES, TERMINAL, strict=True) if over}
+    open_then = {number for number, order in session.orders.items() if order["state"] not in ends}
     found.compared["orders"] += len(session.orders)
     for number in sorted(ours.keys() | session.orders.keys()):
         mine, told = ours.get(number), session.orders.get(number)
         if mine is None or told is None:
             found.note("order missing", f"order {number}")
         elif number in open_then:
-            fixed = ("symbol", "side", "kind", "purpose", "qty", "decided_ns")
+            fixed = ["symbol", "side", "kind", "qty", "decided_ns"]
+            fixed += ["purpose"] if told["kind"] != KINDS[STOP] else []  # a stop that trails is another kind of exit
             if any(mine[name] != told[name] for name in fixed):
                 found.note("order", f"order {number}")
         elif mine != told:
