@@ -7,6 +7,9 @@ Reports of a venue, conditions and a person's word go to the desk as messages. E
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -80,6 +83,10 @@ class Engine:
         """
         if event.ns < self.now_ns:
             raise ValueError(f"time goes back, from {self.now_ns} to {event.ns}")
+        with _loud_kernels():
+            return self._handle(event)
+
+    def _handle(self, event: Event) -> Step:
         self._before_ns, self.now_ns = self.now_ns, event.ns
         first = int(self.desk.account["next_id"])
         rows: list[Row] = []
@@ -299,6 +306,27 @@ class Engine:
         spec = self.spec
         model = (spec.model, spec.model_revision)
         return repr((spec.strategy.identity(), self.symbols, self.coins, spec.bar_ns, spec.market, model))
+
+
+@contextlib.contextmanager
+def _loud_kernels() -> Iterator[None]:
+    """Raise what a kernel raised that was called by its address: numba prints it and goes on, with half a desk."""
+    raised: list[BaseException] = []
+    hook = sys.unraisablehook
+
+    def keep(told: Any) -> None:
+        if "numba" in repr(told.object) and told.exc_value is not None:
+            raised.append(told.exc_value)
+        else:
+            hook(told)
+
+    sys.unraisablehook = keep
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
+    if raised:
+        raise raised[0]
 
 
 def posts_now(event: Posts) -> Posts:
