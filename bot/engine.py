@@ -17,7 +17,7 @@ import numpy as np
 
 from backtest.crowd import guard_limits, looked_at
 from backtest.spec import RunSpec, coin_of
-from bot.events import Bar, Command, Event, Observation, Posts, Tick, Withdraw
+from bot.events import Bar, Command, Condition, Event, Observation, Operator, Posts, Tick, Withdraw
 from bot.frozen import freeze, thaw
 from bot.hearing import Ear
 from bot.rows import Gathering, RowRunner
@@ -92,8 +92,14 @@ class Engine:
         rows: list[Row] = []
         decisions: list[Decision] = []
         notes: list[str] = []
+        tightened = is_tightening(event)
+        if tightened:  # before a row whose time is over: after a start nobody decides ahead of the venue's word
+            self._reserve()
+            notes += self.ear.hear(event)
         self._finish_due(event.ns, rows, decisions)
-        if isinstance(event, Bar):
+        if tightened:
+            pass
+        elif isinstance(event, Bar):
             self._on_bar(event, rows, decisions, notes)
         elif isinstance(event, Posts):
             self._on_posts(posts_now(event))
@@ -183,7 +189,9 @@ class Engine:
         """Close the row. The decision knows what was told up to the cutoff, which is never before what was told."""
         cutoff_ns = max(cutoff_ns, self._before_ns)
         gathered = self._gathering
-        close_ns, caught_up = gathered.close_ns, gathered.caught_up
+        # A row that waited for longer than a bar is history: the process was gone, or stood still.
+        caught_up = gathered.caught_up or self.now_ns > self._awaited_ns + self.spec.bar_ns
+        close_ns = gathered.close_ns
         prices = gathered.prices.copy()
         gathered.clear()
         strange = self.rows.unusual(prices[3], prices[4]) | self._flooded(close_ns)
@@ -341,6 +349,11 @@ def observed_now(event: Observation) -> Observation:
     return replace(event, known_ns=event.ns)
 
 
+def is_tightening(event: Event) -> bool:
+    """Whether it can only take freedom away: then it is heard before anything that was due."""
+    return (isinstance(event, Condition) and event.on) or (isinstance(event, Operator) and event.act == "halt")
+
+
 def coins_of(spec: RunSpec) -> tuple[str, ...]:
     """Coins of a run: the symbols' own in their order, then those that signals name."""
     own = [coin_of(symbol) for symbol in spec.symbols]
@@ -357,4 +370,4 @@ def is_sound(bar: Bar, bar_ns: int) -> bool:
     return bool(whole and bar.volume >= 0.0 and bar.low <= min(prices) and bar.high >= max(prices))
 
 
-__all__ = ["Engine", "coins_of", "is_sound", "observed_now", "posts_now"]
+__all__ = ["Engine", "coins_of", "is_sound", "is_tightening", "observed_now", "posts_now"]

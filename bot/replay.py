@@ -15,7 +15,7 @@ import numpy as np
 from backtest.crowd import guard_limits
 from backtest.run import new_desk
 from backtest.spec import RunSpec
-from bot.engine import Engine, is_sound, observed_now, posts_now
+from bot.engine import Engine, is_sound, is_tightening, observed_now, posts_now
 from bot.events import POSTS, Bar, Event, Observation, Posts, Tick, unpack
 from bot.hearing import Ear
 from bot.recover import Records, pairs, plain_body, same_step, warm_facts
@@ -104,6 +104,9 @@ def lay_out(journal: Records, spec: RunSpec, coins: Sequence[str]) -> Session:
             event = posts_now(event)
         elif isinstance(event, Observation):
             event = observed_now(event)
+        tightened = is_tightening(event)
+        if tightened:
+            session.order.append(("message", event))
         for row, decision in _rows_of(parts, spec):
             session.order.append(("row", row))
             if decision is not None:
@@ -112,7 +115,8 @@ def lay_out(journal: Records, spec: RunSpec, coins: Sequence[str]) -> Session:
             _keep(session, event, places, numbers)
         closes = {row["close_ns"] for row in parts.get("rows", [])}
         session.order += [("decision", one) for one in parts.get("decisions", []) if one["ns"] not in closes]
-        if not isinstance(event, Bar | Posts | Observation | Tick) or (isinstance(event, Tick) and parts):
+        told = not isinstance(event, Bar | Posts | Observation | Tick) or (isinstance(event, Tick) and parts)
+        if told and not tightened:
             session.order.append(("message", event))
         for order in (*parts.get("orders", []), *parts.get("ended", [])):
             session.orders[order["id"]] = order

@@ -40,6 +40,7 @@ from risk.records import ENTRY, STOP, TAKE
 
 log = logging.getLogger("tidegate.venue")
 _REVOKING = ("rights",)
+UNSENT_KEPT = 1000
 
 
 def _ignore(kind: str, text: str) -> None:
@@ -114,6 +115,7 @@ class ExchangeVenue:
         )  # fmt: skip
         self._tasks: set[asyncio.Task[None]] = set()
         self._ghosts: set[str] = set()
+        self._unsent: dict[int, None] = {}  # refused before they left
         self._lost: list[int] = list(known.get("lost", []))
         self._faults: list[str] = []
         self._running = False
@@ -185,6 +187,7 @@ class ExchangeVenue:
             "orders": len(orders),
             "unknown": sum(o.unknown for o in orders),
             "unsettled": sum(o.unsettled for o in orders),
+            "leaving": sum(o.leaving for o in orders),
             "foreign_orders": self._reconciler.foreign_orders,
             "foreign": {key: str(value) for key, value in (self._account.foreign or {}).items()},
             "clock_offset_ms": self._reconciler.offset_ms,
@@ -224,6 +227,9 @@ class ExchangeVenue:
             message = intent(command, market, client_id, perp=self._perp, mark=self._mark(command.symbol))
         except OffGridError as error:
             text = f"not sent: {error}"
+            self._unsent[command.order] = None
+            while len(self._unsent) > UNSENT_KEPT:
+                del self._unsent[next(iter(self._unsent))]
             self._outbox.put(Report(ns=now_ns, order=command.order, what="rejected", text=text))
             return
         o = Standing(
@@ -266,6 +272,8 @@ class ExchangeVenue:
 
     def _withdraw(self, command: Withdraw) -> None:
         o = self._book.get(command.order)
+        if o is None and command.order in self._unsent:
+            return  # its refusal is on the way to the desk
         if o is None:
             text = f"order {command.order} shall be cancelled, but nobody knows it"
             self._conditions.on("reconciliation", text, sticky=True)
