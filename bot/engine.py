@@ -7,6 +7,9 @@ Reports of a venue, conditions and a person's word go to the desk as messages. E
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +17,7 @@ import numpy as np
 
 from backtest.crowd import guard_limits, looked_at
 from backtest.spec import RunSpec, coin_of
-from bot.events import Bar, Command, Event, Observation, Posts, Tick, Withdraw
+from bot.events import Bar, Command, Condition, Event, Observation, Operator, Posts, Tick, Withdraw
 from bot.frozen import freeze, thaw
 from bot.hearing import Ear
 from bot.rows import Gathering, RowRunner
@@ -80,13 +83,23 @@ class Engine:
         """
         if event.ns < self.now_ns:
             raise ValueError(f"time goes back, from {self.now_ns} to {event.ns}")
+        with _loud_kernels():
+            return self._handle(event)
+
+    def _handle(self, event: Event) -> Step:
         self._before_ns, self.now_ns = self.now_ns, event.ns
         first = int(self.desk.account["next_id"])
         rows: list[Row] = []
         decisions: list[Decision] = []
         notes: list[str] = []
+        tightened = is_tightening(event)
+        if tightened:  # before a row whose time is over: after a start nobody decides ahead of the venue's word
+            self._reserve()
+            notes += self.ear.hear(event)
         self._finish_due(event.ns, rows, decisions)
-        if isinstance(event, Bar):
+        if tightened:
+            pass
+        elif isinstance(event, Bar):
             self._on_bar(event, rows, decisions, notes)
         elif isinstance(event, Posts):
             self._on_posts(posts_now(event))
@@ -176,7 +189,9 @@ class Engine:
         """Close the row. The decision knows what was told up to the cutoff, which is never before what was told."""
         cutoff_ns = max(cutoff_ns, self._before_ns)
         gathered = self._gathering
-        close_ns, caught_up = gathered.close_ns, gathered.caught_up
+        # A row that waited for longer than a bar is history: the process was gone, or stood still.
+        caught_up = gathered.caught_up or self.now_ns > self._awaited_ns + self.spec.bar_ns
+        close_ns = gathered.close_ns
         prices = gathered.prices.copy()
         gathered.clear()
         strange = self.rows.unusual(prices[3], prices[4]) | self._flooded(close_ns)
@@ -305,6 +320,27 @@ class Engine:
         return repr((spec.strategy.identity(), self.symbols, self.coins, spec.bar_ns, spec.market, model))
 
 
+@contextlib.contextmanager
+def _loud_kernels() -> Iterator[None]:
+    """Raise what a kernel raised that was called by its address: numba prints it and goes on, with half a desk."""
+    raised: list[BaseException] = []
+    hook = sys.unraisablehook
+
+    def keep(told: Any) -> None:
+        if "numba" in repr(told.object) and told.exc_value is not None:
+            raised.append(told.exc_value)
+        else:
+            hook(told)
+
+    sys.unraisablehook = keep
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
+    if raised:
+        raise raised[0]
+
+
 def posts_now(event: Posts) -> Posts:
     """Posts of a running session are known when the engine is told of them: scored, stored, through the queue."""
     rows = event.rows.copy()
@@ -315,6 +351,11 @@ def posts_now(event: Posts) -> Posts:
 def observed_now(event: Observation) -> Observation:
     """The same of one value of a metric."""
     return replace(event, known_ns=event.ns)
+
+
+def is_tightening(event: Event) -> bool:
+    """Whether it can only take freedom away: then it is heard before anything that was due."""
+    return (isinstance(event, Condition) and event.on) or (isinstance(event, Operator) and event.act == "halt")
 
 
 def coins_of(spec: RunSpec) -> tuple[str, ...]:
@@ -333,4 +374,4 @@ def is_sound(bar: Bar, bar_ns: int) -> bool:
     return bool(whole and bar.volume >= 0.0 and bar.low <= min(prices) and bar.high >= max(prices))
 
 
-__all__ = ["Engine", "coins_of", "is_sound", "observed_now", "posts_now"]
+__all__ = ["Engine", "coins_of", "is_sound", "is_tightening", "observed_now", "posts_now"]

@@ -15,14 +15,15 @@ import numpy as np
 from backtest.crowd import guard_limits
 from backtest.run import new_desk
 from backtest.spec import RunSpec
-from bot.engine import Engine, is_sound, observed_now, posts_now
+from bot.engine import Engine, is_sound, is_tightening, observed_now, posts_now
 from bot.events import POSTS, Bar, Event, Observation, Posts, Tick, unpack
 from bot.hearing import Ear
 from bot.recover import Records, pairs, plain_body, same_step, take_terms, warm_facts
 from bot.rows import PRICES, RowRunner
 from bot.step import Row, Step, order_body, step_body
 from data.times import format_time
-from risk.records import Array
+from risk.orders import STATES, TERMINAL
+from risk.records import KINDS, STOP, Array
 from signals import ops
 from signals.history import evaluate
 from signals.inputs import Inputs, MetricTape, SentimentTape
@@ -108,6 +109,9 @@ def lay_out(journal: Records, spec: RunSpec, coins: Sequence[str]) -> Session:
             event = posts_now(event)
         elif isinstance(event, Observation):
             event = observed_now(event)
+        tightened = is_tightening(event)
+        if tightened:
+            session.order.append(("message", event))
         for row, decision in _rows_of(parts, spec):
             session.order.append(("row", row))
             if decision is not None:
@@ -116,7 +120,8 @@ def lay_out(journal: Records, spec: RunSpec, coins: Sequence[str]) -> Session:
             _keep(session, event, places, numbers)
         closes = {row["close_ns"] for row in parts.get("rows", [])}
         session.order += [("decision", one) for one in parts.get("decisions", []) if one["ns"] not in closes]
-        if not isinstance(event, Bar | Posts | Observation | Tick) or (isinstance(event, Tick) and parts):
+        told = not isinstance(event, Bar | Posts | Observation | Tick) or (isinstance(event, Tick) and parts)
+        if told and not tightened:
             session.order.append(("message", event))
         for order in (*parts.get("orders", []), *parts.get("ended", [])):
             session.orders[order["id"]] = order
@@ -236,14 +241,16 @@ def _in_order(one: dict[str, Any]) -> str:
 def _compare_books(found: Differences, session: Session, desk: Any, symbols: tuple[str, ...]) -> None:
     log = np.concatenate([desk.done, desk.working])
     ours = {int(order["id"]): plain_body(order_body(order, symbols)) for order in log}
-    open_then = {number for number, order in session.orders.items() if order["state"] in ("SENT", "PENDING")}
+    ends = {name for name, over in zip(STATES, TERMINAL, strict=True) if over}
+    open_then = {number for number, order in session.orders.items() if order["state"] not in ends}
     found.compared["orders"] += len(session.orders)
     for number in sorted(ours.keys() | session.orders.keys()):
         mine, told = ours.get(number), session.orders.get(number)
         if mine is None or told is None:
             found.note("order missing", f"order {number}")
         elif number in open_then:
-            fixed = ("symbol", "side", "kind", "purpose", "qty", "decided_ns")
+            fixed = ["symbol", "side", "kind", "qty", "decided_ns"]
+            fixed += ["purpose"] if told["kind"] != KINDS[STOP] else []  # a stop that trails is another kind of exit
             if any(mine[name] != told[name] for name in fixed):
                 found.note("order", f"order {number}")
         elif mine != told:

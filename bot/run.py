@@ -23,12 +23,14 @@ from bot.ports import Clock, Feed, Keeper, Venue
 from bot.recover import FACTS
 from bot.snapshot import snapshot_body
 from bot.step import Step, step_body
+from data.errors import WorkError
 from data.times import HOUR_NS
 from risk.records import HALTED
 
 LOG = logging.getLogger("tidegate.run")
 TICK_S = 1.0
 KINDS = ("Bar", "Posts", "Observation", "Funding")
+LAST_WORDS_S = 30.0  # for the cancels of a session whose journal failed
 Watcher = Callable[[Event, Step], None]
 
 
@@ -83,6 +85,8 @@ class Bot:
         self._snapshot_ns, self._tick_s = snapshot_ns, tick_s
         self._snapshot_due_ns = 0
         self._venue_memory: dict[str, Any] | None = None
+        self._last_words: asyncio.Future[None] | None = None
+        self._unsent: set[int] = set()  # orders that weren't handed to the venue, or not yet
         self._stopping = asyncio.Event()
         self._newest: dict[str, int] = {}  # the newest record of each kind of event
 
@@ -104,6 +108,7 @@ class Bot:
                     await self.door.drained()  # a replay has come to its end
                     self.stop()
         finally:
+            await self._let_cancels_go()
             for task in (*tasks, consumer, stopping):
                 task.cancel()
             await asyncio.gather(*tasks, stopping, return_exceptions=True)
@@ -163,6 +168,7 @@ class Bot:
             took(event)
         for order in step.sent["id"].tolist():
             self.sessions[order] = self.session
+            self._unsent.add(order)
         if isinstance(event, Tick) and step.empty:
             self._watch(event, step)
             return step
@@ -187,10 +193,28 @@ class Bot:
     async def _send(self, step: Step) -> None:
         if self.failed is None:
             await self.venue.send(step.commands)
-            return
-        cancels = [command for command in step.commands if isinstance(command, Withdraw)]
+            self._unsent.difference_update(step.sent["id"].tolist())
+        else:
+            await self._take_back(step)
+
+    async def _take_back(self, step: Step) -> None:
+        """Of a step that isn't written down: its cancels, but not those of orders that never left."""
+        cancels = [one for one in step.commands if isinstance(one, Withdraw) and one.order not in self._unsent]
         if cancels:
-            await self.venue.send(cancels)
+            try:
+                await self.venue.send(cancels)
+            except WorkError as error:
+                LOG.critical("%d orders stand that couldn't be cancelled: %s", len(cancels), error)
+
+    async def _let_cancels_go(self) -> None:
+        """After the journal failed: cancels of entries get some time before the venue's side is stopped."""
+        if self._last_words is None:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS_S):
+                await self._last_words
+                while self.venue.health().get("leaving"):
+                    await asyncio.sleep(TICK_S / 4)
 
     # --- the journal --------------------------------------------------------------------------------------------------
     def _write(self, ns: int, kind: str, body: dict[str, Any]) -> None:
@@ -224,9 +248,8 @@ class Bot:
         halted = Condition(ns=self._now(), cause="journal", on=True, level=HALTED, text=str(error))
         step = self.engine.handle(halted)
         self._watch(halted, step)
-        cancels = [command for command in step.commands if isinstance(command, Withdraw)]
-        if cancels:
-            self._last_words = asyncio.ensure_future(self.venue.send(cancels))
+        self._unsent.update(step.sent["id"].tolist())
+        self._last_words = asyncio.ensure_future(self._take_back(step))
 
     def write_snapshot(self, ns: int) -> None:
         """Append the whole state, so that recovery begins here."""

@@ -35,6 +35,9 @@ def _time_out(desk: Ref, now: int) -> None:
     account = account_of(desk)
     place = account.n_orders - 1
     while place >= 0:
+        if place >= account.n_orders:  # a chase that was refused latched, and cancelled more than its own order
+            place -= 1
+            continue
         order = order_of(desk, place)
         if order.kind == POST_ONLY and order.expires_ns <= now and policy_of(desk).outside != 0:
             if order.asked_ns == 0:

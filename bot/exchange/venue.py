@@ -183,6 +183,7 @@ class ExchangeVenue:
             "orders": len(orders),
             "unknown": sum(o.unknown for o in orders),
             "unsettled": sum(o.unsettled for o in orders),
+            "leaving": sum(o.leaving for o in orders),
             "foreign_orders": self._reconciler.foreign_orders,
             "foreign": {key: plain(value) for key, value in (self._account.foreign or {}).items()},
             "clock_offset_ms": self._reconciler.offset_ms,
