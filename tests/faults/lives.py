@@ -157,6 +157,7 @@ async def world(nursery: Nursery, folder: Path, **sections: Any) -> AsyncIterato
     merged = {name: {**QUICK.get(name, {}), **sections.pop(name, {})} for name in {*QUICK, *sections}}
     folder.mkdir(parents=True, exist_ok=True)
     async with LocalVenue(balances=BALANCES, prices=PRICES) as venue:
+        venue.doorman.weight_limit = 10**9
         urls = {"rest": venue.rest_url, "stream": venue.rest_url.replace("http", "ws")}
         life = Life(nursery, folder, urls, **merged)
         try:
