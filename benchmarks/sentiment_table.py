@@ -5,7 +5,7 @@ python -m benchmarks.sentiment_table [--model tidegate-mini] [--sets FOLDER] [--
 The labelled sets are found as `python -m benchmarks.train_sentiment` finds them; without them only the probes and the
 attacks on our own headlines are scored, and it says so. Beside each figure stand its 95 % bootstrap interval, VADER's
 figure, floor and aim, the expected calibration error and the speed. All goes through the product's own scorer. The sets
-are for reporting: no checkpoint, threshold or post was chosen by them.
+are for reporting: no checkpoint, threshold or post was chosen by them; the card says how often they were looked at.
 """
 
 from __future__ import annotations

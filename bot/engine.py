@@ -61,8 +61,13 @@ class Engine:
         self._row_ns = 0  # close of the last row
         self._decided_ns = -(2**62)
         self._asked: set[int] = set()
-        self.now_ns = 0
+        self.now_ns = self._before_ns = 0  # of this event, and of the one before: all that it brought is known
         self.last: tuple[Decision, ...] = ()
+
+    @property
+    def row_ns(self) -> int:
+        """Close of the last row that the desk was told of; 0 before the first."""
+        return self._row_ns
 
     # --- events -------------------------------------------------------------------------------------------------------
     def handle(self, event: Event) -> Step:
@@ -75,7 +80,7 @@ class Engine:
         """
         if event.ns < self.now_ns:
             raise ValueError(f"time goes back, from {self.now_ns} to {event.ns}")
-        self.now_ns = event.ns
+        self._before_ns, self.now_ns = self.now_ns, event.ns
         first = int(self.desk.account["next_id"])
         rows: list[Row] = []
         decisions: list[Decision] = []
@@ -124,13 +129,13 @@ class Engine:
     def _on_bar(self, bar: Bar, rows: list[Row], decisions: list[Decision], notes: list[str]) -> None:
         if bar.symbol not in self._places:
             return
-        if bar.close_ns - bar.open_ns != self.spec.bar_ns or not _is_sound(bar):
+        if not is_sound(bar, self.spec.bar_ns):
             notes.append(f"a bar of {bar.symbol} that can't be one was left out")
             return
         if self._gathering.close_ns and bar.close_ns > self._gathering.close_ns:
-            self._finish(self._gathering.close_ns + self.spec.decision_delay_ns, rows, decisions)
+            self._finish(min(self._awaited_ns, bar.ns - 1), rows, decisions)
         self._learn_bar(bar)
-        if bar.close_ns <= self._row_ns:
+        if bar.close_ns <= self._row_ns or bar.close_ns < self._gathering.close_ns:
             notes.append(f"a bar of {bar.symbol} came after its row was closed: signals learn it, nobody decides")
             return
         self._gathering.add(bar)
@@ -159,11 +164,17 @@ class Engine:
     # --- rows ---------------------------------------------------------------------------------------------------------
     def _finish_due(self, ns: int, rows: list[Row], decisions: list[Decision]) -> None:
         """Close the awaited row when its time is over."""
-        close_ns = self._gathering.close_ns
-        if close_ns and ns > close_ns + self.spec.decision_delay_ns:
-            self._finish(close_ns + self.spec.decision_delay_ns, rows, decisions)
+        if self._gathering.close_ns and ns > self._awaited_ns:
+            self._finish(self._awaited_ns, rows, decisions)
+
+    @property
+    def _awaited_ns(self) -> int:
+        """Until when the bars of the row are waited for."""
+        return self._gathering.close_ns + self.spec.decision_delay_ns
 
     def _finish(self, cutoff_ns: int, rows: list[Row], decisions: list[Decision]) -> None:
+        """Close the row. The decision knows what was told up to the cutoff, which is never before what was told."""
+        cutoff_ns = max(cutoff_ns, self._before_ns)
         gathered = self._gathering
         close_ns, caught_up = gathered.close_ns, gathered.caught_up
         prices = gathered.prices.copy()
@@ -211,22 +222,24 @@ class Engine:
         account = desk.account
         if decisions:
             self.last = tuple(decisions)
-        both = np.concatenate([desk.done, desk.working])
-        sent = both[both["id"] >= first]
-        sent = sent[np.argsort(sent["id"])]
+        sent = desk.working[desk.working["id"] >= first]
+        if int(account["n_done"]):
+            over = desk.done[desk.done["id"] >= first]
+            sent = np.concatenate([over, sent])
+            sent = sent[np.argsort(sent["id"])]
         step = Step(
             ns=ns, rows=tuple(rows), decisions=tuple(decisions), sent=sent.copy(), ended=desk.done.copy(),
-            fills=desk.fills.copy(), events=desk.events.copy(), commands=self._commands(sent), notes=tuple(notes),
+            fills=desk.fills.copy(), events=desk.events.copy(), commands=self._commands(sent, ns), notes=tuple(notes),
         )  # fmt: skip
         self.ear.remember(sent)
         for log in DESK_LOGS:
             account[f"n_{log}"] = 0  # all of it stands in the step: a week takes no more memory than an hour
         return step
 
-    def _commands(self, sent: Array) -> tuple[Command, ...]:
+    def _commands(self, sent: Array, ns: int) -> tuple[Command, ...]:
         if not self.desk.arrays["policy"]["outside"][0]:
             return ()
-        commands: list[Command] = [submit_of(order, self.symbols) for order in sent]
+        commands: list[Command] = [submit_of(order, self.symbols, ns) for order in sent]
         working = self.desk.working
         asked = working[working["asked_ns"] != 0]
         for order in asked:
@@ -242,7 +255,7 @@ class Engine:
         return {
             "version": VERSION,
             "identity": self._identity(),
-            "desk": freeze(self.desk.arrays),
+            "desk": freeze({name: array for name, array in self.desk.arrays.items() if name not in DESK_LOGS}),
             "stream": freeze(self.stream.snapshot()),
             "novelty": freeze(self.rows.memory),
             "risk_part": self.rows.risk_part,
@@ -268,8 +281,8 @@ class Engine:
                 remedy="Go back to that configuration, or begin a new session under another live.name",
             )
         for name, array in thaw(state["desk"]).items():
-            if name in ("limits", "policy", "markets", "tag_shares"):
-                continue  # the present configuration's, checked by whoever restores
+            if name in (*DESK_LOGS, "limits", "policy", "markets", "tag_shares"):
+                continue  # empty between steps; the present configuration's, checked by whoever restores
             self.desk.replace(name, array)
         self.stream.restore(thaw(state["stream"]))
         self.rows.memory[:] = thaw(state["novelty"])
@@ -311,10 +324,13 @@ def coins_of(spec: RunSpec) -> tuple[str, ...]:
     return (*own, *sorted(str(coin) for coin in named if coin not in (None, "*", *own)))
 
 
-def _is_sound(bar: Bar) -> bool:
+def is_sound(bar: Bar, bar_ns: int) -> bool:
+    """Whether it can be a bar of that length: one that can't is nobody's fact."""
+    if bar.close_ns - bar.open_ns != bar_ns:
+        return False
     prices = (bar.open, bar.high, bar.low, bar.close)
     whole = all(np.isfinite(price) and price > 0.0 for price in prices) and np.isfinite(bar.volume)
     return bool(whole and bar.volume >= 0.0 and bar.low <= min(prices) and bar.high >= max(prices))
 
 
-__all__ = ["Engine", "coins_of", "observed_now", "posts_now"]
+__all__ = ["Engine", "coins_of", "is_sound", "observed_now", "posts_now"]

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-_ARRAY, _PAIRS, _TUPLE, _FLOAT = "~array", "~pairs", "~tuple", "~float"
+_ARRAY, _BLOCKS, _PAIRS, _TUPLE, _FLOAT = "~array", "~blocks", "~pairs", "~tuple", "~float"
+LARGE = 32_768  # bytes of an array from which on only its blocks that hold anything are written down
+BLOCK = 512
 
 
 def freeze(value: Any) -> Any:
@@ -17,8 +19,10 @@ def freeze(value: Any) -> Any:
         return value
     if isinstance(value, np.ndarray):
         descr = value.dtype.descr if value.dtype.names else value.dtype.str
-        body = base64.b64encode(np.ascontiguousarray(value).tobytes()).decode()
-        return {_ARRAY: [descr, list(value.shape), body]}
+        whole = np.ascontiguousarray(value)
+        if whole.nbytes >= LARGE:
+            return {_BLOCKS: [descr, list(value.shape), *_blocks(whole)]}
+        return {_ARRAY: [descr, list(value.shape), base64.b64encode(whole.tobytes()).decode()]}
     if isinstance(value, (int, np.integer)):
         return int(value)
     if isinstance(value, (float, np.floating)):
@@ -45,6 +49,12 @@ def thaw(value: Any) -> Any:
         descr, shape, body = value[_ARRAY]
         dtype = np.dtype(descr if isinstance(descr, str) else [tuple(field) for field in descr])
         return np.frombuffer(base64.b64decode(body), dtype).reshape(shape).copy()
+    if _BLOCKS in value:
+        descr, shape, places, body = value[_BLOCKS]
+        made = np.zeros(shape, np.dtype(descr if isinstance(descr, str) else [tuple(field) for field in descr]))
+        room = np.zeros(-(-made.nbytes // BLOCK) * BLOCK, np.uint8)
+        room.reshape(-1, BLOCK)[places] = np.frombuffer(base64.b64decode(body), np.uint8).reshape(-1, BLOCK)
+        return np.frombuffer(room[: made.nbytes].tobytes(), made.dtype).reshape(shape).copy()
     if _PAIRS in value:
         return {thaw(key): thaw(item) for key, item in value[_PAIRS]}
     if _TUPLE in value:
@@ -52,3 +62,12 @@ def thaw(value: Any) -> Any:
     if _FLOAT in value:
         return float(value[_FLOAT])
     return {key: thaw(item) for key, item in value.items()}
+
+
+def _blocks(whole: Any) -> tuple[list[int], str]:
+    """Numbers of the blocks of an array that aren't all zero, and their bytes: tables of a guard are mostly empty."""
+    room = np.zeros(-(-whole.nbytes // BLOCK) * BLOCK, np.uint8)
+    room[: whole.nbytes] = np.frombuffer(whole.tobytes(), np.uint8)
+    rows = room.reshape(-1, BLOCK)
+    places = np.flatnonzero(rows.any(axis=1))
+    return places.tolist(), base64.b64encode(rows[places].tobytes()).decode()

@@ -39,7 +39,8 @@ CAUSES = {
     "foreign": (rec.C_FOREIGN, rec.R_FOREIGN),
 }
 OF_SYMBOL = {"data": rec.R_BAR_AGE, "market": rec.R_MARKET, "reconciliation": rec.R_RECONCILE}
-BY_PERSON = {"heartbeat", "key", "foreign"}
+BY_PERSON = {"heartbeat", "key", "foreign"}  # a resume ends them, their own end doesn't
+BY_WORD = BY_PERSON | {"reconciliation"}  # a resume ends them
 
 
 class Ear:
@@ -151,8 +152,8 @@ class Ear:
         elif event.act == "close":
             self._tell(event.ns, rec.M_CLOSE, symbol=self._places[event.symbol], what=rec.EXIT)
         elif event.act == "resume":
-            standing = {CAUSES[cause][0] for cause, symbol in self.standing if not symbol and cause not in BY_PERSON}
-            self.standing = {key: text for key, text in self.standing.items() if key[0] not in BY_PERSON}
+            standing = {CAUSES[cause][0] for cause, symbol in self.standing if not symbol and cause not in BY_WORD}
+            self.standing = {key: text for key, text in self.standing.items() if key[0] not in BY_WORD}
             self._tell(event.ns, rec.M_RESUME, what=sum(1 << cause for cause in standing))
         else:
             raise ValueError(f"an operator can't {event.act}")
@@ -186,6 +187,11 @@ class Ear:
         self._trades = dict.fromkeys(memory["trades"])
         self._orders = {number: (symbol, side) for number, symbol, side in memory["orders"]}
         self.standing = {(cause, symbol): text for cause, symbol, text in memory["standing"]}
+
+    def trades_of(self, order: int) -> tuple[str, ...]:
+        """The venue's ids of the trades that were booked for an order."""
+        begin = f"{order}:"
+        return tuple(trade[len(begin) :] for trade in self._trades if trade.startswith(begin))
 
     def side_of(self, order: int) -> int:
         """1 or -1 for an order of ours, 0 when it isn't known."""

@@ -110,5 +110,8 @@ def limits_hash(config: Config) -> str:
         "foreign_share": config.live.foreign_share,
         "clock_offset": config.live.clock_offset,
         "canary": config.live.canary,
+        "venue": [config.exchange.id, config.exchange.account, config.exchange.sandbox, config.exchange.demo],
+        "urls": dict(config.exchange.urls),
+        "symbols": list(config.run.symbols),
     }
     return hashlib.sha256(json.dumps(bounds, sort_keys=True).encode()).hexdigest()

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["Finding", "confirm", "limits_text", "preflight", "refuse_failed", "show_limits"]
 
 ASK_S = 45.0
+BIND = "Bind it to this machine's address in the exchange's account page"
 
 
 async def preflight(
@@ -97,7 +98,7 @@ def _venue(config: Config) -> Finding:
     kind = (
         "test network, no real money" if exchange.sandbox else "demo, no real money" if exchange.demo else "real money"
     )
-    replaced = f", {', '.join(exchange.urls)} replaced by exchange.urls" if exchange.urls else ""
+    replaced = f"; exchange.urls replaces {', '.join(exchange.urls)}" if exchange.urls else ""
     return Finding("ok", "venue", f"{exchange.id} {config.run.market}, {kind}, account {exchange.account}{replaced}")
 
 
@@ -152,7 +153,8 @@ def rights(answer: Message, unknown_rights: bool) -> Iterator[Finding]:
             remedy = "Look it up in the exchange's account page, then: --accept-unknown-rights"
             yield Finding("fail", "key", found, remedy)
     elif answer.can_trade and answer.can_withdraw is False:
-        yield Finding("ok", "key", f"it can trade and not withdraw{detail}")
+        anywhere = "any address" in answer.detail
+        yield Finding("ok", "key", f"it can trade and not withdraw{detail}", BIND if anywhere else "")
 
 
 def _revoked(answer: Message) -> bool:
@@ -164,7 +166,7 @@ def clock(config: Config, answer: Message) -> Finding:
     if not isinstance(answer, ClockIs):
         return Finding("fail", "clock", f"the venue's clock couldn't be read: {_why(answer)}", "Try again")
     limit = config.live.clock_offset / MILLISECOND_NS
-    found = f"{answer.offset_ms:+.0f} ms off the venue's, over {answer.round_trip_ms:.0f} ms there and back"
+    found = f"{answer.offset_ms:+.1f} ms off the venue's, over {answer.round_trip_ms:.0f} ms there and back"
     if not abs(answer.offset_ms) <= limit:
         remedy = f"Let the machine keep its clock (chrony or ntpd); live.clock_offset allows {limit:g} ms"
         return Finding("fail", "clock", found, remedy)

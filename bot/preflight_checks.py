@@ -268,7 +268,7 @@ def lock(folder: Path) -> Iterator[Finding]:
     last = last_holder(folder)
     if last.pid and not last.released and last.pid != os.getpid():
         found = f"free; {last} never gave it back: it crashed or was killed"
-        yield Finding("warn", "lock", found, "Was it on another machine? Then make sure that it is dead")
+        yield Finding("warn", "lock", found, "Was it on another machine? Make sure that it is dead, then --take-over")
         return
     yield Finding("ok", "lock", "no other bot has this account")
 

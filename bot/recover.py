@@ -20,6 +20,7 @@ from data.errors import RefusedError
 from risk.desk import Desk
 
 CHUNK = 400  # warm facts of one record
+FACTS = "facts"  # of a step with decisions: the newest record of each kind that was known to them
 
 Warm = Bar | Posts | Observation
 
@@ -84,7 +85,8 @@ def same_step(step: Step, recorded: Mapping[str, Any] | None, engine: Engine) ->
     """In which parts a step differs from the recorded one; empty when in none."""
     body = {} if step.empty else plain_body(step_body(step, engine.symbols, engine.names))
     recorded = recorded or {}
-    parts = [name for name in sorted(body.keys() | recorded.keys()) if body.get(name) != recorded.get(name)]
+    names = sorted((body.keys() | recorded.keys()) - {FACTS})
+    parts = [name for name in names if body.get(name) != recorded.get(name)]
     return ", ".join(parts)
 
 

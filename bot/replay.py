@@ -15,7 +15,7 @@ import numpy as np
 from backtest.crowd import guard_limits
 from backtest.run import new_desk
 from backtest.spec import RunSpec
-from bot.engine import Engine, observed_now, posts_now
+from bot.engine import Engine, is_sound, observed_now, posts_now
 from bot.events import POSTS, Bar, Event, Observation, Posts, Tick, unpack
 from bot.hearing import Ear
 from bot.recover import Records, pairs, plain_body, same_step, take_terms, warm_facts
@@ -80,6 +80,7 @@ class Session:
     """A recorded session laid out for the batch form: bars and facts as told, rows and messages in their order."""
 
     bars: dict[tuple[int, int], tuple[int, tuple[float, ...]]] = field(default_factory=dict)  # (close, k): told, prices
+    newest: dict[int, int] = field(default_factory=dict)  # close of the newest bar by symbol
     posts: list[Array] = field(default_factory=list)
     metrics: dict[str, list[tuple[int, int, int, float, int]]] = field(default_factory=dict)
     order: list[tuple[str, Any]] = field(default_factory=list)  # ("terms" | "row" | "decision" | "message", what)
@@ -110,7 +111,8 @@ def lay_out(journal: Records, spec: RunSpec, coins: Sequence[str]) -> Session:
             session.order.append(("row", row))
             if decision is not None:
                 session.order.append(("decision", decision))
-        _keep(session, event, places, numbers)
+        if not isinstance(event, Bar) or is_sound(event, spec.bar_ns):
+            _keep(session, event, places, numbers)
         closes = {row["close_ns"] for row in parts.get("rows", [])}
         session.order += [("decision", one) for one in parts.get("decisions", []) if one["ns"] not in closes]
         if not isinstance(event, Bar | Posts | Observation | Tick) or (isinstance(event, Tick) and parts):
@@ -135,8 +137,10 @@ def _rows_of(parts: dict[str, Any], spec: RunSpec) -> Iterator[tuple[Row, dict[s
 
 def _keep(session: Session, event: Event, places: dict[str, int], numbers: dict[str, int]) -> None:
     if isinstance(event, Bar) and event.symbol in places:
-        key = (event.close_ns, places[event.symbol])
-        session.bars.setdefault(key, (event.ns, tuple(float(getattr(event, name)) for name in PRICES)))
+        k = places[event.symbol]
+        if event.close_ns > session.newest.get(k, 0):  # signals leave out what comes again, or after a newer one
+            session.newest[k] = event.close_ns
+            session.bars[event.close_ns, k] = (event.ns, tuple(float(getattr(event, name)) for name in PRICES))
     elif isinstance(event, Posts):
         session.posts.append(event.rows)
     elif isinstance(event, Observation) and event.coin in numbers:

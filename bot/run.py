@@ -12,6 +12,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from time import perf_counter
 from typing import Any
 
 from bot.engine import Engine
@@ -19,6 +20,7 @@ from bot.events import Condition, Event, Tick, Withdraw, pack
 from bot.feeds.door import Door
 from bot.journal.chain import JournalError
 from bot.ports import Clock, Feed, Keeper, Venue
+from bot.recover import FACTS
 from bot.snapshot import snapshot_body
 from bot.step import Step, step_body
 from data.times import HOUR_NS
@@ -26,6 +28,7 @@ from risk.records import HALTED
 
 LOG = logging.getLogger("tidegate.run")
 TICK_S = 1.0
+KINDS = ("Bar", "Posts", "Observation", "Funding")
 Watcher = Callable[[Event, Step], None]
 
 
@@ -76,10 +79,12 @@ class Bot:
         self.session, self.sessions = session, dict(sessions or {})
         self.seq = 0
         self.failed: JournalError | None = None
+        self.timer: Callable[[str, float], None] | None = None  # told of seconds that a "step" or a "commit" took
         self._snapshot_ns, self._tick_s = snapshot_ns, tick_s
         self._snapshot_due_ns = 0
         self._venue_memory: dict[str, Any] | None = None
         self._stopping = asyncio.Event()
+        self._newest: dict[str, int] = {}  # the newest record of each kind of event
 
     # --- life ---------------------------------------------------------------------------------------------------------
     async def run(self) -> None:
@@ -149,7 +154,10 @@ class Bot:
 
     def _handle(self, event: Event) -> Step:
         event = replace(event, ns=self._now())
+        began = perf_counter()
         step = self.engine.handle(event)
+        if self.timer is not None:
+            self.timer("step", perf_counter() - began)
         took = getattr(self.venue, "took", None)
         if took is not None:
             took(event)
@@ -159,8 +167,12 @@ class Bot:
             self._watch(event, step)
             return step
         self._write(event.ns, "event", pack(event))
+        self._newest[type(event).__name__] = self.seq
         if not step.empty:
-            self._write(event.ns, "step", step_body(step, self.engine.symbols, self.engine.names))
+            body = step_body(step, self.engine.symbols, self.engine.names)
+            if step.decisions:
+                body[FACTS] = {kind: self._newest[kind] for kind in KINDS if kind in self._newest}
+            self._write(event.ns, "step", body)
         self._watch(event, step)
         return step
 
@@ -197,10 +209,13 @@ class Bot:
             if told != self._venue_memory:
                 self._venue_memory = told
                 self._write(self._now(), "venue", told)
+        began = perf_counter()
         try:
             self.keeper.commit()
         except JournalError as error:
             self._fail(error)
+        if self.timer is not None:
+            self.timer("commit", perf_counter() - began)
 
     def _fail(self, error: JournalError) -> None:
         """No journal, no send: entries are cancelled and nothing more is decided."""

@@ -147,8 +147,8 @@ def _row_body(row: Row, symbols: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def submit_of(order: Any, symbols: Sequence[str]) -> Submit:
-    """The command that sends an order."""
+def submit_of(order: Any, symbols: Sequence[str], ns: int) -> Submit:
+    """The command that sends an order; `ns` is when it was decided by the clock, which may be after its bar's close."""
     return Submit(
         order=int(order["id"]),
         symbol=symbols[order["symbol"]],
@@ -158,5 +158,5 @@ def submit_of(order: Any, symbols: Sequence[str]) -> Submit:
         qty=float(order["qty"]),
         limit=float(order["limit"]),
         stop=float(order["stop"]),
-        decided_ns=int(order["decided_ns"]),
+        decided_ns=ns,
     )

@@ -83,7 +83,8 @@ def doctor(
     if as_json:
         emit([finding.__dict__ for finding in findings])
     else:
-        table("", ("", "check", "found", "what to do"), [(f.status, f.check, f.found, f.remedy) for f in findings])
+        rows = [(f.status, f.check, f"{f.found}\n→ {f.remedy}" if f.remedy else f.found) for f in findings]
+        table("", ("", "check", "found → what to do"), rows)
     if not reached:
         raise typer.Exit(UnreachableError.exit_code)
     if any(finding.status == "fail" for finding in findings):

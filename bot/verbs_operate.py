@@ -156,7 +156,7 @@ def close(
     folder = one_of(choose(var, name=name, mode=mode, config=config))
     request = {"do": "close", "symbol": symbol, "person": person or whoami(), "reason": reason}
     try:
-        answer = ask(folder / SOCKET_FILE, request, timeout_s=5.0)
+        answer = ask(folder / SOCKET_FILE, request, timeout_s=7.0)
     except NobodyThere as error:
         raise UnreachableError(f"{error}. Start it, or sell all it holds: tidegate halt --flatten") from None
     if as_json:

@@ -28,6 +28,8 @@ from data.manifest import (
 from data.merge import CONTRADICTION, merge, row_identity
 
 PART_ROWS_MAX = 4_000_000
+LONG_ROWS_MAX = 262_144
+"""Rows of a part that smaller ones went into, for kinds with texts: writing one takes them all into memory."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +128,9 @@ def _place(job: _Transaction, series: tuple[str, ...], fresh: pa.Table, stem: st
     mine = sorted((part for part in job.parts if part.series == series), key=lambda part: -part.sequence)
     absorbed: list[Part] = []
     rows = fresh.num_rows
+    most = PART_ROWS_MAX if job.kind in DATED else LONG_ROWS_MAX
     for part in mine:
-        if part.rows > 2 * rows or part.rows + rows > PART_ROWS_MAX:
+        if part.rows > 2 * rows or part.rows + rows > most:
             break
         absorbed.append(part)
         rows += part.rows

@@ -291,7 +291,8 @@ class Store:
             filed = dict(zip(FILED_UNDER[kind], part.series, strict=True))
             if outside or any(name in filed and filed[name] not in allowed for name, allowed in filters.items()):
                 continue
-            rows = read_table(self.root / kind / part.file, needed).select(needed)
+            span = ("known_ns", since_ns, until_ns)
+            rows = read_table(self.root / kind / part.file, needed, span=span).select(needed)
             tables.append(_keep(rows, filters, since_ns, until_ns))
         if not tables:
             return SCHEMAS[kind].empty_table().select(names)

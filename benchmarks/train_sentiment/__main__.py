@@ -1,7 +1,7 @@
 """The training command.
 
 python -m benchmarks.train_sentiment [--sets FOLDER] [--out FOLDER] [--seed 1] [--layers 3] [--epochs 3]
-                                     [--distil-epochs 4] [--work FOLDER] [--threads 1] [--quick]
+                                     [--distil-epochs 8] [--work FOLDER] [--threads 1] [--quick]
 python -m benchmarks.train_sentiment --own FILE --out FOLDER [--cutoff YYYY-MM-DD] [--base FOLDER]
 
 The first form makes the shipped model from the labelled sets and our own posts: an hour on one core with bf16. The
@@ -147,8 +147,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--work", type=Path, help="folder to keep finished stages in, or to take them from")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--layers", type=int, default=3)
-    parser.add_argument("--epochs", type=int, help="of fine-tuning")
-    parser.add_argument("--distil-epochs", type=int)
+    parser.add_argument("--epochs", type=int, help="of fine-tuning; 3 when not given")
+    parser.add_argument("--distil-epochs", type=int, help="of distilling; 8 when not given")
     parser.add_argument("--threads", type=int, default=1, help="more are quicker, and round differently")
     parser.add_argument("--fp32", action="store_true", help="don't use bf16 even where the processor has it")
     parser.add_argument("--quick", action="store_true", help="a few rows, one epoch: shows that it runs")

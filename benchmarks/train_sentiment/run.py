@@ -37,7 +37,7 @@ class Recipe:
 
     layers: int = 3
     teach: Plan = field(default_factory=lambda: Plan(epochs=3, rate=1e-4, bf16=True))
-    distil: Plan = field(default_factory=lambda: Plan(epochs=4, rate=2e-4, bf16=True))
+    distil: Plan = field(default_factory=lambda: Plan(epochs=8, rate=2e-4, bf16=True))
     posts: int = 10_000
     held_posts: int = 3_000
     rows_max: int | None = None

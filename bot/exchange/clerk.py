@@ -7,7 +7,6 @@ the kill latch, and last the durable claim of the client id.
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import secrets
 import time
@@ -49,21 +48,18 @@ from bot.exchange.wire import (
     Trades,
     Unknown,
 )
+from bot.operate.latch import read_latch
 from data.errors import WorkError
 from risk.records import PURPOSES
 
 PROTECTION = ("stop-loss", "take-profit", "trailing-stop")
 _CLIENT_ID = re.compile(r"[0-9a-f]{32}")
-LATCH = "latch"
+AGE_NS = 10 * 10**9  # shorter than the bot waits for an answer
 
 
 def latch_is_active(folder: Path) -> bool:
     """Whether the account's kill latch says ACTIVE. Missing, unreadable or anything else: it doesn't."""
-    try:
-        body = json.loads((folder / LATCH).read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(body, dict) and body.get("level") == "ACTIVE"
+    return not read_latch(folder).halted
 
 
 class Clerk:
@@ -163,6 +159,10 @@ class Clerk:
             return _capped(intent, breach)
         if not is_exit and not latch_is_active(self.settings.folder):
             return Refused(why="latched", code="latch", text="the kill latch isn't ACTIVE")
+        age_ns = time.time_ns() - intent.decided_ns
+        if intent.decided_ns > 0 and age_ns > AGE_NS:
+            # The fence of an order that got no answer counts on it: what is older than this never leaves.
+            return NotSent(text=f"decided {age_ns / 1e9:.0f} s ago: too old to be sent")
         return await self._sent(intent, now_ns, notional, is_exit)
 
     async def _sent(self, intent: Place, now_ns: int, notional: Decimal, is_exit: bool) -> Message:

@@ -26,6 +26,7 @@ class VenueSettings:
     poll_s: float = 5.0  # the same while there is no private stream
     confirm_s: float = 2.0  # between reads of balances that differ
     confirmations: int = 3
+    maybe_s: float = 120.0  # after the fence an order isn't called lost so long while a trade of nobody's may be its
     markets_s: float = 600.0
     start_s: float = 60.0
     backoff_s: float = 0.25

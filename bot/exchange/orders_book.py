@@ -29,7 +29,8 @@ class OrderFacts:
     """A working order as the desk has it.
 
     side 1 or -1; kind, purpose and state as numbered in `risk`; sent_ns when it was handed to the venue's side; trades
-    the ids of those that the desk has booked for it; price its limit, or what it may be worth per unit.
+    the ids of those that the desk has booked for it; price its limit, or what it may be worth per unit; leaving: its
+    cancel was asked for, which may never have left.
     """
 
     order: int
@@ -44,6 +45,8 @@ class OrderFacts:
     sent_ns: int
     price: float = 0.0
     trades: tuple[str, ...] = ()
+    latest_ns: int = 0  # it can't have left after this; 0: after `sent_ns`
+    leaving: bool = False
 
 
 @dataclass(kw_only=True)
@@ -148,7 +151,7 @@ class OrdersBook:
                 side=facts.side, protective=facts.kind in (STOP, TAKE), qty=Decimal(repr(facts.qty)),
                 price=facts.price, first_ns=facts.sent_ns, sent_ns=latest_ns, desk=facts.state,
                 acked=facts.state in (ACKED, PARTIAL), told=Decimal(repr(facts.filled)), trades=set(facts.trades),
-                verify=True,
+                verify=True, leaving=facts.leaving,
             )
         )  # fmt: skip
         standing.filled = standing.told

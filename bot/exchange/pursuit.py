@@ -132,13 +132,16 @@ class Pursuer:
         if o.acked and not o.missed_ns:
             o.missed_ns = asked_ns
             self._teller.tell(self._book.doubt(o))
-        if asked_ns <= self.fence_ns(o.missed_ns if o.acked else o.sent_ns):
+        fence_ns = self.fence_ns(o.missed_ns if o.acked else o.sent_ns)
+        if asked_ns <= fence_ns:
             self._teller.tell(self._book.doubt(o))
             return
         version = o.version
         if not await self._read_trades(o) or o.version != version or o.ended:
             return
-        if o.lacking or self._book.maybe_its(o):
+        doubted = asked_ns <= fence_ns + int(self._settings.maybe_s * SECOND)
+        if o.lacking or (doubted and self._book.maybe_its(o)):
+            # Somebody's trade by hand looks alike; an order that traded would be found, so this doubt has an end.
             self._teller.mismatch(o, f"order {o.order} isn't at the venue, but a trade may be its")
             return
         self._teller.tell(self._book.forget(o) if o.acked else self._book.lose(o))

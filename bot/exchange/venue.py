@@ -135,7 +135,7 @@ class ExchangeVenue:
         self._running = True
         self._reconciler.begin(min((one.sent_ns for one in facts), default=self._clock.now_ns()))
         for one in facts:
-            latest_ns = one.sent_ns + int(self._settings.timeout_s * SECOND)
+            latest_ns = max(one.sent_ns, one.latest_ns) + int(self._settings.timeout_s * SECOND)
             self.tell(self._book.restore(one, latest_ns=latest_ns))
         self._tasks.keep(self._listener.run, "pushes")
         self._tasks.keep(self._rounds.run, "reconciliation")

@@ -69,6 +69,7 @@ class Line:
         self._put = put
         self._heard: dict[int, Row] = {}  # from the stream, not put yet
         self._whole: set[int] = set()  # of these: no break since the stream's last word
+        self._broken = False  # nothing was heard since the stream broke
         self._newest_ns = -FAR  # open of the newest bar that the stream told of
         self._done: OrderedDict[int, Row] = OrderedDict()
         self._changed: dict[int, Row] = {}
@@ -76,14 +77,18 @@ class Line:
         self._doubted: set[int] = set()  # opens of bars that were missing or bad in an answer
 
     def hear(self, rows: Sequence[Row]) -> None:
-        """What the stream tells."""
+        """What the stream tells: news, perhaps with older bars as a library remembers them, also across a break."""
+        newest = max((row.open_ns for row in rows), default=-FAR)
         for row in rows:
             if row.open_ns < self.last_ns:
                 self._compare(row)
                 continue
+            is_news = row.open_ns == newest or (not self._broken and self._heard.get(row.open_ns) != row)
             self._heard[row.open_ns] = row
-            self._whole.add(row.open_ns)
-            self._newest_ns = max(self._newest_ns, row.open_ns)
+            if is_news:
+                self._whole.add(row.open_ns)
+        self._newest_ns = max(self._newest_ns, newest)
+        self._broken = False
         while len(self._heard) > REMEMBERED:  # far ahead of a hole that REST has to fill; it will bring these, too
             self._heard.pop(min(self._heard))
         if self._newest_ns > self.last_ns:
@@ -92,6 +97,7 @@ class Line:
     def break_off(self) -> None:
         """The stream broke: its last word on a bar may not have been the last."""
         self._whole.clear()
+        self._broken = True
 
     def by_stream(self) -> Row | None:
         """The next bar, when the stream alone proves that it is closed, and it can be true."""
@@ -151,7 +157,7 @@ class Line:
         that answers from a cache may still tell of it as it was.
         """
         newest = max(found, default=-FAR)
-        if newest + self.bar_ns + doubt_ns > asked_ns:
+        if not found or newest + self.bar_ns + doubt_ns > asked_ns:
             return -1
         row, first_ns = self._same
         if row != found[newest]:

@@ -18,7 +18,7 @@ LOG = logging.getLogger("tidegate.feeds")
 FIRST_S, LONGEST_S = 0.5, 30.0  # pauses between two questions to the venue
 SLICE_S = 5.0  # the clock is read at least so often while waiting
 DOUBT_NS = 30 * SECOND_NS  # added to a bar's end where the venue doesn't tell its time
-SYNC_S = 300.0
+SYNC_S, UNSURE_S = 300.0, 5.0  # between two looks at the venue's clock; while it isn't known
 MISSES = 2  # bars in a row that REST knew and the stream didn't tell: it is begun anew
 
 
@@ -176,7 +176,7 @@ class LiveBars:
 
     async def _keep_time(self) -> None:
         while True:
-            await asyncio.sleep(SYNC_S if self._offset_ns is not None else SYNC_S / 10)
+            await asyncio.sleep(SYNC_S if self._offset_ns is not None else UNSURE_S)
             await self._ask_offset()
 
     async def _ask_offset(self) -> None:

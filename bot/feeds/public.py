@@ -6,7 +6,7 @@ import asyncio
 import difflib
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
@@ -19,6 +19,7 @@ T = TypeVar("T")
 LOG = logging.getLogger("tidegate.feeds")
 AT_ONCE = 4  # REST requests under way
 BAN_S, BUSY_S = 120.0, 10.0  # waited when a venue shuts us out, or slows us down, and doesn't say how long
+NEWEST = 3  # bars that are looked at in ccxt's cache
 PAUSE_MAX_S = 3 * 24 * 3600.0
 RESTART_S = 60.0  # a stream is begun anew at most so often
 
@@ -43,48 +44,6 @@ class SourceError(UnreachableError):
         self.final = final
 
 
-def replace_urls(api: Any, urls: Mapping[str, str]) -> Any:
-    """ccxt's `urls["api"]` with endpoints replaced.
-
-    `rest` and `stream` stand in for scheme and host of every HTTP and WebSocket address, whose paths are kept behind
-    them; `user` does so for addresses of private streams (under a key with `private` or `ws-api`). Any other name is an
-    entry of ccxt's own, its levels parted by dots (`ws.spot`), and is taken as it is.
-
-    Raises
-    ------
-    InputError
-        ccxt has no such entry for this exchange.
-    """
-    changed = _moved(api, urls, private=False)
-    for name, address in urls.items():
-        if name in ("rest", "stream", "user"):
-            continue
-        table, *rest = changed, *name.split(".")
-        while len(rest) > 1 and isinstance(table, dict):
-            table = table.get(rest.pop(0))
-        if not isinstance(table, dict) or rest[0] not in table:
-            remedy = "Use rest, stream, user, or an entry of ccxt's urls['api'], for example ws.spot"
-            raise InputError("no such endpoint", key="exchange.urls", value=name, remedy=remedy)
-        table[rest[0]] = address
-    return changed
-
-
-def _moved(entry: Any, urls: Mapping[str, str], *, private: bool) -> Any:
-    if isinstance(entry, dict):
-        return {
-            name: _moved(below, urls, private=private or "private" in name.lower() or name == "ws-api")
-            for name, below in entry.items()
-        }
-    if not isinstance(entry, str):
-        return entry
-    is_stream = entry.startswith("ws")
-    name = "rest" if not is_stream else "user" if private and "user" in urls else "stream"
-    if name not in urls:
-        return entry
-    scheme, _, rest = entry.partition("://")
-    return urls[name].rstrip("/") + "".join(rest.partition("/")[1:])
-
-
 def open_exchange(section: Exchange, *, pro: bool) -> Any:
     """A ccxt object without keys, its endpoints as the configuration says.
 
@@ -95,6 +54,8 @@ def open_exchange(section: Exchange, *, pro: bool) -> Any:
     """
     import ccxt.async_support
     import ccxt.pro
+
+    from bot.exchange.endpoints import replace_urls
 
     known = ccxt.async_support.exchanges
     if section.id not in known:
@@ -199,7 +160,9 @@ class CcxtBars:
             rows = await stream.watch_ohlcv(symbol, self._timeframe)
         except troubles() as error:
             raise self._problem(error) from error
-        return read_rows(self.name, rows)
+        # A message that came while this one was handed over lies in ccxt's cache, and would be told with the next one.
+        kept = (stream.ohlcvs.get(symbol) or {}).get(self._timeframe)
+        return read_rows(self.name, [*rows, *list(kept or ())[-NEWEST:]])
 
     async def restart_stream(self) -> bool:
         """Hang up, so that the next watch begins anew; False when that was done a moment ago."""

@@ -15,11 +15,11 @@ import sqlite3
 from pathlib import Path
 
 from bot.journal.chain import JournalError
-from bot.journal.file import sync_folder
 from bot.journal.heads import HEADS_FILE, PUBLIC_FILE
 from bot.journal.reader import FAILURES, Reader, connect_reader, named
 from bot.journal.report import Verdict, verify
 from bot.journal.verify import Advance
+from bot.operate.files import sync_folder
 from data.errors import InputError
 
 PAGES_AT_ONCE = 2_048

@@ -17,6 +17,7 @@ from typing import Any, Self
 from bot.journal.chain import GENESIS, JournalError, canonical, check_stamp, digest, pack_text
 from bot.journal.reader import APPLICATION, COLUMNS, FAILURES, SCHEMA, VERSION, Reader, connect, named
 from bot.journal.recovery import Recovery, before_opening, check
+from bot.operate.files import sync_folder
 from bot.terminal import now_ns
 from data.errors import InputError
 
@@ -313,12 +314,3 @@ def _write_new(file: Path, header: dict[str, Any], ns: int) -> None:
         raise named(error, file) from error
     except OSError as error:
         raise JournalError(f"can't be written ({error.strerror})", why="io", file=file) from None
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a new or renamed name in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

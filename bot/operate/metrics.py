@@ -47,6 +47,7 @@ class Metrics:
         self._server: Any = None
         self._thread: Any = None
         self.port = 0
+        self._dropped = 0
 
     def update(self, status: dict[str, Any]) -> None:
         """Take over a status answer; what it doesn't tell becomes NaN, never an old value."""
@@ -68,7 +69,11 @@ class Metrics:
         for name, health in feed_lines(status.get("feeds") or {}):
             self._age.labels(name).set(number(health.get("age_s")))
             self._errors.labels(name).set(number(health.get("errors", 0)))
-        up = (status.get("exchange") or {}).get("up")
+        dropped = int((status.get("door") or {}).get("dropped_posts") or 0)
+        self.posts_dropped.inc(max(dropped - self._dropped, 0))
+        self._dropped = dropped
+        exchange = status.get("exchange") or {}
+        up = exchange.get("up", exchange.get("reachable"))
         self._up.set(float("nan") if up is None else float(bool(up)))
 
     def serve(self, port: int) -> int:

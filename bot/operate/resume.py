@@ -9,6 +9,8 @@ from bot.operate.latch import HALTED, read_latch, release_latch, write_latch
 from bot.operate.status import gather, latch_line, standing
 from data.errors import RefusedError, TidegateError
 
+PATIENCE_S = 4.0  # more than the bot itself waits until a person's word is durable
+
 
 def resume(folder: Path, *, person: str, reason: str, now_ns: int, timeout_s: float = 3.0) -> list[str]:
     """Make the latch ACTIVE and tell the running bot.
@@ -38,7 +40,7 @@ def resume(folder: Path, *, person: str, reason: str, now_ns: int, timeout_s: fl
     release_latch(folder, seen, person, reason, now_ns)
     told.append("kill latch is ACTIVE")
     if running:
-        told += _tell_bot(folder, person=person, reason=reason, now_ns=now_ns, timeout_s=timeout_s)
+        told += _tell_bot(folder, person=person, reason=reason, now_ns=now_ns, timeout_s=timeout_s + PATIENCE_S)
     else:
         told.append("no bot runs: the next one starts with this latch")
         left = [latch_line(latch) for latch in status.get("latches") or []]

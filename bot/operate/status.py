@@ -10,11 +10,11 @@ from typing import Any
 from bot.operate.control import SOCKET_FILE, NoAnswer, NobodyThere, ask
 from bot.operate.known import read_known
 from bot.operate.latch import read_latch
-from bot.operate.lock import holder
+from bot.operate.lock import Holder, holder
 from bot.operate.words import age_s, figure, words
 from data.errors import TidegateError
 
-STEPS = 20
+STEPS = 2_000
 LEVELS = ("ACTIVE", "NO_NEW_RISK", "REDUCE_ONLY", "FLATTEN", "HALTED")
 # Latches that end with their cause or their timer, while they only keep new risk out.
 PASSING = frozenset({
@@ -41,7 +41,9 @@ def gather(folder: Path, *, timeout_s: float = 3.0) -> dict[str, Any]:
     }  # fmt: skip
     try:
         answer = ask(folder / SOCKET_FILE, {"do": "status"}, timeout_s=timeout_s)
-        return {**one_form(answer), **found, "running": True, "source": "bot"}
+        known = holder(folder) or Holder()
+        who = {"pid": known.pid, "started_ns": known.since_ns}
+        return {**who, **one_form(answer), **found, "running": True, "source": "bot"}
     except (NobodyThere, NoAnswer) as error:
         held = holder(folder)
         if held is not None:
@@ -66,6 +68,13 @@ def _from_journal(folder: Path, found: dict[str, Any]) -> dict[str, Any]:
     later = [step["decisions"] for step in known.steps if step.get("decisions")]
     if later:
         body["last_decisions"] = later[-1]
+    moves = [move for step in known.steps for move in step.get("moves") or []]
+    if moves and "level" in body:
+        body["level"] = moves[-1].get("level", body["level"])
+        found["told"].append("the ladder moved after the snapshot: its latches are older than its level")
+    fills = sum(len(step.get("fills") or []) for step in known.steps)
+    if fills:
+        found["told"].append(f"{fills} fills after the snapshot are not in the positions below: see tidegate trades")
     body = one_form(body)
     record = {"seq": known.head[0], "hash": known.head[1], "ns": known.head_ns}
     if known.snapshot is None:

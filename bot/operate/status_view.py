@@ -13,8 +13,7 @@ from bot.terminal import say, table
 
 def show(status: dict[str, Any], *, now_ns: int) -> None:
     """Print a status for people."""
-    if status["source"] == "journal":
-        now_ns = status.get("at_ns") or now_ns  # ages as they were then
+    now_ns = status.get("at_ns") or now_ns  # by the bot's own clock; of a journal: as it was then
     _show_head(status, now_ns)
     _show_money(status)
     latches = status.get("latches") or []
@@ -34,9 +33,10 @@ def show(status: dict[str, Any], *, now_ns: int) -> None:
         table("", ("order", "what", "filled", "price", "state", "age"), rows)
     else:
         say("open orders  none")
-    if status.get("feeds"):
+    feeds = {**(status.get("feeds") or {}), **({"door": status["door"]} if status.get("door") else {})}
+    if feeds:
         columns = ("feed", "age", "facts", "errors", "dropped", "state")
-        rows = [tuple(_feed_row(name, health)) for name, health in feed_lines(status["feeds"])]
+        rows = [tuple(_feed_row(name, health)) for name, health in feed_lines(feeds)]
         table("", columns, rows, right=columns[1:5])
     decisions = status.get("last_decisions") or []
     if decisions:

@@ -73,7 +73,7 @@ class Halt:
         alive = self.ask_bot(flatten)
         if self.folder.parent.name == "paper":
             if flatten and alive is not True:
-                self.say("flatten", FAILED, "paper: no bot runs, and a simulated position can't be sold without one")
+                self.say("flatten", FAILED, "paper: no bot answers, and a simulated position can't be sold without one")
             return not self.failed
         close = flatten and alive is not True
         locked = self._own_it() if close else None

@@ -14,7 +14,7 @@ from bot.events import Event, Operator, Tick
 from bot.journal.heads import HEADS_FILE, KEY_FILE, append_head, load_key, sign_head
 from bot.operate.control import SOCKET_FILE, ControlServer, as_event
 from bot.operate.heartbeat import Heartbeat, OutsidePulse
-from bot.operate.latch import HALTED, write_latch
+from bot.operate.latch import HALTED, read_latch, write_latch
 from bot.operate.lock import RENEW_S
 from bot.operate.logs import CONTEXT, open_logs
 from bot.operate.metrics import Metrics
@@ -28,7 +28,7 @@ from bot.snapshot import status_body
 from bot.step import Step
 from data.errors import RefusedError, TidegateError
 from data.times import SECOND_NS, format_time
-from risk.records import EV_LADDER, EV_REFUSED
+from risk.records import EV_LADDER, EV_REFUSED, RULES
 from risk.records import HALTED as LEVEL_HALTED
 
 if TYPE_CHECKING:
@@ -71,11 +71,13 @@ class Company:
         self._daily_ns = next_daily_ns(now_ns(), config.notify.daily)
         self._day_equity = float(opened.engine.desk.account["equity"])
         self._patience_s = manager_patience_s()
+        self._halting = False
 
     # --- while it runs ------------------------------------------------------------------------------------------------
     async def around(self, runner: Bot) -> None:
         """Run the bot with everything around it; its own error ends all."""
         self.bot = runner
+        runner.timer = self._time
         runner.watchers.append(self.watch)
         self.heartbeat.start(self._now_ns())
         control = ControlServer(self.opened.folder / SOCKET_FILE, self.answer)
@@ -105,12 +107,16 @@ class Company:
             await control.close()
             self.metrics.close()
 
-    def close(self) -> None:
-        """After the bot has stopped: a last signed head, a last notice, the log's end."""
+    def close(self, *, clean: bool) -> None:
+        """After the bot has stopped: a last signed head, a last notice, the log's end.
+
+        clean: it stopped as it was asked to. Else the heartbeat isn't ended, and the watchdog acts.
+        """
         if self.bot is not None:
             with contextlib.suppress(TidegateError):  # already told of: it is what the session ended with
                 self.sign(self.bot)
-        self.heartbeat.stop(self._now_ns())
+        if clean:
+            self.heartbeat.stop(self._now_ns())
         self.notifier.tell("session", f"session {self.opened.session} has stopped")
         self.notifier.close()
         self.logs.close()
@@ -126,6 +132,12 @@ class Company:
         patience = self.config.live.heartbeat_after / SECOND_NS
         every_s = notify.heartbeat_every / SECOND_NS
         return OutsidePulse(url, every_s=every_s, alive=lambda: self.heartbeat.age_s() < patience)
+
+    def _time(self, what: str, seconds: float) -> None:
+        if what == "commit":
+            self.metrics.commit_s.observe(seconds)
+        else:
+            self.metrics.step_s.observe(seconds)
 
     # --- every event --------------------------------------------------------------------------------------------------
     def watch(self, event: Event, step: Step) -> None:
@@ -151,10 +163,20 @@ class Company:
         assert self.bot is not None
         if self._patience_s is not None:
             tell_manager("WATCHDOG=1")
+        self._look_at_latch()
         self.metrics.update(self.status(ns))
         if ns >= self._daily_ns:
             self._daily_ns = next_daily_ns(ns, self.config.notify.daily)
             self._tell_day(ns)
+
+    def _look_at_latch(self) -> None:
+        """Somebody may have halted a bot that hung and now goes on."""
+        assert self.bot is not None
+        latch = read_latch(self.opened.folder)
+        if latch.halted and self.opened.engine.desk.account["level"] < LEVEL_HALTED and not self._halting:
+            self._halting = True
+            self.bot.door.put(Operator(ns=0, act="halt", person=latch.person or "the latch", reason=latch.reason))
+        self._halting = self._halting and latch.halted
 
     def _count(self, step: Step) -> None:
         self._day["fills"] += len(step.fills)
@@ -164,7 +186,7 @@ class Company:
         if len(step.fills):
             self.metrics.fills.inc(len(step.fills))
         for rule in refused["rule"].tolist():
-            self.metrics.refusals.labels(str(rule)).inc()
+            self.metrics.refusals.labels(RULES.get(rule, str(rule))).inc()
 
     def _tell_day(self, ns: int) -> None:
         assert self.bot is not None

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,14 @@ def recent_bars(store: Store, spec: RunSpec, now_ns: int) -> list[Bar]:
     """Stored bars that signals warm up on, in order of close."""
     bars = warm_bars(store, spec, now_ns - lookback_ns(spec), now_ns)
     return sorted((replace(bar, ns=bar.close_ns, caught_up=False) for bar in bars), key=lambda bar: bar.close_ns)
+
+
+def history(store: Store, spec: RunSpec, facts: StoredFacts, now_ns: int) -> Iterable[Warm]:
+    """What the signals of a fresh session warm up on: stored bars, then every stored fact, marked as given."""
+    yield from recent_bars(store, spec, now_ns)
+    for fact in facts.warm():
+        assert isinstance(fact, Posts | Observation)
+        yield fact
 
 
 def last_prices(bars: Iterable[Bar]) -> dict[str, float]:
@@ -143,12 +152,7 @@ def run_paper(config: Config, var: Path, *, person: str, tell: Tell, take_over: 
     _first_latch(folder, person, clock)
     refuse_halted(folder)
 
-    def warm() -> Iterable[Warm]:
-        yield from recent_bars(store, spec, clock.now_ns())
-        for fact in facts.warm():
-            assert isinstance(fact, Posts | Observation)
-            yield fact
-
+    warm = partial(history, store, spec, facts, clock.now_ns())
     opened = open_session(
         config, spec, folder, mode="paper", now_ns=clock.now_ns(), person=person, outside=False, stops=True, warm=warm,
         tell=tell, take_over=take_over,
@@ -170,10 +174,12 @@ def run_opened(
 ) -> None:  # fmt: skip
     """Run an opened session with its company, and close both."""
     company = Company(opened, config, now_ns=clock.now_ns, durable_latch=durable_latch, quiet=quiet)
+    clean = False
     try:
         asyncio.run(run_session(opened, config, company, clock=clock, parts=parts, tick_s=tick_s))
+        clean = True
     finally:
-        company.close()
+        company.close(clean=clean)
         opened.close(clock.now_ns())
 
 

@@ -5,22 +5,25 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import os
 import secrets
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backtest.spec import RunSpec
-from bot.events import Event, Observation, Posts
+from bot.events import Event
 from bot.exchange.client import ExchangeProcess, SocketTransport
 from bot.exchange.wire import MarketView
 from bot.feeds.door import Door
 from bot.feeds.stored import StoredFacts
 from bot.operate.latch import ACTIVE, write_latch
+from bot.operate.lock import holder
+from bot.operate.watchdog import start_watchdog
 from bot.ports import Feed, Put, Venue
 from bot.preflight import Finding, confirm, limits_text, preflight, refuse_failed
-from bot.recover import Warm
 from bot.run import SimulatedVenue
 from bot.session.company import Company
 from bot.session.live import (
@@ -34,11 +37,13 @@ from bot.session.live import (
     with_fees,
 )
 from bot.session.opening import Opened, bot_id_of, folder_of, open_session
-from bot.session.paper import Fact, Tell, last_prices, live_parts, missed_facts, recent_bars, refuse_halted
+from bot.session.paper import Fact, Tell, history, last_prices, live_parts, missed_facts, recent_bars, refuse_halted
 from bot.session.running import SystemClock, run_session
 from bot.session.terms import spec_of, with_markets
 from bot.step import Step
+from data.errors import RefusedError
 from data.store import Store
+from data.times import SECOND_NS
 
 if TYPE_CHECKING:
     from bot.config import Config
@@ -80,18 +85,24 @@ def run_live(
     folder = folder_of(config, var, "live", name=f"{config.live.name}-shadow" if shadow else None)
     if (folder / "journal.sqlite").exists():
         refuse_halted(folder)
+    held = holder(folder)
+    if held is not None:  # before its exchange process's document is written over
+        raise RefusedError(f"{folder}: {held} has this account; only one bot may run")
     document = document_of(config, spec, bot_id=bot_id_of(folder), folder=folder)
     tell(f"starting the exchange process for {config.exchange.id}, account {config.exchange.account}")
+    environment = dict(os.environ)  # for the watchdog, which may have to start a process with the key, too
     process = start_process(document, folder)
     try:
-        return asyncio.run(_run(config, spec, folder, var, store_of(config, var), process, document, asked))
+        return asyncio.run(
+            _run(config, spec, folder, var, store_of(config, var), process, document, asked, environment)
+        )
     finally:
         process.close()
 
 
 async def _run(
     config: Config, spec: RunSpec, folder: Path, var: Path, store: Store, process: ExchangeProcess,
-    document: dict[str, Any], asked: Asked,
+    document: dict[str, Any], asked: Asked, environment: Mapping[str, str],
 ) -> Opened:  # fmt: skip
     clock = SystemClock()
     transport = SocketTransport(process.socket, bot_id=document["bot"], session=secrets.token_hex(4))
@@ -105,18 +116,16 @@ async def _run(
     show_findings(findings, asked.tell)
     refuse_failed(findings)
     asked.tell(limits_text(config))
-    how = "shadow" if asked.shadow else confirm(config, asked.accepted, ask=input, interactive=sys.stdin.isatty())
+    how = "shadow"
+    if not asked.shadow:
+        tty = sys.stdin.isatty()
+        how = await asyncio.to_thread(confirm, config, asked.accepted, ask=input, interactive=tty)
     if not (folder / "latch").exists():
         write_latch(folder, ACTIVE, asked.person, f"first start; limits accepted: {how}", clock.now_ns())
     refuse_halted(folder)
     facts = StoredFacts(store, spec, clock=clock)
 
-    def warm() -> Iterable[Warm]:
-        yield from recent_bars(store, spec, clock.now_ns())
-        for fact in facts.warm():
-            assert isinstance(fact, Posts | Observation)
-            yield fact
-
+    warm = partial(history, store, spec, facts, clock.now_ns())
     opened = open_session(
         config, spec, folder, mode="live", now_ns=clock.now_ns(), person=asked.person, outside=not asked.shadow,
         stops=all(view.stops for view in views.values()), warm=warm, tell=asked.tell, take_over=asked.take_over,
@@ -125,7 +134,7 @@ async def _run(
     try:
         await transport.close()
         missed = [] if opened.fresh else missed_facts(facts, opened)
-        await _trade(opened, config, process, facts, missed, var, clock, shadow=asked.shadow)
+        await _trade(opened, config, process, facts, missed, var, clock, environment, shadow=asked.shadow)
     finally:
         opened.close(clock.now_ns())
     return opened
@@ -133,7 +142,7 @@ async def _run(
 
 async def _trade(
     opened: Opened, config: Config, process: ExchangeProcess, facts: StoredFacts, missed: Sequence[Fact], var: Path,
-    clock: SystemClock, *, shadow: bool,
+    clock: SystemClock, environment: Mapping[str, str], *, shadow: bool,
 ) -> None:  # fmt: skip
     company = Company(opened, config, now_ns=clock.now_ns, durable_latch=not shadow)
     transport = SocketTransport(process.socket, bot_id=opened.bot_id, session=opened.session)
@@ -152,14 +161,18 @@ async def _trade(
 
     if shadow:
         company.more.append(would_send)
-    watchdog = None if shadow else start_watchdog(opened.folder, config)
+    company.heartbeat.start(clock.now_ns())
+    if not shadow:  # it outlives this process, and ends by itself when the session stops as it should
+        file = Path(config.where) if Path(config.where).is_file() else None
+        after_s = config.live.heartbeat_after / SECOND_NS
+        start_watchdog(opened.folder, after_s=after_s, config=file, environment=environment)
+    clean = False
     try:
         await run_session(opened, config, company, clock=clock, parts=parts)
+        clean = True
     finally:
-        company.close()
+        company.close(clean=clean)
         await transport.close()
-        if watchdog is not None:
-            watchdog.wait(10)
 
 
 class Alive:
@@ -192,18 +205,6 @@ def show_findings(findings: Sequence[Finding], tell: Tell) -> None:
         if one.status != "ok":
             tell(f"{one.status}  {one.check}: {one.found}" + (f". {one.remedy}" if one.remedy else ""))
     tell(f"preflight: {sum(one.status == 'ok' for one in findings)} of {len(findings)} checks are well")
-
-
-def start_watchdog(folder: Path, config: Config) -> Any:
-    """The process that halts and cancels when this one is silent; it ends when this one stops as it should."""
-    import subprocess
-
-    after_s = config.live.heartbeat_after / 10**9
-    command = [sys.executable, "-m", "bot.operate.watchdog", str(folder), "--after", f"{after_s:g}"]
-    if config.notify.urls and Path(config.where).is_file():
-        command += ["--notify-from", config.where]
-    with open(folder / "watchdog.out", "ab") as out:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
 
 
 def _settled(config: Config, spec: RunSpec, store: Store, views: dict[str, MarketView], clock: SystemClock) -> RunSpec:

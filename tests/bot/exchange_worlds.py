@@ -57,7 +57,7 @@ def settings_of(folder: Path, urls: dict[str, str], **more: Any) -> Settings:
 def activate(folder: Path, level: str = "ACTIVE") -> Path:
     """A session folder with a latch."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "latch").write_text(json.dumps({"level": level, "person": "tester", "reason": "a test", "ns": 1}))
+    (folder / "latch").write_text(json.dumps({"level": level, "person": "tester", "reason": "a test", "ns": 1}) + "\n")
     return folder
 
 

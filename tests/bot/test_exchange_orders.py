@@ -1,6 +1,7 @@
 """What the exchange process does with intents: the latch, ends of orders, close-outs, questions, two clients."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
@@ -26,6 +27,7 @@ from bot.exchange.wire import (
     Lookup,
     Markets,
     MarketsAre,
+    NotSent,
     OpenOrders,
     OrdersAre,
     Positions,
@@ -76,6 +78,19 @@ def test_latched_entries_stay_exits_go(tmp_path: Path) -> None:
         assert isinstance(await there.ask(order(2, **EXIT)), Accepted)
         activate(there.folder)
         assert isinstance(await there.ask(order(1)), Accepted)  # refused before it was placed: the id is free
+
+    play(tmp_path, story)
+
+
+def test_what_was_decided_long_ago_never_leaves(tmp_path: Path) -> None:
+    """A process that was stalled for longer than the bot waits for answers: the fence counts on this."""
+
+    async def story(there: World) -> None:
+        late = order(1, decided_ns=time.time_ns() - 11 * 10**9)
+        fresh = order(2, decided_ns=time.time_ns())
+        assert isinstance(await there.ask(late), NotSent)
+        assert isinstance(await there.ask(fresh), Accepted)
+        assert len(there.venue.orders(BOT)) == 1
 
     play(tmp_path, story)
 

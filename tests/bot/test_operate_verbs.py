@@ -83,11 +83,15 @@ def test_status_without_journal_or_session(live: Path, var: Path) -> None:
 
 
 def test_newer_decisions_come_from_the_steps(tmp_path: Path) -> None:
-    """Steps after the snapshot are newer than its decisions."""
+    """Steps after the snapshot are newer than its decisions and its level; fills that it lacks are told."""
     folder = tmp_path / "live" / "main"
     later = BEFORE_NS + 10**9
-    session(folder, snapshot(BTC=1.0), ({"decisions": [decision(later)]}, {"notes": ["nothing decided"]}))
-    first, second = gather(folder)["last_decisions"]
+    session(
+        folder, snapshot(BTC=1.0), ({"decisions": [decision(later)], "fills": [{}]}, {"moves": [{"level": "HALTED"}]})
+    )
+    found = gather(folder)
+    assert found["level"] == "HALTED" and "1 fills after the snapshot" in found["told"][1]
+    first, second = found["last_decisions"]
     assert (first["ns"], first["symbol"], first["target"], first["values"]["mood"]) == (later, "BTC/USDT", 0.2, 0.31)
     assert (second["target"], second["signal"], second["state"]) == (None, "mood", "warming up")
 

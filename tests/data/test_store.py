@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import data.store
+from data import append, manifest
 from data.errors import InputError
 from data.facts import fact_table, to_facts
 from data.store import Appended, Store
@@ -92,6 +95,43 @@ def test_many_small_appends_stay_few_files(store: Store, hourly: Build) -> None:
     assert store.bars("BTC/USDT", HOUR_NS).close.tolist() == [1.0 + at for at in range(40)]
     files = [path for path in (store.root / "bars").iterdir() if path.suffix == ".parquet"]
     assert len(files) <= 6 + 7  # what the last commit retired stays for readers until the next
+
+
+def test_merging_stops_where_it_would_take_much_memory(
+    store: Store, written: Build, hourly: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(append, "LONG_ROWS_MAX", 8)
+    for at in range(40):
+        store.append("posts", written([(f"p{at:02}", at, "text")]))
+        store.append("bars", hourly([1.0 + at], first=at))
+    parts = [part.rows for part in store.manifest("posts").parts]
+    assert max(parts) <= 8 and len(parts) <= 10 and sum(parts) == 40
+    assert store.posts()["key"].tolist() == [f"p{at:02}" for at in range(40)]
+    assert store.append("posts", written([("p03", 3, "text")])) == Appended(unchanged=1)
+    assert max(part.rows for part in store.manifest("bars").parts) > 8
+    store.append("posts", written([(f"q{at:02}", at, "text") for at in range(20)]))
+    assert max(part.rows for part in store.manifest("posts").parts) == 20  # what came together stays together
+
+
+def test_a_span_is_read_without_the_rest_of_its_file(
+    store: Store, written: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifest, "ROW_GROUP", 4)
+    store.append("posts", written([(f"p{at:02}", at // 2, "text") for at in range(40)]))
+    read: list[int] = []
+
+    def watched(*given: Any, **named: Any) -> pa.Table:
+        rows = manifest.read_table(*given, **named)
+        read.append(rows.num_rows)
+        return rows
+
+    monkeypatch.setattr(data.store, "read_table", watched)
+    for since, until in ((None, None), (None, 3), (5, 7), (6, 8), (18, None), (7, 7), (25, None)):
+        expected = [
+            at for at in range(40) if (since is None or at // 2 >= since) and (until is None or at // 2 < until)
+        ]
+        assert store.posts(since_ns=since, until_ns=until)["key"].tolist() == [f"p{at:02}" for at in expected]
+    assert read == [40, 8, 8, 4, 4, 4]  # the last span lies outside the file, as the manifest says
 
 
 def test_contradictions_inside_one_table_are_quarantined(store: Store, observed: Build) -> None:

@@ -1,4 +1,4 @@
-"""A live session of the real bot against a local venue: real processes over loopback, judged by the venue's own truth."""
+"""A real bot over the local venue, in processes of its own or in this one: how a test starts, feeds and judges it."""
 
 from __future__ import annotations
 

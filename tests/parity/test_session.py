@@ -142,6 +142,8 @@ def test_a_session_replays_to_the_same_decisions(case: str, store: Store) -> Non
     if kills:
         undisturbed = asyncio.run(session(spec, warm, live))
         steps = [[r.body for r in each.records(kinds=("step",))] for each in (journal, undisturbed)]
+        for body in (*steps[0], *steps[1]):
+            body.pop("facts", None)  # numbers of records, of which a killed session has more
         assert steps[0] == steps[1]
 
 

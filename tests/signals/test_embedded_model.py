@@ -13,7 +13,9 @@ from benchmarks.sentiment_attacks import attack_lines
 from benchmarks.sentiment_judge import Judge, Line
 from benchmarks.sentiment_lines import PROBES, bearish_headlines, probe_lines
 from benchmarks.sentiment_posts.grammar import generated_rows, posts_hash, written_rows
+from benchmarks.train_sentiment.card import HOW_CHOSEN, KNOWN_FAILURES
 from benchmarks.train_sentiment.leaflet import LEAFLET, leaflet
+from benchmarks.train_sentiment.run import Recipe
 from signals.folders import EMBEDDED
 from signals.models import resolve
 from signals.scorer import Compute, open_scorer
@@ -52,6 +54,18 @@ def test_card_is_whole() -> None:
     assert len(found["known_failures"]) >= 5 and found["metrics"]["validation"] and found["metrics"]["table"]
     for fact in found["training"]:
         assert fact["rows"] > 0 and fact["licence"] and re.fullmatch(r"[0-9a-f]{64}", fact["sha256"])
+
+
+def test_the_command_that_trains_it_is_set_as_the_card_says() -> None:
+    found, plain = card(), Recipe()
+    teach, distil = ({**vars(plan), "seed": found["seed"]} for plan in (plain.teach, plain.distil))
+    assert found["recipe"] == {
+        "layers": plain.layers,
+        "teach": teach,
+        "distil": distil,
+        "posts_an_epoch": plain.posts,
+    }
+    assert (found["known_failures"], found["how_chosen"]) == (list(KNOWN_FAILURES), HOW_CHOSEN)
 
 
 def test_only_sets_whose_licence_is_confirmed_trained_it() -> None:

@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from bot.exchange import wire
+from bot.exchange.codec import decode, encode
 from bot.exchange.wire import Message
 from bot.ports import NotConnected
 from tests.sim.loop import VirtualLoop
@@ -78,6 +79,7 @@ class SimExchange:
     offset_s: float = 0.0
     start_ns: int = 1_700_000_000 * 10**9
     step_s: float = 0.5
+    still: bool = False  # prices stand and nothing fills
     asked: list[Message] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -118,7 +120,8 @@ class SimExchange:
         """Let time pass at the venue until cancelled."""
         while True:
             await asyncio.sleep(self.step_s)
-            self.matching.step(self.loop.time())
+            if not self.still:
+                self.matching.step(self.loop.time())
             if self.loop.time() >= self._dead_man_s:
                 self._fire()
             if self._up and self._hit("cut"):
@@ -301,7 +304,7 @@ class SimTransport:
             return await self._said(message, there)
 
     async def _said(self, message: Message, there: SimExchange) -> Message:
-        message = wire.decode(wire.encode(1, message))[1]
+        message = decode(encode(1, message))[1]
         if there._hit("ask_lost"):
             if there.rng.random() < 0.5:
                 there.spawn(self._late(message, there.rng.choice((0.0, there.rng.uniform(0.0, 15.0)))))
@@ -314,7 +317,7 @@ class SimTransport:
         answer: Message = await asyncio.shield(there.spawn(self._late(message, delay)))
         if there._hit("reply_lost"):
             await asyncio.Event().wait()
-        return wire.decode(wire.encode(1, answer))[1]
+        return decode(encode(1, answer))[1]
 
     async def _late(self, message: Message, delay: float) -> Message:
         await asyncio.sleep(delay)
@@ -324,6 +327,11 @@ class SimTransport:
         """See `bot.ports.Transport`."""
         while not self.closed:
             yield await self.queue.get()
+
+    def die(self) -> None:
+        """The bot is gone: what it would still say is never said."""
+        self.closed = True
+        self.exchange.drop(self)
 
     async def close(self) -> None:
         """Hang up; what was said before stays said."""

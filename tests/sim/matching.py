@@ -66,7 +66,7 @@ class Matching:
     """The exchange proper.
 
     fee_coin "base" (buys pay in the coin bought), "quote", or the name of a third coin; perp keeps positions instead of
-    coins. lag_s draws how long REST doesn't show what is new.
+    coins. lag_s draws how long REST doesn't show what is new; jumps is how likely a price leaps, per moment and symbol.
     """
 
     rng: random.Random
@@ -76,6 +76,8 @@ class Matching:
     perp: bool = False
     fee_coin: str = "base"
     expire_share: float = 0.0
+    stops_lock: bool = False  # a stop holds its coins, and is refused when it would trigger at once
+    jumps: float = 0.0
     lag_s: Callable[[], float] = lambda: 0.0
     start_ns: int = 0
     on_order: Callable[[SimOrder], None] = _nothing
@@ -104,6 +106,8 @@ class Matching:
             if value is not None and value % Decimal(step):
                 raise Refusal("filters", "-1013", f"{value} isn't on the grid of {step}")
         self._afford(order)
+        if self.stops_lock and order.kind == "stop" and self._triggers(order):
+            raise Refusal("would-match", "-2010", "the stop would trigger at once")
         if order.kind == "post-only" and self._crosses(order):
             raise Refusal("would-match", "-2010", "the order would match at once")
         self.orders.append(order)
@@ -129,7 +133,8 @@ class Matching:
         """A moment passes: prices move, what they cross fills in parts, some orders are expired by the exchange."""
         for symbol, market in self.markets.items():
             tick = Decimal(market.tick)
-            self.prices[symbol] = max(self.prices[symbol] + tick * self.rng.randint(-8, 8), tick)
+            far = 20 if self.jumps and self.rng.random() < self.jumps else 1
+            self.prices[symbol] = max(self.prices[symbol] + tick * self.rng.randint(-8 * far, 8 * far), tick)
         for order in [o for o in self.orders if o.status == "open"]:
             if order.kind in ("stop", "take-profit"):
                 if self._triggers(order):
@@ -205,7 +210,8 @@ class Matching:
         for o in self.orders:
             if o.status != "open":
                 continue
-            if o.side < 0 and o.symbol.partition("/")[0] == coin and o.kind not in ("stop", "take-profit"):
+            sells = o.side < 0 and o.symbol.partition("/")[0] == coin
+            if sells and (self.stops_lock or o.kind not in ("stop", "take-profit")):
                 total += o.rest
             elif o.side > 0 and self._quote(o.symbol) == coin:
                 total += o.rest * (o.limit or self.prices[o.symbol])
