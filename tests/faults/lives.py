@@ -15,8 +15,8 @@ from tests.faults.bot_world import ACCOUNT, BALANCES, PRICES, Home
 from tests.faults.nursery import Nursery
 from tests.venue.server import API_KEY, SECRET, LocalVenue
 
-# What is shorter than a real session has it, so that a fence doesn't cost a test fifteen seconds. The order of things is
-# the same: the fence is still longer than the window in which the venue takes a request.
+# Shorter than a real session has it, so that a fence doesn't cost a test fifteen seconds; it is still longer than the
+# window in which the venue takes a request.
 SHORT = {
     "fence_s": 1.0, "timeout_s": 2.5, "confirm_s": 0.15, "backoff_s": 0.05, "backoff_most_s": 0.5,
     "unreachable_most_s": 1.0, "trades_grace_s": 0.1, "poll_s": 0.5, "start_s": 20.0, "reconcile_s": 1.0,

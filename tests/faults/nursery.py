@@ -152,7 +152,7 @@ def _live(asked: Mapping[str, Any]) -> int:
 
     live.venue_settings = settings
     real.start_process = _forked_exchange  # type: ignore[assignment]
-    real.start_watchdog = _forked_watchdog if asked.get("watchdog") else lambda folder, config: None
+    real.start_watchdog = _forked_watchdog if asked.get("watchdog") else _no_watchdog  # type: ignore[assignment]
     link.PER_MINUTE["binance"] = 1e9  # a second here holds as many rounds as a minute there
     if asked.get("die"):
         _doom(str(asked["die"]), int(asked.get("nth", 1)))
@@ -226,11 +226,20 @@ def _forked_exchange(document: dict[str, Any], folder: Path) -> Any:
     return started
 
 
-def _forked_watchdog(folder: Path, config: Any) -> Any:
-    from bot.operate import watchdog
+def _forked_watchdog(folder: Path, *, after_s: float, environment: Mapping[str, str], **_: Any) -> Any:
+    """`bot.operate.watchdog.start_watchdog`, by a fork."""
 
-    arguments = [str(folder), "--after", f"{config.live.heartbeat_after / 10**9:g}"]
-    return _Forked(_fork(lambda: watchdog.main(arguments)))
+    def work() -> int:
+        from bot.operate import watchdog
+
+        os.environ.update(environment)
+        return watchdog.main([str(folder), "--after", f"{after_s:g}"])
+
+    return _Forked(_fork(work))
+
+
+def _no_watchdog(folder: Path, **_: Any) -> None:
+    pass
 
 
 def _doom(how: str, nth: int) -> None:
@@ -278,7 +287,7 @@ def _warm_up() -> None:
     import ccxt.pro  # noqa: F401
 
     import bot.operate.watchdog
-    import bot.session.real
+    import bot.session.real  # noqa: F401
     from backtest import compile as compiling
     from bot import rows
     from bot.config import load_config
@@ -311,8 +320,15 @@ def _warm_up() -> None:
                 price = 100.0 + (k if k < 3 else -k)
                 engine.handle(
                     Bar(
-                        ns=max(ns, opens + second), symbol=symbol, open_ns=opens, close_ns=opens + second, open=price,
-                        high=price, low=price, close=price, volume=5.0,
+                        ns=max(ns, opens + second),
+                        symbol=symbol,
+                        open_ns=opens,
+                        close_ns=opens + second,
+                        open=price,
+                        high=price,
+                        low=price,
+                        close=price,
+                        volume=5.0,
                     )  # fmt: skip
                 )
                 ns = max(ns, opens + second)
