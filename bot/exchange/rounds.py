@@ -17,6 +17,8 @@ from bot.exchange.wire import DeadMan, Done
 from bot.ports import Clock
 from data.errors import RefusedError
 
+HURRIED = 6  # rounds at the shortest pause before it grows
+
 
 class Alarmer(Protocol):
     """Who is told."""
@@ -43,6 +45,8 @@ class Rounds:
         self.dead_man = ""
         self._drained_ns = 0
         self._silent = False
+        self._told = 0  # reports at the last waking
+        self._hurried = 0  # quick rounds in a row
 
     def wake(self) -> None:
         """Read the venue now."""
@@ -86,10 +90,16 @@ class Rounds:
 
     def _next_s(self) -> float:
         if self._reconciler.doubtful or not self.ready.is_set() or self._conditions.is_on("stream"):
-            return self._settings.confirm_s
+            # A round costs much of the venue's patience: a doubt that stays is looked into ever more seldom.
+            self._hurried += 1
+            return min(self._settings.confirm_s * 1.5 ** max(self._hurried - HURRIED, 0), self._slow_s())
+        self._hurried = 0
         if self._listener.state == "up":
             return self._settings.reconcile_s
         return min(self._settings.poll_s, self._settings.reconcile_s)
+
+    def _slow_s(self) -> float:
+        return max(self._settings.confirm_s, min(self._settings.poll_s * 2.0, self._settings.reconcile_s))
 
     def _pause(self) -> Backoff:
         return Backoff(self._rng, first=self._settings.backoff_s, most=self._settings.unreachable_most_s)
@@ -109,7 +119,8 @@ class Rounds:
             return
         self._drained_ns = self._clock.now_ns()
         self._silent = False
-        if self._reconciler.doubtful or not self._reconciler.compared:
+        if self._told != self._outbox.told and (self._reconciler.doubtful or not self._reconciler.compared):
+            self._told = self._outbox.told  # something new was booked; mere passing of time is no reason to ask
             self.wake()
 
     def _watch_engine(self) -> None:

@@ -58,11 +58,11 @@ LIMITS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def config_text(urls: Mapping[str, str], *, exchange: str = "binance", **more: Mapping[str, Any]) -> str:
+def config_text(urls: Mapping[str, str], **more: Mapping[str, Any]) -> str:
     """A whole configuration as TOML; `more` are sections, merged over these."""
     tables: dict[str, dict[str, Any]] = {
         "run": {"symbols": list(SYMBOLS), "strategy": "risen.py", "bar": "1s", "cash": CASH, "decision_delay": "250ms"},
-        "exchange": {"id": exchange, "account": ACCOUNT, "urls": dict(urls), "recv_window": "2s", "timeout": "3s"},
+        "exchange": {"id": "binance", "account": ACCOUNT, "urls": dict(urls), "recv_window": "2s", "timeout": "3s"},
         "live": {"reconcile_every": "2s", "settle": "200ms", "dead_man": "none", "heartbeat_after": "30s"},
         "limits": dict(LIMITS),
     }
@@ -117,42 +117,32 @@ class Tape:
         self.venue.control("bar", symbol=name, interval=self.interval, open_ms=open_ms, values=values, **more)
 
 
-class LiveBot:
-    """`python -m bot live` as a process of its own group.
+class Home:
+    """Configuration, strategy and var folder of one bot.
 
     Parameters
     ----------
     folder : Path
-        Configuration, strategy and var folder are kept here; short, for the sockets' sake.
+        A short one, for the sockets' sake.
     urls : mapping
         Addresses of the venue.
     sections : mapping
         Of the configuration, merged.
     """
 
-    def __init__(self, folder: Path, urls: Mapping[str, str], **sections: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, urls: Mapping[str, str], *, strategy: str = STRATEGY, **sections: Any) -> None:
         self.folder = folder
         self.config = folder / "tidegate.toml"
         self.config.write_text(config_text(urls, **sections))
-        (folder / "risen.py").write_text(STRATEGY)
+        (folder / "risen.py").write_text(strategy)
         self.hash = limits_hash(load_config(self.config))
-        self.account = folder / "v" / "live" / "default"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self, *more: str, key: tuple[str, str] = (API_KEY, SECRET)) -> None:
-        """Start it; `ready` waits for it."""
-        names = {f"TIDEGATE_{ACCOUNT.upper()}_KEY": key[0], f"TIDEGATE_{ACCOUNT.upper()}_SECRET": key[1]}
-        environment = {**os.environ, **names, "PYTHONPATH": str(HOUSE), "TIDEGATE_VAR": str(self.folder / "v")}
-        command = [sys.executable, "-m", "bot", "live", str(self.config), "--yes-i-accept-these-limits", self.hash]
-        with open(self.folder / "out", "ab") as out:
-            self.process = subprocess.Popen(
-                [*command, *more], env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                start_new_session=True,
-            )  # fmt: skip
+        self.var = folder / "v"
+        self.account = self.var / "live" / "default"
 
     def said(self) -> str:
-        """All that it printed."""
-        return (self.folder / "out").read_text()
+        """All that the bot printed."""
+        out = self.folder / "out"
+        return out.read_text() if out.exists() else ""
 
     def status(self) -> dict[str, Any] | None:
         """What the running bot says of itself; the venue alone is believed, this tells when to look."""
@@ -160,6 +150,49 @@ class LiveBot:
             return ask(self.account / SOCKET_FILE, {"do": "status"}, timeout_s=5.0)
         except TidegateError:
             return None
+
+    def companions(self) -> list[int]:
+        """Processes that work on this account's folder: the watchdog names it, the others hold its lock files."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and int(entry.name) != os.getpid() and self._works_here(entry):
+                found.append(int(entry.name))
+        return found
+
+    def _works_here(self, entry: Path) -> bool:
+        folder = str(self.account)
+        try:
+            if folder in (entry / "cmdline").read_text(errors="replace"):
+                return True
+            return any(os.readlink(one).startswith(folder) for one in (entry / "fd").iterdir())
+        except OSError:
+            return False  # it has ended, or is none of ours
+
+    def sweep(self) -> None:
+        """End whatever still works on the folder."""
+        for pid in self.companions():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        limit = time.monotonic() + 5.0
+        while self.companions() and time.monotonic() < limit:
+            time.sleep(0.02)
+
+
+class LiveBot(Home):
+    """`python -m bot live` as a process of its own group; the parameters are `Home`'s."""
+
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *more: str, key: tuple[str, str] = (API_KEY, SECRET)) -> None:
+        """Start it; `ready` waits for it."""
+        names = {f"TIDEGATE_{ACCOUNT.upper()}_KEY": key[0], f"TIDEGATE_{ACCOUNT.upper()}_SECRET": key[1]}
+        environment = {**os.environ, **names, "PYTHONPATH": str(HOUSE), "TIDEGATE_VAR": str(self.var)}
+        command = [sys.executable, "-m", "bot", "live", str(self.config), "--yes-i-accept-these-limits", self.hash]
+        with open(self.folder / "out", "ab") as out:
+            self.process = subprocess.Popen(
+                [*command, *more], env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                start_new_session=True,
+            )  # fmt: skip
 
     def ready(self, patience_s: float = 60.0) -> dict[str, Any]:
         """Wait until it trades: reconciled, nothing standing against new risk."""
@@ -200,29 +233,7 @@ class LiveBot:
         """End whatever of it still runs: the bot, its exchange process, its watchdog."""
         if self.process is not None and self.process.poll() is None:
             self.kill()
-        for pid in self.companions():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        limit = time.monotonic() + 5.0
-        while any(True for _ in self.companions()) and time.monotonic() < limit:
-            time.sleep(0.02)
-
-    def companions(self) -> list[int]:
-        """Processes that work on this account's folder: the watchdog names it, the others hold its lock files."""
-        found = []
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit() and int(entry.name) != os.getpid() and self._works_here(entry):
-                found.append(int(entry.name))
-        return found
-
-    def _works_here(self, entry: Path) -> bool:
-        folder = str(self.account)
-        try:
-            if folder in (entry / "cmdline").read_text(errors="replace"):
-                return True
-            return any(os.readlink(one).startswith(folder) for one in (entry / "fd").iterdir())
-        except OSError:
-            return False  # it has ended, or is none of ours
+        self.sweep()
 
     def __enter__(self) -> LiveBot:
         return self
