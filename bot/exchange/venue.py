@@ -134,8 +134,10 @@ class ExchangeVenue:
         facts = list(self._working())
         self._running = True
         self._reconciler.begin(min((one.sent_ns for one in facts), default=self._clock.now_ns()))
+        # Whoever handed them over is gone, so none was handed over after now. Not from when they were sent: the clock
+        # may have been set since, and by that count the fence would be over before a request in flight has arrived.
+        latest_ns = self._clock.now_ns() + int(self._settings.timeout_s * SECOND)
         for one in facts:
-            latest_ns = max(one.sent_ns, one.latest_ns) + int(self._settings.timeout_s * SECOND)
             self.tell(self._book.restore(one, latest_ns=latest_ns))
         self._tasks.keep(self._listener.run, "pushes")
         self._tasks.keep(self._rounds.run, "reconciliation")

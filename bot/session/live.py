@@ -155,7 +155,7 @@ def working_facts(opened: Opened, sessions: Callable[[], dict[int, str]]) -> lis
                 order=number, symbol=engine.symbols[order["symbol"]], side=int(order["side"]), kind=int(order["kind"]),
                 purpose=int(order["purpose"]), qty=float(order["qty"]), filled=float(order["filled"]),
                 state=int(order["state"]), session=by.get(number, opened.session), sent_ns=int(order["decided_ns"]),
-                price=price, trades=tuple(trades.get(number, ())), latest_ns=engine.now_ns,
+                price=price, trades=tuple(trades.get(number, ())),
             )
         )  # fmt: skip
     return found
