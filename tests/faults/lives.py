@@ -19,7 +19,7 @@ from tests.venue.server import API_KEY, SECRET, LocalVenue
 # window in which the venue takes a request.
 SHORT = {
     "fence_s": 1.0, "timeout_s": 2.5, "confirm_s": 0.15, "backoff_s": 0.05, "backoff_most_s": 0.5,
-    "unreachable_most_s": 1.0, "trades_grace_s": 0.1, "poll_s": 0.5, "start_s": 20.0, "reconcile_s": 1.0,
+    "unreachable_most_s": 1.0, "markets_s": 1.0, "maybe_s": 1.0, "trades_grace_s": 0.1, "poll_s": 0.5, "start_s": 20.0, "reconcile_s": 1.0,
 }  # fmt: skip
 QUICK = {"exchange": {"recv_window": "1s", "timeout": "1500ms"}}
 SECOND_MS = 1000
@@ -49,6 +49,11 @@ class Life(Home):
         if self.pid and self.code is None:
             self.code = self.nursery.poll(self.pid)
         return bool(self.pid) and self.code is None
+
+    def bot_id(self) -> str:
+        """What its client ids begin with; empty before its first start."""
+        kept = self.account / "bot"
+        return kept.read_text() if kept.exists() else ""
 
     async def told(self) -> dict[str, Any] | None:
         """Its status; None while nobody answers."""

@@ -245,6 +245,8 @@ def _no_watchdog(folder: Path, **_: Any) -> None:
 def _doom(how: str, nth: int) -> None:
     """Let it be killed at the n-th order: before the journal has it, before it is sent, while it is under way, or when
     the answer is there and not written."""
+    import asyncio
+
     from bot.exchange.venue import ExchangeVenue
     from bot.run import Bot
 
@@ -272,6 +274,14 @@ def _doom(how: str, nth: int) -> None:
             submit(self, command)
 
         ExchangeVenue._submit = submitted  # type: ignore[method-assign]
+    elif how == "in-flight":
+        place = ExchangeVenue._place
+
+        async def placing(self: ExchangeVenue, o: Any, message: Any) -> None:
+            asyncio.get_running_loop().call_later(0.01, die)
+            await place(self, o, message)
+
+        ExchangeVenue._place = placing  # type: ignore[method-assign]
     else:
         placed = ExchangeVenue._placed
 
