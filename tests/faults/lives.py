@@ -19,7 +19,8 @@ from tests.venue.server import API_KEY, SECRET, LocalVenue
 # window in which the venue takes a request.
 SHORT = {
     "fence_s": 1.0, "timeout_s": 2.5, "confirm_s": 0.15, "backoff_s": 0.05, "backoff_most_s": 0.5,
-    "unreachable_most_s": 1.0, "markets_s": 1.0, "maybe_s": 1.0, "trades_grace_s": 0.1, "poll_s": 0.5, "start_s": 20.0, "reconcile_s": 1.0,
+    "unreachable_most_s": 1.0, "trades_grace_s": 0.1, "poll_s": 0.5, "start_s": 20.0, "reconcile_s": 1.0,
+    "markets_s": 1.0, "maybe_s": 1.0,
 }  # fmt: skip
 QUICK = {"exchange": {"recv_window": "1s", "timeout": "1500ms"}}
 SECOND_MS = 1000

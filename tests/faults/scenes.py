@@ -18,7 +18,7 @@ from tests.venue.records import Order
 from tests.venue.server import SECRET, LocalVenue
 
 BTC, ETH = "BTCUSDT", "ETHUSDT"
-AT_ONCE = 5
+AT_ONCE = 8
 
 
 class Scene:
@@ -149,6 +149,7 @@ class Play:
     async def _one(self, nursery: Nursery, folder: Path, name: str, room: asyncio.Semaphore) -> str:
         story, given = self.scenes[name]
         async with room, world(nursery, folder, **given) as (venue, life, tape):
+            began = time.monotonic()
             scene = Scene(venue, life, tape)
             try:
                 async with tape.running(scene.moves):
@@ -158,5 +159,6 @@ class Play:
             finally:
                 if life.lives:
                     await life.kill()
+            print(f"{time.monotonic() - began:5.1f} s  {name}")
             spilt = [str(one) for one in folder.rglob("*") if one.is_file() and SECRET.encode() in one.read_bytes()]
             return f"the secret stands in {spilt}" if spilt else ""
