@@ -82,7 +82,9 @@ class Life(Home):
         limit = time.monotonic() + patience_s
         while self.lives:
             if time.monotonic() > limit:
-                raise AssertionError(f"it goes on: {self.said()[-2000:]}")
+                self.nursery.kill(self.pid, signal.SIGUSR1)
+                await asyncio.sleep(1.0)
+                raise AssertionError(f"it goes on: {self.said()[-6000:]}")
             await asyncio.sleep(0.02)
         assert self.code is not None
         return self.code
@@ -135,6 +137,9 @@ class Tape:
             if last != price:
                 self.venue.set_price(name, f"{last}")
             self._bar(name, (end - 1) * SECOND_MS, price, last)
+            self._bar(name, end * SECOND_MS, last, last, closed=False)
+        await asyncio.sleep(0.03)  # who listens only for the next news would hear of the end with the next bar
+        for name, last in self.prices.items():
             self._bar(name, end * SECOND_MS, last, last, closed=False)
 
     def _bar(self, name: str, open_ms: int, first: float, last: float, **more: Any) -> None:

@@ -135,7 +135,7 @@ def _live(asked: Mapping[str, Any]) -> int:
     `DEATHS`) with nth.
     """
     from bot.config import load_config
-    from bot.exchange import link
+    from bot.exchange import door, link
     from bot.exchange.line import VenueSettings
     from bot.session import live, real
     from data.errors import TidegateError
@@ -154,6 +154,8 @@ def _live(asked: Mapping[str, Any]) -> int:
     real.start_process = _forked_exchange  # type: ignore[assignment]
     real.start_watchdog = _forked_watchdog if asked.get("watchdog") else _no_watchdog  # type: ignore[assignment]
     link.PER_MINUTE["binance"] = 1e9  # a second here holds as many rounds as a minute there
+    door.MARKETS_AGE_S = 0.5  # for the same reason
+    signal.signal(signal.SIGUSR1, _tell_tasks)
     if asked.get("die"):
         _doom(str(asked["die"]), int(asked.get("nth", 1)))
     try:
@@ -165,6 +167,15 @@ def _live(asked: Mapping[str, Any]) -> int:
         print(f"error: {error}", flush=True)
         return error.exit_code
     return 0
+
+
+def _tell_tasks(*_: Any) -> None:
+    """Print what every task waits for: for a bot that doesn't end."""
+    import asyncio
+
+    for task in asyncio.all_tasks():
+        task.print_stack(file=sys.stdout)
+    sys.stdout.flush()
 
 
 class _Forked:
