@@ -73,6 +73,8 @@ class Door:
                 break
         if isinstance(answer, Refused) and answer.why == "clock":
             return replace(answer, why="other")
+        if isinstance(answer, Refused) and answer.why == "market":
+            self._markets_at = float("-inf")  # what is known of it isn't true any more: the next question reads anew
         return answer
 
     def _placed(self, intent: Place, said: Said) -> Message:
@@ -239,9 +241,9 @@ class Door:
             self.api.options["timeDifference"] = -round(self.offset_ms)
         return ClockIs(offset_ms=self.offset_ms, round_trip_ms=self.round_trip_ms)
 
-    async def load_markets(self, *, anew: bool = False) -> Failed | None:
+    async def load_markets(self) -> Failed | None:
         """Read the markets, at most once a minute; None: they are there."""
-        if self.api.markets and time.monotonic() - self._markets_at < (0 if anew else MARKETS_AGE_S):
+        if self.api.markets and time.monotonic() - self._markets_at < MARKETS_AGE_S:
             return None
         said = await self._send("markets", lambda: self.api.load_markets(True))
         if said.error is not None or not said.result:

@@ -15,13 +15,13 @@ from backtest.spec import RunSpec
 from bot.exchange.client import ExchangeProcess, SocketTransport, spawn_exchange
 from bot.exchange.ids import Ids
 from bot.exchange.line import VenueSettings
-from bot.exchange.orders_book import OrderFacts
 from bot.exchange.venue import ExchangeVenue
 from bot.exchange.wire import Failed, Markets, MarketsAre, MarketView
 from bot.operate.door import DOCUMENT_FILE
 from bot.operate.files import write_whole
 from bot.ports import Clock
 from bot.session.opening import Opened
+from bot.standing import order_facts
 from data.errors import InputError, UnreachableError
 from data.times import MILLISECOND_NS, SECOND_NS
 from risk.limits import MarketSpec
@@ -137,30 +137,6 @@ def venue_settings(config: Config) -> VenueSettings:
     )
 
 
-def working_facts(opened: Opened, sessions: Callable[[], dict[int, str]]) -> list[OrderFacts]:
-    """The recovered desk's working orders, as the venue's side takes them up."""
-    engine = opened.engine
-    trades: dict[int, list[str]] = {}
-    for name in engine.ear.memory()["trades"]:
-        order, _, trade = name.partition(":")
-        if order.isdigit():
-            trades.setdefault(int(order), []).append(trade)
-    by = sessions()
-    found = []
-    for order in engine.desk.working:
-        number = int(order["id"])
-        price = max(float(order["limit"]), float(order["stop"]), float(order["ref"]))
-        found.append(
-            OrderFacts(
-                order=number, symbol=engine.symbols[order["symbol"]], side=int(order["side"]), kind=int(order["kind"]),
-                purpose=int(order["purpose"]), qty=float(order["qty"]), filled=float(order["filled"]),
-                state=int(order["state"]), session=by.get(number, opened.session), sent_ns=int(order["decided_ns"]),
-                price=price, trades=tuple(trades.get(number, ())),
-            )
-        )  # fmt: skip
-    return found
-
-
 def venue_of(
     opened: Opened, config: Config, transport: Any, clock: Clock, alarm: Callable[[str, str], None]
 ) -> ExchangeVenue:
@@ -174,7 +150,7 @@ def venue_of(
         held=lambda symbol: float(desk.books["qty"][places[symbol]]),
         quote_held=lambda: float(desk.account["cash"] + desk.account["elsewhere"]),
         mark=lambda symbol: float(desk.books["last"][places[symbol]]) or float("nan"),
-        working=lambda: working_facts(opened, lambda: recovered.sessions),
+        working=lambda: order_facts(engine, recovered.sessions),
         settings=venue_settings(config), memory=recovered.venue, alarm=alarm,
     )  # fmt: skip
 

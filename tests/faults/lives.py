@@ -20,6 +20,7 @@ from tests.venue.server import API_KEY, SECRET, LocalVenue
 SHORT = {
     "fence_s": 1.0, "timeout_s": 2.5, "confirm_s": 0.15, "backoff_s": 0.05, "backoff_most_s": 0.5,
     "unreachable_most_s": 1.0, "trades_grace_s": 0.1, "poll_s": 0.5, "start_s": 20.0, "reconcile_s": 1.0,
+    "markets_s": 1.0, "maybe_s": 1.0,
 }  # fmt: skip
 QUICK = {"exchange": {"recv_window": "1s", "timeout": "1500ms"}}
 SECOND_MS = 1000
@@ -50,6 +51,11 @@ class Life(Home):
             self.code = self.nursery.poll(self.pid)
         return bool(self.pid) and self.code is None
 
+    def bot_id(self) -> str:
+        """What its client ids begin with; empty before its first start."""
+        kept = self.account / "bot"
+        return kept.read_text() if kept.exists() else ""
+
     async def told(self) -> dict[str, Any] | None:
         """Its status; None while nobody answers."""
         return await asyncio.to_thread(self.status)
@@ -76,7 +82,9 @@ class Life(Home):
         limit = time.monotonic() + patience_s
         while self.lives:
             if time.monotonic() > limit:
-                raise AssertionError(f"it goes on: {self.said()[-2000:]}")
+                self.nursery.kill(self.pid, signal.SIGUSR1)
+                await asyncio.sleep(1.0)
+                raise AssertionError(f"it goes on: {self.said()[-6000:]}")
             await asyncio.sleep(0.02)
         assert self.code is not None
         return self.code
@@ -129,6 +137,9 @@ class Tape:
             if last != price:
                 self.venue.set_price(name, f"{last}")
             self._bar(name, (end - 1) * SECOND_MS, price, last)
+            self._bar(name, end * SECOND_MS, last, last, closed=False)
+        await asyncio.sleep(0.03)  # who listens only for the next news would hear of the end with the next bar
+        for name, last in self.prices.items():
             self._bar(name, end * SECOND_MS, last, last, closed=False)
 
     def _bar(self, name: str, open_ms: int, first: float, last: float, **more: Any) -> None:

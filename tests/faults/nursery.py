@@ -135,7 +135,7 @@ def _live(asked: Mapping[str, Any]) -> int:
     `DEATHS`) with nth.
     """
     from bot.config import load_config
-    from bot.exchange import link
+    from bot.exchange import door, link
     from bot.exchange.line import VenueSettings
     from bot.session import live, real
     from data.errors import TidegateError
@@ -154,6 +154,8 @@ def _live(asked: Mapping[str, Any]) -> int:
     real.start_process = _forked_exchange  # type: ignore[assignment]
     real.start_watchdog = _forked_watchdog if asked.get("watchdog") else _no_watchdog  # type: ignore[assignment]
     link.PER_MINUTE["binance"] = 1e9  # a second here holds as many rounds as a minute there
+    door.MARKETS_AGE_S = 0.5  # for the same reason
+    signal.signal(signal.SIGUSR1, _tell_tasks)
     if asked.get("die"):
         _doom(str(asked["die"]), int(asked.get("nth", 1)))
     try:
@@ -165,6 +167,15 @@ def _live(asked: Mapping[str, Any]) -> int:
         print(f"error: {error}", flush=True)
         return error.exit_code
     return 0
+
+
+def _tell_tasks(*_: Any) -> None:
+    """Print what every task waits for: for a bot that doesn't end."""
+    import asyncio
+
+    for task in asyncio.all_tasks():
+        task.print_stack(file=sys.stdout)
+    sys.stdout.flush()
 
 
 class _Forked:
@@ -245,6 +256,8 @@ def _no_watchdog(folder: Path, **_: Any) -> None:
 def _doom(how: str, nth: int) -> None:
     """Let it be killed at the n-th order: before the journal has it, before it is sent, while it is under way, or when
     the answer is there and not written."""
+    import asyncio
+
     from bot.exchange.venue import ExchangeVenue
     from bot.run import Bot
 
@@ -272,6 +285,14 @@ def _doom(how: str, nth: int) -> None:
             submit(self, command)
 
         ExchangeVenue._submit = submitted  # type: ignore[method-assign]
+    elif how == "in-flight":
+        place = ExchangeVenue._place
+
+        async def placing(self: ExchangeVenue, o: Any, message: Any) -> None:
+            asyncio.get_running_loop().call_later(0.01, die)
+            await place(self, o, message)
+
+        ExchangeVenue._place = placing  # type: ignore[method-assign]
     else:
         placed = ExchangeVenue._placed
 

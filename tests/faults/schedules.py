@@ -79,6 +79,31 @@ class Story:
         self._judge()
         return self.verdict
 
+    async def killed(self, count: int) -> None:
+        """Killed again and again; see `kill`."""
+        rng, life = self.rng, self.life
+        async with self.tape.running(self.moves):
+            for _ in range(count):
+                life.start()
+                if rng.random() < 0.9:  # else it dies before it is ready
+                    await life.until(is_quiet, QUIET_S)
+                    now = time.time()
+                    close = int(now) + 1 + rng.randint(0, 1) - now
+                    await asyncio.sleep(close + (rng.uniform(0.0, 0.15) if rng.random() < 0.8 else rng.random()))
+                else:
+                    await asyncio.sleep(rng.uniform(0.0, 1.5))
+                await life.kill()
+                self.verdict.ends["kill"] += 1
+                if (life.account / "journal.sqlite").exists():
+                    self._judge(quiet=False)
+                if self.verdict.wrong:
+                    return
+            life.start()
+            await life.until(is_quiet, QUIET_S)
+        await self._quiet()
+        await life.stop()
+        self._judge()
+
     async def _live(self, *, faults: bool) -> None:
         end = self.rng.choice(ENDS)
         more: dict[str, Any] = {}
@@ -152,11 +177,11 @@ class Story:
         assert told is not None
         self.verdict.latched = [f"{one['cause']}: {one['text']}" for one in told["latches"] if one["cause"] != "data"]
 
-    def _judge(self) -> None:
+    def _judge(self, *, quiet: bool = True) -> None:
         truth, ledger = self.venue.truth(), judge.read(self.life.account)
         verdict = self.verdict
         foreign = {"BTC": str(self.foreign)}
-        verdict.wrong += judge.faults(truth, ledger, foreign=foreign, limits=BOUNDS)
+        verdict.wrong += judge.faults(truth, ledger, foreign=foreign, limits=BOUNDS, quiet=quiet)
         ours = [one for one in truth["orders"] if str(one["client_id"]).startswith(ledger.bot)]
         verdict.orders = len(ours)
         verdict.trades = len(truth["trades"])
@@ -178,6 +203,27 @@ async def play(nursery: Nursery, folder: Path, seed: int, *, lives: int = 0, fau
             verdict = story.verdict
             try:
                 await story.run(lives or 1 + seed % 4, faults=faults)
+            except (AssertionError, ValueError) as error:
+                verdict.wrong.append(f"{type(error).__name__}: {error}")
+    finally:
+        verdict.seconds = time.monotonic() - began
+    return verdict
+
+
+async def kill(nursery: Nursery, folder: Path, seed: int, count: int) -> Verdict:
+    """So many SIGKILLs of one account's bot while it trades, each followed by a start; judged after every one.
+
+    What is under way when it is killed can't be judged then; what was doubled, sold of others or breached can. At the
+    end all comes to rest, and everything is judged.
+    """
+    began = time.monotonic()
+    verdict = Verdict(seed)
+    try:
+        async with world(nursery, folder, limits=BOUNDS, run={"decision_delay": "150ms"}) as (venue, life, tape):
+            story = Story(seed, venue, life, tape)
+            verdict = story.verdict
+            try:
+                await story.killed(count)
             except (AssertionError, ValueError) as error:
                 verdict.wrong.append(f"{type(error).__name__}: {error}")
     finally:
