@@ -113,8 +113,7 @@ class ExchangeVenue:
             reconciler=self._reconciler, listener=self._listener, conditions=self._conditions, line=self._line,
             book=self._book, outbox=self._outbox, clock=clock, rng=rng, settings=self._settings, owner=self,
         )  # fmt: skip
-        self._ghosts: set[str] = set()
-        self._strays: set[tuple[str, str]] = set()
+        self._ghosts, self._strays = set[str](), set[tuple[str, str]]()
         self._lost: list[int] = list(known.get("lost", []))
         self._running = False
 
@@ -331,9 +330,11 @@ class ExchangeVenue:
     def hear_trade(self, view: TradeView) -> None:
         """A trade of the account, from the stream or read."""
         owner = self._ids.owner(view.client_id)
-        if owner == "foreign" and view.client_id and view.symbol in self._symbols:
-            self._rounds.wake()  # somebody else moved what we hold: look soon
-            return
+        o = self._book.find(view.client_id, symbol=view.symbol, venue_id=view.venue_id)
+        if owner == "foreign" and o is None and view.symbol in self._symbols:
+            self._rounds.moved(view)
+            if view.client_id:
+                return
         if owner == "stranger":
             self._strange(view.client_id)
             return
@@ -343,7 +344,7 @@ class ExchangeVenue:
             self._stray(view)
         while self._book.strays:
             self._stray(self._book.strays.pop())
-        o = self._book.find(view.client_id, symbol=view.symbol, venue_id=view.venue_id)
+        o = o or self._book.find(view.client_id, symbol=view.symbol, venue_id=view.venue_id)
         if o is not None:
             self._pursuer.chase(o, self._settings.trades_grace_s)
 

@@ -141,6 +141,16 @@ def client_of_trade(trade: Mapping[str, Any]) -> str:
     return next((str(raw[name]) for name in ("orderLinkId", "clOrdId", "cl_ord_id", "c") if raw.get(name)), "")
 
 
+def forced(trade: Mapping[str, Any]) -> str:
+    """What the venue did to the account by itself: "liquidation" or "deleveraging"; "" for any other trade."""
+    info = trade.get("info")
+    raw = info if isinstance(info, dict) else {}
+    client = client_of_trade(trade)
+    if raw.get("execType") == "BustTrade" or client.startswith("autoclose-"):
+        return "liquidation"
+    return "deleveraging" if raw.get("execType") == "AdlTrade" or client.startswith("adl_autoclose") else ""
+
+
 def balance_views(balance: Mapping[str, Any]) -> tuple[BalanceView, ...]:
     """Every coin of which there is any.
 
