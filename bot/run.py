@@ -98,8 +98,8 @@ class Bot:
                 done, watched = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
                 for task in done - {stopping, consumer}:
                     task.result()  # a feed or the venue that raised ends the session: it never runs on half blind
-        finally:
             await self._let_cancels_go()
+        finally:
             for task in (*tasks, consumer, stopping):
                 task.cancel()
             await asyncio.gather(*tasks, stopping, return_exceptions=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -40,7 +41,6 @@ from risk.records import ENTRY, STOP, TAKE
 
 log = logging.getLogger("tidegate.venue")
 _REVOKING = ("rights",)
-UNSENT_KEPT = 1000
 
 
 def _ignore(kind: str, text: str) -> None:
@@ -115,7 +115,7 @@ class ExchangeVenue:
         )  # fmt: skip
         self._tasks: set[asyncio.Task[None]] = set()
         self._ghosts: set[str] = set()
-        self._unsent: dict[int, None] = {}  # refused before they left
+        self._unsent: deque[int] = deque(maxlen=1000)  # refused before they left
         self._lost: list[int] = list(known.get("lost", []))
         self._faults: list[str] = []
         self._running = False
@@ -229,9 +229,7 @@ class ExchangeVenue:
             message = intent(command, market, client_id, perp=self._perp, mark=self._mark(command.symbol))
         except OffGridError as error:
             text = f"not sent: {error}"
-            self._unsent[command.order] = None
-            while len(self._unsent) > UNSENT_KEPT:
-                del self._unsent[next(iter(self._unsent))]
+            self._unsent.append(command.order)
             self._outbox.put(Report(ns=now_ns, order=command.order, what="rejected", text=text))
             return
         o = Standing(
@@ -274,13 +272,11 @@ class ExchangeVenue:
 
     def _withdraw(self, command: Withdraw) -> None:
         o = self._book.get(command.order)
-        if o is None and command.order in self._unsent:
-            return  # its refusal is on the way to the desk
-        if o is None:
+        if o is None and command.order not in self._unsent:
             text = f"order {command.order} shall be cancelled, but nobody knows it"
             self._conditions.on("reconciliation", text, sticky=True)
             self._alarm("reconciliation", text)
-        elif not o.ended:
+        elif o is not None and not o.ended:
             o.leaving = True
             self._pursuer.chase(o)
 

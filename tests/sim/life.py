@@ -123,9 +123,7 @@ class Life:
     def say(self, act: str, *, symbol: str = "", flatten: bool = False) -> None:
         """A person's word."""
         if self._task is not None and not self._task.done():
-            self.bot.door.put(
-                Operator(ns=0, act=act, person="ann", reason="simulated", symbol=symbol, flatten=flatten)
-            )
+            self.bot.door.put(Operator(ns=0, act=act, person="ann", reason="simulated", symbol=symbol, flatten=flatten))
 
     @property
     def over(self) -> bool:

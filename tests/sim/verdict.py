@@ -84,7 +84,9 @@ class Book:
 
     def orders(self) -> list[str]:
         """None lost, none doubled, none unknown to the journal; each as the exchange has it."""
-        found = [f"{key} is at the venue, the journal knows nothing of it" for key in self.ours.keys() - self.told.keys()]
+        found = [
+            f"{key} is at the venue, the journal knows nothing of it" for key in self.ours.keys() - self.told.keys()
+        ]
         working = {int(o["id"]): int(o["state"]) for o in self.desk.working}
         for key, order in self.told.items():
             there = self.ours.get(key, [])
@@ -197,7 +199,7 @@ class Book:
         return found
 
     def limits(self) -> list[str]:
-        """No order, no position, no sum of positions above its limit, at the exchange's own prices; nothing foreign sold."""
+        """No order, position or sum of positions above its limit at the exchange's own prices; nothing foreign sold."""
         limits, found = self.world.spec.limits, []
         most = Decimal(repr(limits.order_notional)) * MOVED
         for key, orders in self.ours.items():
@@ -205,15 +207,16 @@ class Book:
             if worth > most and self.told[key]["kind"] not in (KINDS[STOP], KINDS[TAKE]):
                 found.append(f"order {self.told[key]['id']} was worth {worth:.2f}")
         held: dict[str, Decimal] = defaultdict(lambda: ZERO)
+        prices: dict[str, Decimal] = {}
         for trade in self._mine():
             coin = trade.order.symbol
             fee = trade.fee if trade.fee_coin == coin.split("/")[0] and trade.order.side > 0 else ZERO
             held[coin] += trade.order.side * trade.qty - fee
+            prices[coin] = trade.price
             if held[coin] < -NEAR and coin.split("/")[0] not in self.world.robbed:
                 found.append(f"trade {trade.number} sold {-held[coin]:.6f} {coin} that weren't ours")
             if trade.order.side < 0:
                 continue
-            prices = {symbol: trade.price for symbol in held}  # they begin alike; others within MOVED of each other
             if held[coin] * trade.price > Decimal(repr(limits.position_notional)) * MOVED:
                 found.append(f"trade {trade.number}: {held[coin] * trade.price:.2f} of {coin} held")
             gross = sum((held[symbol] * prices[symbol] for symbol in held), ZERO)

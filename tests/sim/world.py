@@ -10,8 +10,8 @@ from decimal import Decimal
 from backtest.spec import RunSpec
 from bot.events import Bar, Observation, Posts
 from bot.exchange.line import VenueSettings
-from bot.journal.memory import MemoryJournal
 from bot.journal.chain import JournalError
+from bot.journal.memory import MemoryJournal
 from tests.sim.disk import DiskFaults, Killed
 from tests.sim.exchange import Faults, SimExchange
 from tests.sim.life import BOT, Life
@@ -210,7 +210,10 @@ async def live(world: World) -> None:
 async def history(loop: VirtualLoop, seed: int, *, outside: bool = True) -> World:
     """All of it."""
     world = world_of(loop, seed, outside=outside)
-    there = [asyncio.create_task(world.exchange.run(), name="venue"), asyncio.create_task(world.tape.run(), name="tape")]
+    there = [
+        asyncio.create_task(world.exchange.run(), name="venue"),
+        asyncio.create_task(world.tape.run(), name="tape"),
+    ]
     first = world.born(faults=False)
     await first.lasts(3.0)
     world.set_faults(True)
