@@ -17,7 +17,7 @@ from bot.exchange import views
 from bot.exchange.door import Door
 from bot.exchange.wire import Failed
 
-UNSAFE = "the account isn't set up for this bot"
+NOT_READY = "the account isn't set up for this bot"
 AGAIN_S = 60.0
 UNIFIED = ("3", "4", "5", "6")  # Bybit's kinds of account whose margin mode is one for all symbols
 ALREADY = {"bybit": ("110043",), "binance": ("-4046",)}  # "not modified"
@@ -72,7 +72,7 @@ async def _weigh(door: Door, *, mend: bool) -> Failed | None:
 async def _margin(door: Door, mode: Mode, mend: bool) -> Failed | None:
     if mode.hedged is not False:
         what = "is in hedge mode" if mode.hedged else "doesn't tell its position mode"
-        return _unsafe(f"{mode.symbol} {what}; switch it to one-way in the exchange's account page")
+        return _not_ready(f"{mode.symbol} {what}; switch it to one-way in the exchange's account page")
     if mode.isolated:
         return None
     if mode.own and not mode.held and (mend or door.settings.leverage is None):
@@ -82,7 +82,7 @@ async def _margin(door: Door, mode: Mode, mend: bool) -> Failed | None:
             else None
         )
     held = ", when nothing is held" if mode.held else ""
-    return _unsafe(f"the margin of {mode.symbol} isn't isolated; switch it in the exchange's account page{held}")
+    return _not_ready(f"the margin of {mode.symbol} isn't isolated; switch it in the exchange's account page{held}")
 
 
 async def _leverage(door: Door, mode: Mode, mend: bool) -> Failed | None:
@@ -90,11 +90,11 @@ async def _leverage(door: Door, mode: Mode, mend: bool) -> Failed | None:
     if wanted is None or mode.leverage == wanted:
         return None
     if mode.held and mode.leverage is not None:
-        return _unsafe(
+        return _not_ready(
             f"{mode.symbol} is held at leverage {mode.leverage:f}, and {wanted:f} is wanted; set run.leverage"
         )
     if not mend:
-        return _unsafe(f"the leverage of {mode.symbol} is {mode.leverage}, and not {wanted:f}")
+        return _not_ready(f"the leverage of {mode.symbol} is {mode.leverage}, and not {wanted:f}")
     params = {"marginMode": "isolated"} if door.family == "okx" else {}
     return await _set(door, "leverage", partial(door.api.set_leverage, float(wanted), mode.symbol, params))
 
@@ -107,15 +107,15 @@ async def _set(door: Door, what: str, ask: Any) -> Failed | None:
     return door.failed(said, f"the {what}")
 
 
-def _unsafe(text: str) -> Failed:
-    return Failed(text=f"{UNSAFE}: {text}")
+def _not_ready(text: str) -> Failed:
+    return Failed(text=f"{NOT_READY}: {text}")
 
 
 # --- what the venues tell ---------------------------------------------------------------------------------------------
 async def _mode(door: Door, symbol: str) -> Mode | Failed:
     reader = {"bybit": _bybit, "binance": _binance, "okx": _okx}.get(door.family)
     if reader is None:
-        return _unsafe(f"{door.settings.exchange} can't be asked for it here; perpetuals need bybit, binance or okx")
+        return _not_ready(f"{door.settings.exchange} can't be asked for it here; perpetuals need bybit, binance or okx")
     try:
         return await reader(door, symbol)
     except (KeyError, TypeError, IndexError, AttributeError) as error:

@@ -42,10 +42,6 @@ from risk.records import ENTRY, STOP, TAKE
 _REVOKING = ("rights",)
 
 
-def _ignore(kind: str, text: str) -> None:
-    """No alarm was asked for."""
-
-
 class ExchangeVenue:
     """Orders at an exchange; implements `bot.ports.Venue`.
 
@@ -86,7 +82,7 @@ class ExchangeVenue:
         self._transport, self._clock, self._rng, self._ids = transport, clock, rng, ids
         self._symbols, self._perp, self._working, self._mark = tuple(symbols), perp, working, mark
         self._settings = settings or VenueSettings()
-        self._alarm = alarm or _ignore
+        self._alarm = alarm or (lambda kind, text: None)
         known = dict(memory or {})
         self._outbox = Outbox(known)
         self._conditions = Conditions(self._outbox.put, clock.now_ns)
@@ -283,7 +279,7 @@ class ExchangeVenue:
             text = f"order {command.order} shall be cancelled, but nobody knows it"
             self._conditions.on("reconciliation", text, sticky=True)
             self._alarm("reconciliation", text)
-        elif not o.ended:
+        elif o is not None and not o.ended:
             o.leaving = True
             self._pursuer.chase(o)
 

@@ -15,7 +15,7 @@ from backtest.spec import RunSpec
 from bot.exchange.client import ExchangeProcess, SocketTransport, spawn_exchange
 from bot.exchange.ids import Ids
 from bot.exchange.line import VenueSettings
-from bot.exchange.modes import UNSAFE
+from bot.exchange.modes import NOT_READY
 from bot.exchange.venue import ExchangeVenue
 from bot.exchange.wire import Failed, Markets, MarketsAre, MarketView
 from bot.operate.door import DOCUMENT_FILE
@@ -90,7 +90,7 @@ async def read_markets(transport: SocketTransport, symbols: Sequence[str]) -> di
     answer = await transport.ask(Markets(symbols=tuple(symbols)), timeout_s=ASK_S)
     if not isinstance(answer, MarketsAre):
         text = answer.text if isinstance(answer, Failed) else type(answer).__name__
-        if text.startswith(UNSAFE):
+        if text.startswith(NOT_READY):
             raise RefusedError(text)
         raise UnreachableError(f"the venue doesn't tell its markets: {text}")
     views = {view.symbol: view for view in answer.markets}

@@ -266,9 +266,9 @@ class PerpWorld:
 
     def ours_open(self, symbol: str | None = None) -> list[Order]:
         """Our orders that stand there."""
-        bot = bot_id_of(self.folder)
+        prefix = bot_id_of(self.folder)
         stand = self.venue.engine.open_orders("main", None if symbol is None else NAMES[symbol])
-        return [one for one in stand if one.client_id.startswith(bot)]
+        return [one for one in stand if one.client_id.startswith(prefix)]
 
     def wallet(self) -> float:
         """The venue's wallet: free, locked, and the margins of positions."""

@@ -206,10 +206,12 @@ class Book:
             if worth > most and self.told[key]["kind"] not in (KINDS[STOP], KINDS[TAKE]):
                 found.append(f"order {self.told[key]['id']} was worth {worth:.2f}")
         held: dict[str, Decimal] = defaultdict(lambda: ZERO)
+        prices: dict[str, Decimal] = {}
         for trade in self._mine():
             coin = trade.order.symbol
             fee = trade.fee if trade.fee_coin == coin.split("/")[0] and trade.order.side > 0 else ZERO
             held[coin] += trade.order.side * trade.qty - fee
+            prices[coin] = trade.price
             if held[coin] < -NEAR and coin.split("/")[0] not in self.world.robbed:
                 found.append(f"trade {trade.number} sold {-held[coin]:.6f} {coin} that weren't ours")
             if trade.order.side < 0:
