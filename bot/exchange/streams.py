@@ -85,7 +85,8 @@ class Private:
                     await current.close()
                 current = fresh
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(current.broken.wait(), self._times.renew_s)
+                    async with asyncio.timeout(self._times.renew_s):
+                        await current.broken.wait()
                     self._down(current.error)
                     await current.close()
                     current = None

@@ -196,7 +196,8 @@ class LiveBars:
         fails = 0
         while True:
             try:
-                rows = await asyncio.wait_for(self._source.watch(line.symbol), self._silence_s)
+                async with asyncio.timeout(self._silence_s):
+                    rows = await self._source.watch(line.symbol)
             except TimeoutError:
                 line.counts["silences"] += 1
                 line.break_off()

@@ -211,7 +211,8 @@ class CcxtBars:
         async with self._room:
             self.requests += 1
             try:
-                answer = await asyncio.wait_for(call(), self._timeout_s * patience + 1.0)
+                async with asyncio.timeout(self._timeout_s * patience + 1.0):  # wait_for may swallow a cancellation
+                    answer = await call()
             except troubles() as error:
                 self.failures += 1
                 raise self._problem(error) from error
@@ -289,7 +290,8 @@ def troubles() -> tuple[type[Exception], ...]:
 async def _close(made: Any, timeout_s: float) -> None:
     """Hang up; one that doesn't let itself be closed is left behind."""
     try:
-        await asyncio.wait_for(made.close(), timeout_s)
+        async with asyncio.timeout(timeout_s):
+            await made.close()
     except troubles() as error:
         LOG.warning("a connection didn't close: %s", first_line(error))
 

@@ -133,7 +133,8 @@ class Scoring:
         """Hear the process until it ends or hangs."""
         while True:
             try:
-                line = await asyncio.wait_for(lines.readline(), self._hangs_s)
+                async with asyncio.timeout(self._hangs_s):
+                    line = await lines.readline()
             except TimeoutError:
                 self._hangs += 1
                 self._trouble = f"it said nothing for {self._hangs_s:g} s and was killed"
@@ -172,7 +173,8 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     if process.stdin is not None:
         process.stdin.close()
     try:
-        await asyncio.wait_for(process.wait(), END_S if process.returncode is None else 0.1)
+        async with asyncio.timeout(END_S if process.returncode is None else 0.1):
+            await process.wait()
     except TimeoutError:
         with contextlib.suppress(ProcessLookupError):
             process.kill()

@@ -94,9 +94,10 @@ class ControlServer:
         self._open.add(task)
         try:
             if len(self._open) <= CONNECTIONS_MAX and _is_ours(writer):
-                while line := await asyncio.wait_for(reader.readline(), IDLE_S):
+                while line := await _line_of(reader):
                     writer.write(await self._answer(line))
-                    await asyncio.wait_for(writer.drain(), IDLE_S)
+                    async with asyncio.timeout(IDLE_S):
+                        await writer.drain()
         except (TimeoutError, ConnectionError, ValueError, asyncio.CancelledError):
             pass  # it hung up, was silent, said too long a line, or we stop: either way this connection ends
         finally:
@@ -146,6 +147,11 @@ def ask(file: Path, request: dict[str, Any], *, timeout_s: float) -> dict[str, A
         raise _ERRORS.get(int(answer.get("code", 1)), WorkError)(str(answer.get("error")))
     found = answer.get("answer")
     return found if isinstance(found, dict) else {}
+
+
+async def _line_of(reader: asyncio.StreamReader) -> bytes:
+    async with asyncio.timeout(IDLE_S):
+        return await reader.readline()
 
 
 def as_event(request: dict[str, Any], ns: int) -> Operator:

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.faults.bot_world import ACCOUNT, BALANCES, PRICES, Home
+from tests.faults.bot_world import ACCOUNT, BALANCES, PRICES, STRATEGY, Home
 from tests.faults.nursery import Nursery
 from tests.venue.server import API_KEY, SECRET, LocalVenue
 
@@ -60,7 +60,7 @@ class Life(Home):
         """Its status; None while nobody answers."""
         return await asyncio.to_thread(self.status)
 
-    async def until(self, wanted: Callable[[dict[str, Any]], Any], patience_s: float = 20.0) -> dict[str, Any]:
+    async def until(self, wanted: Callable[[dict[str, Any]], Any], patience_s: float = 40.0) -> dict[str, Any]:
         """Wait until its status is as wanted."""
         last: dict[str, Any] | None = None
         limit = time.monotonic() + patience_s
@@ -73,11 +73,11 @@ class Life(Home):
             await asyncio.sleep(0.05)
         raise AssertionError(f"not in {patience_s} s: {brief(last)}\n{self.said()[-2000:]}")
 
-    async def ready(self, patience_s: float = 30.0) -> dict[str, Any]:
+    async def ready(self, patience_s: float = 60.0) -> dict[str, Any]:
         """Wait until it is reconciled and nothing stands against new risk."""
         return await self.until(is_ready, patience_s)
 
-    async def ended(self, patience_s: float = 25.0) -> int:
+    async def ended(self, patience_s: float = 60.0) -> int:
         """Its exit code, below 0 the signal that ended it."""
         limit = time.monotonic() + patience_s
         while self.lives:
@@ -163,14 +163,16 @@ class Tape:
 
 
 @asynccontextmanager
-async def world(nursery: Nursery, folder: Path, **sections: Any) -> AsyncIterator[tuple[LocalVenue, Life, Tape]]:
+async def world(
+    nursery: Nursery, folder: Path, *, strategy: str = STRATEGY, **sections: Any
+) -> AsyncIterator[tuple[LocalVenue, Life, Tape]]:
     """A venue, a bot that isn't born yet, and bars. Balances and prices are `tests.faults.bot_world`'s."""
     merged = {name: {**QUICK.get(name, {}), **sections.pop(name, {})} for name in {*QUICK, *sections}}
     folder.mkdir(parents=True, exist_ok=True)
     async with LocalVenue(balances=BALANCES, prices=PRICES) as venue:
         venue.doorman.weight_limit = 10**9
         urls = {"rest": venue.rest_url, "stream": venue.rest_url.replace("http", "ws")}
-        life = Life(nursery, folder, urls, **merged)
+        life = Life(nursery, folder, urls, strategy=strategy, **merged)
         try:
             yield venue, life, Tape(venue)
         finally:

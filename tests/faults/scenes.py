@@ -32,11 +32,12 @@ class Scene:
         self.foreign = {"BTC": Decimal(FOREIGN_BTC)}
         self.wanted: set[str] = set()
         self.crash = ""
-        self.cents = 0
+        self.slump = 0.9997  # of what isn't wanted, each bar
+        self.wanted_bad = False
 
     def moves(self) -> Mapping[str, float]:
         """What is wanted rises, the rest falls."""
-        found = {name: 1.0003 if name in self.wanted else 0.9997 for name in self.tape.prices}
+        found = {name: 1.0003 if name in self.wanted else self.slump for name in self.tape.prices}
         if self.crash:
             found[self.crash] = 0.93
             self.crash = ""
@@ -51,7 +52,7 @@ class Scene:
         self.life.start(**more)
         await self.life.ready()
 
-    async def see(self, wanted: Callable[[], Any], patience_s: float = 12.0) -> None:
+    async def see(self, wanted: Callable[[], Any], patience_s: float = 30.0) -> None:
         """Wait until the venue is as wanted."""
         limit = time.monotonic() + patience_s
         while not wanted():
@@ -61,7 +62,7 @@ class Scene:
                 raise AssertionError(f"not seen: {orders} {brief(told)} {self.life.said()[-1500:]}")
             await asyncio.sleep(0.02)
 
-    async def level(self, name: str, patience_s: float = 10.0) -> None:
+    async def level(self, name: str, patience_s: float = 30.0) -> None:
         """Wait for a rung of the ladder."""
         await self.life.until(lambda told: told["level"] == name, patience_s)
 
@@ -93,7 +94,7 @@ class Scene:
         """How many faults have hit."""
         return len(self.venue.faults.hits)
 
-    async def quiet(self, patience_s: float = 15.0) -> dict[str, Any]:
+    async def quiet(self, patience_s: float = 40.0) -> dict[str, Any]:
         """Wait until nothing is under way."""
         return await self.life.until(
             lambda told: is_quiet(told) and all(one["state"] == "ACKED" for one in told["orders"]), patience_s
