@@ -189,10 +189,20 @@ def position_view(position: Mapping[str, Any], market: Mapping[str, Any]) -> Pos
 
 
 def funding_view(row: Mapping[str, Any], market: Mapping[str, Any]) -> FundingView:
-    """One payment; ccxt's amount is above 0 when received, ours when paid."""
-    amount = number(row.get("amount"))
+    """One payment; ccxt's amount is above 0 when received, ours when paid. Bybit's is a fee: above 0 when paid.
+
+    Raises
+    ------
+    ValueError
+        It has no amount.
+    """
+    info = row.get("info")
+    raw = info if isinstance(info, dict) else {}
+    is_fee = raw.get("execType") == "Funding"  # ccxt 4.5 hands it on with the venue's sign
+    amount = number(raw.get("execFee") if is_fee else row.get("amount"))
     if amount is None:
         raise ValueError("a funding without an amount")
+    amount = -amount if is_fee else amount
     ns = int(row.get("timestamp") or 0) * MS_NS
     return FundingView(
         funding_id=str(row.get("id") or f"{market['symbol']}@{ns}"),

@@ -62,7 +62,7 @@ class Along(Strategy):
 '''
 SHORT = VenueSettings(
     recv_window_s=1.0, fence_s=0.5, timeout_s=3.0, reconcile_s=0.3, poll_s=0.2, confirm_s=0.05, backoff_s=0.02,
-    backoff_most_s=0.2, unreachable_most_s=0.5, trades_grace_s=0.05, start_s=10.0, unknown_orders=3,
+    backoff_most_s=0.2, unreachable_most_s=0.5, trades_grace_s=0.05, start_s=40.0, unknown_orders=3,
 )  # fmt: skip
 
 
@@ -96,7 +96,7 @@ class Life:
         """Causes that stand in the engine."""
         return sorted({cause for cause, _ in self.opened.engine.ear.standing})
 
-    async def until(self, true: Callable[[], Any], seconds: float = 8.0) -> None:
+    async def until(self, true: Callable[[], Any], seconds: float = 40.0) -> None:
         """Wait until something is true; a bot that ended fails."""
         limit = time.monotonic() + seconds
         while not true():
@@ -211,7 +211,7 @@ class PerpWorld:
     async def start(self) -> Life:
         """Start the bot: what `bot.session.real` does between preflight and run."""
         asking = SocketTransport(self.folder / SOCKET, bot_id=bot_id_of(self.folder), session="0" * 7 + "1")
-        await asking.connect(timeout_s=5)
+        await asking.connect(timeout_s=20)
         try:
             spec = spec_of(self.config)
             views = await live.read_markets(asking, spec.symbols)
@@ -224,7 +224,7 @@ class PerpWorld:
             stops=all(view.stops for view in views.values()), warm=self.history, tell=lambda text: None,
         )  # fmt: skip
         transport = SocketTransport(self.folder / SOCKET, bot_id=opened.bot_id, session=opened.session)
-        await transport.connect(timeout_s=5)
+        await transport.connect(timeout_s=20)
         alarms: list[str] = []
         with mock.patch.object(live, "venue_settings", lambda config: self.settings):
             venue = live.venue_of(
