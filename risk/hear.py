@@ -11,18 +11,20 @@ from risk.fills import book_fill, settle_protection
 from risk.gate import acknowledge
 from risk.ladder import after_fill, clear, latch
 from risk.ledger import apply_fill, apply_funding, deposit, is_flat
-from risk.memory import Ref, account_of, book_of, latch_of, order_of, policy_of
+from risk.memory import Ref, account_of, book_of, latch_of, market_of, order_of, policy_of
 from risk.novelty import pause
 from risk.orders import (
     ACKED,
     CANCELLED,
     EXPIRED,
+    FILLED,
     LOST,
     PARTIAL,
     REJECTED,
     UNKNOWN,
     cancel,
     close_order,
+    count_working,
     is_protective,
     move,
     note,
@@ -113,6 +115,16 @@ def _ended(desk: Ref, ns: int, place: int, state: int) -> None:
 
 
 @inner
+def _shorten(desk: Ref, ns: int, place: int, excess: float, price: float) -> None:
+    """An exit sold more than the desk holds (it was cut meanwhile): that part wasn't ours, and doesn't work any more."""
+    order = order_of(desk, place)
+    note(desk, ns, EV_OUTSIDE, 0, order.symbol, order.id, 0.0, excess, order.side * excess, price)
+    count_working(desk, order, -1.0)
+    order.qty = max(order.qty - excess, order.filled)
+    count_working(desk, order, 1.0)
+
+
+@inner
 def _report(desk: Ref, m: Ref) -> bool:
     """One report of one order. False when no such order works: nothing changes."""
     account = account_of(desk)
@@ -131,10 +143,15 @@ def _report(desk: Ref, m: Ref) -> bool:
             move(order, PARTIAL if order.filled > 0.0 else ACKED)
     elif m.what == FILLED_IN_PART:
         qty = m.qty if order.purpose == ENTRY else min(m.qty, abs(book_of(desk, k).qty))
+        if m.qty - qty > 0.5 * market_of(desk, k).lot:
+            _shorten(desk, m.ns, place, m.qty - qty, m.price)
         if qty > 0.0:
             account.elsewhere += m.elsewhere
             book_fill(desk, m.ns, place, qty, m.price, m.fee, m.fee_base, m.maker != 0)
             settle_protection(desk, m.ns, k)
+        elif remaining(order) < 0.5 * market_of(desk, k).lot:
+            close_order(desk, place, FILLED, m.ns)
+            account.planning = 1
     elif m.what == LOST and order.state != UNKNOWN:
         return False
     else:

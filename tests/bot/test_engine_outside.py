@@ -10,7 +10,7 @@ import pytest
 from backtest.run import new_desk
 from backtest.spec import RunSpec
 from bot.engine import Engine, coins_of
-from bot.events import POSTS, Bar, Condition, Event, Observation, Operator, Posts, Report, Tick
+from bot.events import POSTS, Bar, Condition, Event, Observation, Operator, Outside, Posts, Report, Tick
 from bot.feeds.door import Door
 from bot.frozen import freeze, thaw
 from bot.journal.chain import JournalError
@@ -264,3 +264,20 @@ def test_large_arrays_are_frozen_by_their_blocks() -> None:
             back = thaw(freeze(array))
             assert back.dtype == array.dtype and back.tobytes() == array.tobytes() and back.shape == array.shape
     assert len(str(freeze(np.zeros(100_000)))) < 200
+
+
+def test_an_exit_that_sold_more_than_the_desk_still_held_ends() -> None:
+    """Ours was cut while an exit was on its way: its fill books what was ours, and the order is over."""
+    engine, _ = warmed(spec_of())
+    orders = [int(one["id"]) for one in rows_told(engine, 1, 101.5).sent]
+    ns = T0 + BAR_NS + 2 * SECOND
+    qty = float(engine.desk.working["qty"][0])
+    engine.handle(Report(ns=ns, order=orders[0], what="filled", qty=qty, price=101.5, trade="1"))
+    stop = next(one for one in engine.desk.working if one["id"] not in orders)
+    for cut in (round(qty / 2, 3), 0.0):
+        twin = Engine(engine.spec, new_desk(engine.spec, outside=True), engine.coins)
+        twin.restore(engine.snapshot())
+        twin.handle(Outside(ns=ns + 1, symbol=SYMBOLS[0], qty=cut, price=101.5))
+        twin.handle(Report(ns=ns + 2, order=int(stop["id"]), what="filled", qty=qty, price=100.0, trade="2"))
+        assert twin.desk.books["qty"][0] == 0.0
+        assert int(stop["id"]) not in twin.desk.working["id"] and twin.desk.books["protected"][0] == 0

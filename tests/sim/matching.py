@@ -251,6 +251,13 @@ class Matching:
     def _fill(self, order: SimOrder, qty: Decimal, price: Decimal, *, maker: bool, now_s: float) -> None:
         base, quote = order.symbol.partition("/")[0], self._quote(order.symbol)
         rate = Decimal("0.001")
+        if order.reduce_only:
+            held = max(-order.side * self.positions.get(order.symbol, ZERO), ZERO)
+            if held < qty:
+                qty, order.qty = held, order.filled + held  # what is left of it isn't there any more
+            if not qty:
+                self._end(order, "expired", now_s)
+                return
         if self.perp or self.fee_coin == "quote" or (self.fee_coin == "base" and order.side < 0):
             fee, coin = qty * price * rate, quote
         elif self.fee_coin == "base":
