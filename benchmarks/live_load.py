@@ -13,7 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +90,9 @@ def usual_days(until_ns: int, days: int = 8) -> Iterator[Posts]:
 def bars_at(close_ns: int, bar_ns: int, up: bool) -> list[Bar]:
     """One row: both coins rise, or both fall."""
     first, last = (100.0, 100.5) if up else (100.5, 100.0)
-    prices = {"open": first, "high": 100.6, "low": 99.9, "close": last, "volume": 1e6}
-    return [Bar(ns=0, symbol=name, open_ns=close_ns - bar_ns, close_ns=close_ns, **prices) for name in SYMBOLS]
+    bar = Bar(ns=0, symbol="", open_ns=close_ns - bar_ns, close_ns=close_ns, open=first, high=100.6, low=99.9,
+              close=last, volume=1e6)  # fmt: skip
+    return [replace(bar, symbol=name) for name in SYMBOLS]
 
 
 def resident_mb() -> float:

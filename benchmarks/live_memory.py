@@ -170,5 +170,3 @@ def slope_of(samples: Sequence[tuple[float, float]]) -> tuple[float, float]:
     slope = float((off * y).sum() / (off * off).sum())
     rest = y - y.mean() - slope * off
     return slope, 1.96 * float(np.sqrt((rest * rest).sum() / (len(x) - 2) / (off * off).sum()))
-
-
