@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from bot import (
+    verbs_drift,
     verbs_facts,
     verbs_fetch,
     verbs_import,
@@ -116,7 +117,7 @@ def root(version: AskVersion = False, debug: AskDebug = False) -> None:
 
 TOPICS = (
     verbs_machine, verbs_facts, verbs_fetch, verbs_import, verbs_score, verbs_runs, verbs_sweep, verbs_probe,
-    verbs_signal_report, verbs_session, verbs_operate, verbs_journal, verbs_reports, verbs_lists,
+    verbs_signal_report, verbs_session, verbs_operate, verbs_journal, verbs_drift, verbs_reports, verbs_lists,
 )  # fmt: skip
 for topic in TOPICS:
     topic.register(app)

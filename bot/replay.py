@@ -241,7 +241,7 @@ def _in_order(one: dict[str, Any]) -> str:
 def _compare_books(found: Differences, session: Session, desk: Any, symbols: tuple[str, ...]) -> None:
     log = np.concatenate([desk.done, desk.working])
     ours = {int(order["id"]): plain_body(order_body(order, symbols)) for order in log}
-    ends = {name for name, over in zip(STATES, TERMINAL, strict=True) if over}
+    ends = {STATES[state] for state in np.flatnonzero(np.asarray(TERMINAL))}
     open_then = {number for number, order in session.orders.items() if order["state"] not in ends}
     found.compared["orders"] += len(session.orders)
     for number in sorted(ours.keys() | session.orders.keys()):

@@ -107,8 +107,8 @@ class Bot:
                 if feeding and all(task.done() for task in feeding):
                     await self.door.drained()  # a replay has come to its end
                     self.stop()
-        finally:
             await self._let_cancels_go()
+        finally:
             for task in (*tasks, consumer, stopping):
                 task.cancel()
             await asyncio.gather(*tasks, stopping, return_exceptions=True)

@@ -64,6 +64,27 @@ def drift(key: str, *, seen: Decimal, foreign: Decimal, ours: Decimal, tolerance
     return Drift(key, seen, moved, left, seen - left, short=True)
 
 
+def price_of_cut(trades: Sequence[TradeView], sign: int, gone: Decimal) -> float | None:
+    """At what price somebody else took `gone` of our long (sign 1) or short, fees in it: the newest trades that did.
+
+    None when they don't make up for it.
+
+    >>> one = TradeView(trade_id="1", venue_id="", client_id="", symbol="X", side="sell", qty="3", price="100", fee="6",
+    ...                 fee_currency="Q", maker=False, ns=1)
+    >>> price_of_cut([one], 1, Decimal(2)), price_of_cut([one], -1, Decimal(2)), price_of_cut([one], 1, Decimal(4))
+    (98.0, None, None)
+    """
+    left, worth = gone, ZERO
+    for view in sorted(trades, key=lambda view: view.ns, reverse=True):
+        qty = number(view.qty)
+        if view.side != ("sell" if sign > 0 else "buy") or qty <= ZERO or left <= ZERO:
+            continue
+        part = min(qty, left)
+        worth += part * (number(view.price) - sign * number(view.fee) / qty)
+        left -= part
+    return float(worth / gone) if left <= ZERO < gone and worth > ZERO else None
+
+
 def totals(balances: Sequence[BalanceView]) -> dict[str, Decimal]:
     """Total by coin."""
     return {view.coin: number(view.total) for view in balances}
@@ -148,6 +169,21 @@ class Account:
         """Let the baseline be what it is now."""
         assert self.foreign is not None
         self.foreign[one.key] = one.foreign
+
+    def mingled(self, symbol: str, markets: Mapping[str, MarketView]) -> Decimal:
+        """What somebody else holds of a derivative, beside which nothing of ours can be told apart; 0 when nothing.
+
+        A venue nets both: an exit or a stop of ours that doesn't reduce the sum would be refused.
+        """
+        foreign = (self.foreign or {}).get(symbol, ZERO)
+        return foreign if self.perp and abs(foreign) > self.tolerance(symbol, markets) else ZERO
+
+    def share(self, symbol: str) -> Decimal:
+        """Which part of what the venue holds of a derivative is ours, 0 to 1."""
+        ours, foreign = self.ours(symbol), (self.foreign or {}).get(symbol, ZERO)
+        if not foreign or ours + foreign == ZERO:
+            return Decimal(1)
+        return min(max(ours / (ours + foreign), ZERO), Decimal(1))
 
     def worth(self, key: str, qty: Decimal) -> float:
         """|qty| of a key in quote; NaN when it has no price."""

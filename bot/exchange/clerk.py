@@ -14,7 +14,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
-from bot.exchange import questions, views
+from bot.exchange import modes, questions, views
 from bot.exchange.caps import Breach, Caps, Reference, price_breach
 from bot.exchange.door import Door
 from bot.exchange.link import LOG
@@ -90,7 +90,7 @@ class Clerk:
         unknown = [one for one in self.settings.symbols if one not in self.door.api.markets]
         if unknown:
             return Failed(text=f"the venue has no {', '.join(unknown)}")
-        failed = await questions.prepare(self.door)
+        failed = await modes.prepare(self.door)
         self._prepared = failed is None
         return failed
 

@@ -53,6 +53,7 @@ class Door:
         self._kinds: dict[str, str] = {}
         self._clients: dict[str, str] = {}
         self._markets_at = float("-inf")
+        self.modes_at = float("-inf")  # when positions were last seen to be one-way and isolated; monotonic seconds
         self._alarmed = False
 
     # --- orders -------------------------------------------------------------------------------------------------------

@@ -45,7 +45,6 @@ class OrderFacts:
     sent_ns: int
     price: float = 0.0
     trades: tuple[str, ...] = ()
-    latest_ns: int = 0  # it can't have left after this; 0: after `sent_ns`
     leaving: bool = False
 
 

@@ -150,13 +150,16 @@ class Pursuer:
         """Read the trades since the order could be there; True when all of them came."""
         since_ns = max(o.first_ns - SINCE_NS, 0)
         after: str | None = None
+        known: set[str] = set()  # trades of the same instant as the last come again
         for _ in range(PAGES_MOST):
-            asked = Trades(symbol=o.symbol, after_id=after, since_ns=since_ns if after is None else None)
+            asked = Trades(symbol=o.symbol, after_id=after, since_ns=since_ns)
             answer = await self._line.ask(asked)
             if not isinstance(answer, TradesAre):
                 return False
-            if not answer.trades or answer.trades[-1].trade_id == after:
+            new = tuple(view for view in answer.trades if view.trade_id not in known)
+            if not new:
                 return True
-            self._teller.hear_trades(answer)
+            self._teller.hear_trades(TradesAre(trades=new))
+            known |= {view.trade_id for view in new}
             after = answer.trades[-1].trade_id
         return False

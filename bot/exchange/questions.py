@@ -11,6 +11,7 @@ from typing import Any
 from bot.exchange import views
 from bot.exchange.door import Door
 from bot.exchange.fit import has_stops
+from bot.exchange.modes import still_right
 from bot.exchange.wire import (
     DeadMan,
     Done,
@@ -31,6 +32,7 @@ PAGES_MAX = 200
 WINDOW_MS = 6 * 86_400_000  # Bybit tells of at most a week at once,
 HISTORY_MS = 729 * 86_400_000  # and of two years in all
 RECENT_MS = 3_600_000
+FORCED = ("BustTrade", "AdlTrade")  # Bybit lists liquidations and deleveraging apart
 
 
 async def trades(door: Door, intent: Trades) -> Message:
@@ -103,10 +105,24 @@ async def _back_to(door: Door, intent: Trades, rows: dict[str, Mapping[str, Any]
 async def _window(
     door: Door, intent: Trades, rows: dict[str, Mapping[str, Any]], start: int, end: int
 ) -> Failed | None:
-    """One window, page by page backwards, until a page brings nothing new or the trade looked for is met."""
+    """One window, of every kind of trade that is wanted."""
+    kinds: list[dict[str, Any]] = [{}]
+    if intent.forced and door.family == "bybit" and ":" in intent.symbol:
+        kinds += [{"execType": kind} for kind in FORCED]
+    for kind in kinds:
+        failed = await _pages(door, intent, rows, start, end, kind)
+        if failed is not None:
+            return failed
+    return None
+
+
+async def _pages(
+    door: Door, intent: Trades, rows: dict[str, Mapping[str, Any]], start: int, end: int, kind: dict[str, Any]
+) -> Failed | None:
+    """Page by page backwards, until a page brings nothing new or the trade looked for is met."""
     until = end
     for _ in range(PAGES_MAX):
-        params = {"until": until}
+        params = {"until": until, **kind}
         ask = partial(door.api.fetch_my_trades, intent.symbol, start, 100, params)
         said = await door.ask("trades", ask, shape=list)
         if isinstance(said, Failed):
@@ -123,6 +139,9 @@ async def positions(door: Door) -> Message:
     """Open positions; none of them on spot."""
     if door.settings.market == "spot":
         return PositionsAre(positions=())
+    wrong = await still_right(door)
+    if wrong is not None:
+        return wrong
     found = await door.ask("positions", lambda: door.api.fetch_positions(), shape=list)
     if isinstance(found, Failed):
         return found
@@ -146,8 +165,7 @@ async def fundings(door: Door, intent: Fundings) -> Message:
         return Failed(text="ccxt doesn't tell of funding payments here")
     found = {}
     for symbol in door.settings.symbols:
-        since = intent.since_ns // views.MS_NS
-        rows = await door.ask("fundings", partial(door.api.fetch_funding_history, symbol, since, 100), shape=list)
+        rows = await _fundings_of(door, symbol, intent.since_ns // views.MS_NS)
         if isinstance(rows, Failed):
             return rows
         try:
@@ -156,6 +174,33 @@ async def fundings(door: Door, intent: Fundings) -> Message:
             return Failed(text=str(error))
         found.update({(one.symbol, one.funding_id): one for one in shown if one.ns >= intent.since_ns})
     return FundingsAre(fundings=tuple(sorted(found.values(), key=lambda one: (one.ns, one.symbol))))
+
+
+async def _fundings_of(door: Door, symbol: str, since_ms: int) -> list[Mapping[str, Any]] | Failed:
+    """Rows of one symbol; Bybit tells of a week at most at once, the newest first, page by page."""
+    if door.family != "bybit":
+        ask = partial(door.api.fetch_funding_history, symbol, since_ms, 100)
+        found: list[Mapping[str, Any]] | Failed = await door.ask("fundings", ask, shape=list)
+        return found
+    now_ms = int(time.time() * 1000 + door.offset_ms) + 1000
+    rows: dict[str, Mapping[str, Any]] = {}
+    start = max(since_ms, now_ms - HISTORY_MS)
+    while start < now_ms:
+        end = until = min(start + WINDOW_MS, now_ms)
+        for _ in range(PAGES_MAX):
+            params = {"until": until, "limit": 100}
+            said = await door.ask(
+                "fundings", partial(door.api.fetch_funding_history, symbol, start, None, params), shape=list
+            )
+            if isinstance(said, Failed):
+                return said
+            new = {str(row["id"]): row for row in said if str(row["id"]) not in rows}
+            rows.update(new)
+            if len(said) < 50 or not new:
+                break
+            until = min(int(row["timestamp"]) for row in said)
+        start = end
+    return list(rows.values())
 
 
 async def markets(door: Door, intent: Markets) -> Message:
@@ -253,16 +298,3 @@ async def dead_man(door: Door, intent: DeadMan, is_protection: Callable[[str, st
             return Failed(text="the timer would cancel stops that protect a position")
     said = await door.ask("dead-man", lambda: door.api.cancel_all_orders_after(intent.timeout_s * 1000))
     return said if isinstance(said, Failed) else Done(count=1)
-
-
-async def prepare(door: Door) -> Failed | None:
-    """Set the leverage of a derivatives account's symbols, where one is given; None: it is as wished."""
-    if door.settings.market == "spot" or door.settings.leverage is None:
-        return None
-    for symbol in door.settings.symbols:
-        leverage = float(door.settings.leverage)
-        said = await door.link.run("leverage", 1, partial(door.api.set_leverage, leverage, symbol))
-        code = said.call.code(door.family)
-        if said.error is not None and (code is None or code.code != "110043"):  # "not modified"
-            return door.failed(said, f"the leverage of {symbol}")
-    return None

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from bot.events import Funding, Outside
-from bot.exchange.account import Account, Drift, nets, totals
+from bot.exchange.account import Account, Drift, nets, price_of_cut, totals
 from bot.exchange.conditions import Conditions
 from bot.exchange.grid import number, plain
 from bot.exchange.line import SECOND, Line, VenueSettings
@@ -34,11 +34,14 @@ from bot.exchange.wire import (
     PositionsAre,
     Trades,
     TradesAre,
+    TradeView,
 )
 from bot.ports import Clock as TimeOfDay
 from data.errors import RefusedError
 
-FUNDING_OVERLAP_NS = 3600 * SECOND
+FUNDING_OVERLAP_NS = READ_OVERLAP_NS = 3600 * SECOND
+CUT_BACK_NS = 6 * 86_400 * SECOND
+IDS_KEPT = 5_000
 SHOWN_MOST = 5
 
 
@@ -78,8 +81,12 @@ class Reconciler:
         self.foreign_orders = 0
         self._markets_ns = 0
         self._cursors: dict[str, str] = dict(memory.get("cursors", {}))
+        self._read_ids: dict[str, dict[str, None]] = {symbol: {} for symbol in self._symbols}
+        self._read_ns: dict[str, int] = {}
         self._since_ns = int(memory.get("since_ns", 0))
         self._funding_ns = int(memory.get("funding_ns", 0))
+        self._funding_read_ns = 0  # until when it was read since the start
+        self._cut_prices: dict[str, float] = {}
         self._funding_ids: dict[str, int] = dict(memory.get("funding_ids", {}))
         self._drifts: tuple[tuple[str, Decimal], ...] = ()
         self._short: dict[str, Decimal] = {}  # quote that is missing, as told
@@ -121,18 +128,24 @@ class Reconciler:
         return all(done)
 
     async def read_trades(self, symbol: str) -> bool:
-        """Read a symbol's trades after the last that was read."""
+        """Read a symbol's trades after the last that was read; those of its own instant come again."""
         async with self._locks[symbol]:
+            begun_ns, known = self._clock.now_ns(), self._read_ids[symbol]
             for _ in range(PAGES_MOST):
-                after = self._cursors.get(symbol)
-                asked = Trades(symbol=symbol, after_id=after, since_ns=self._since_ns if after is None else None)
-                answer = await self._line.ask(asked)
+                after, since_ns = self._cursors.get(symbol), self._read_ns.get(symbol, self._since_ns)
+                answer = await self._line.ask(Trades(symbol=symbol, after_id=after, since_ns=since_ns))
                 if not isinstance(answer, TradesAre):
                     return False
-                if not answer.trades or answer.trades[-1].trade_id == after:
+                new = [view for view in answer.trades if view.trade_id not in known]
+                if not new:
+                    # Nothing will come before that, so the next look needn't go back as far.
+                    self._read_ns[symbol] = max(since_ns, begun_ns - READ_OVERLAP_NS)
                     return True
-                self._owner.hear_trades(answer)
+                self._owner.hear_trades(TradesAre(trades=tuple(new)))
                 last = self._cursors[symbol] = answer.trades[-1].trade_id
+                known.update(dict.fromkeys(view.trade_id for view in new))
+                while len(known) > IDS_KEPT:
+                    del known[next(iter(known))]
                 self._outbox.note(_set_cursor(symbol, last))
         return False
 
@@ -168,7 +181,12 @@ class Reconciler:
         if view is not None:
             self.markets[symbol] = view
         if view is not None and view.active:
-            self._conditions.off("market", symbol=symbol)
+            mingled = self._account.mingled(symbol, self.markets)
+            if mingled:
+                text = f"somebody else holds {plain(mingled)} {symbol}, and the venue nets it with ours"
+                self._conditions.on("market", text, symbol=symbol)
+            else:
+                self._conditions.off("market", symbol=symbol)
             return
         self._conditions.on("market", f"{symbol} doesn't trade at the venue", symbol=symbol)
         for o in self._book:
@@ -210,9 +228,29 @@ class Reconciler:
             self._drifts = ()
             for one in drifts:
                 self._take(one)
-        elif self._seen_times == 1:
-            self._doubt_orders({self._account.symbol_of.get(one.key, "") for one in drifts})
+        else:
+            if self._seen_times == 1:
+                self._doubt_orders({self._account.symbol_of.get(one.key, "") for one in drifts})
+            if self._account.perp:
+                await self._look_for_cuts(drifts)
         return True
+
+    async def _look_for_cuts(self, drifts: Sequence[Drift]) -> None:
+        """At what price somebody else (or a liquidation) took what is missing of ours."""
+        since_ns = max(self._since_ns, self._clock.now_ns() - CUT_BACK_NS)
+        for one in drifts:
+            symbol, ours = self._account.symbol_of[one.key], self._account.ours(one.key)
+            answer = await self._line.ask(Trades(symbol=symbol, since_ns=since_ns, forced=True)) if one.short else None
+            if not isinstance(answer, TradesAre):
+                continue
+            others = [view for view in answer.trades if self._is_others(view)]
+            price = price_of_cut(others, 1 if ours > 0 else -1, abs(ours - one.ours))
+            if price is not None:
+                self._cut_prices[symbol] = price
+
+    def _is_others(self, view: TradeView) -> bool:
+        known = self._book.find(view.client_id, symbol=view.symbol, venue_id=view.venue_id)
+        return self._book.ids.owner(view.client_id) == "foreign" and known is None
 
     def _doubt_orders(self, symbols: set[str]) -> None:
         """Perhaps a fill that nobody told of: orders that stand are looked up. "" is any symbol."""
@@ -233,6 +271,8 @@ class Reconciler:
             text = ", ".join(f"{plain(value)} {key}" for key, value in sorted(missing.items()))
             raise RefusedError(f"the account holds less than the allocation: {text} are missing")
         self.note_foreign()
+        for symbol in self._symbols if self._account.perp else ():
+            self._hear_market(symbol, self.markets.get(symbol))
 
     def note_foreign(self) -> None:
         """Let the journal know the baseline."""
@@ -257,11 +297,13 @@ class Reconciler:
         if one.short:
             symbol = account.symbol_of[one.key]
             text += f"; ours is cut to {plain(one.ours)}"
-            price = account.mark(symbol)
+            price = self._cut_prices.pop(symbol, account.mark(symbol))
             self._outbox.put(
                 Outside(ns=self._clock.now_ns(), symbol=symbol, qty=float(one.ours), price=price, text=text)
             )
         self.note_foreign()
+        if account.perp:
+            self._hear_market(account.symbol_of[one.key], self.markets.get(account.symbol_of[one.key]))
         self._owner.alarm("reconciliation", text)
         if one.short or not worth <= limit:  # also when one of them isn't known
             self._conditions.on("reconciliation", text, limit=limit, observed=worth, sticky=True)
@@ -271,9 +313,12 @@ class Reconciler:
         """Book funding that was paid, each payment once."""
         if not self._account.perp:
             return True
-        answer = await self._line.ask(Fundings(since_ns=max(self._funding_ns - FUNDING_OVERLAP_NS, 0)))
+        begun_ns = self._clock.now_ns()
+        since_ns = max(self._funding_ns, self._funding_read_ns) - FUNDING_OVERLAP_NS
+        answer = await self._line.ask(Fundings(since_ns=max(since_ns, 0)))
         if not isinstance(answer, FundingsAre):
             return False
+        self._funding_read_ns = begun_ns
         self._hear_fundings(sorted(answer.fundings, key=lambda view: view.ns))
         return True
 
@@ -285,7 +330,10 @@ class Reconciler:
             heard = True
             self._funding_ids[view.funding_id] = view.ns
             self._funding_ns = max(self._funding_ns, view.ns)
-            amount = float(number(view.amount))
+            share = self._account.share(view.symbol)  # the rest of it was somebody else's to pay
+            amount = float(number(view.amount) * share)
+            if not share:
+                continue
             self._outbox.put(
                 Funding(
                     ns=self._clock.now_ns(),

@@ -13,10 +13,11 @@ from bot.exchange.listen import Listener
 from bot.exchange.orders_book import OrdersBook
 from bot.exchange.outbox import Outbox
 from bot.exchange.reconcile import Reconciler
-from bot.exchange.wire import DeadMan, Done
+from bot.exchange.wire import DeadMan, Done, TradeView
 from bot.ports import Clock
 from data.errors import RefusedError
 
+MOVED_KEPT = 5_000
 HURRIED = 6  # rounds at the shortest pause before it grows
 
 
@@ -43,6 +44,7 @@ class Rounds:
         self.refused: RefusedError | None = None
         self.armed = False
         self.dead_man = ""
+        self._moved: dict[tuple[str, str], None] = {}
         self._drained_ns = 0
         self._silent = False
         self._told = 0  # reports at the last waking
@@ -51,6 +53,15 @@ class Rounds:
     def wake(self) -> None:
         """Read the venue now."""
         self._wake.set()
+
+    def moved(self, view: TradeView) -> None:
+        """A trade that isn't known to be ours: it may have moved what we hold, so look soon, once for each."""
+        key = (view.symbol, view.trade_id)
+        if key not in self._moved:
+            self._moved[key] = None
+            while len(self._moved) > MOVED_KEPT:
+                del self._moved[next(iter(self._moved))]
+            self.wake()
 
     async def run(self) -> None:
         """Round after round until cancelled."""

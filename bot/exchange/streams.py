@@ -185,6 +185,9 @@ class Connection:
             self._push(Alarm(kind="stream", text=f"the stream told of {error}"))
             return
         self._push(TradeSeen(trade=view))
+        kind = views.forced(row)
+        if kind:
+            self._push(Alarm(kind=kind, text=f"the venue itself closed {view.qty} {view.symbol} at {view.price}"))
 
 
 def _tapped(told: Callable[[Mapping[str, Any]], None]) -> Any:

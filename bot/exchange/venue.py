@@ -42,10 +42,6 @@ from risk.records import ENTRY, STOP, TAKE
 _REVOKING = ("rights",)
 
 
-def _ignore(kind: str, text: str) -> None:
-    """No alarm was asked for."""
-
-
 class ExchangeVenue:
     """Orders at an exchange; implements `bot.ports.Venue`.
 
@@ -86,7 +82,7 @@ class ExchangeVenue:
         self._transport, self._clock, self._rng, self._ids = transport, clock, rng, ids
         self._symbols, self._perp, self._working, self._mark = tuple(symbols), perp, working, mark
         self._settings = settings or VenueSettings()
-        self._alarm = alarm or _ignore
+        self._alarm = alarm or (lambda kind, text: None)
         known = dict(memory or {})
         self._outbox = Outbox(known)
         self._conditions = Conditions(self._outbox.put, clock.now_ns)
@@ -113,8 +109,7 @@ class ExchangeVenue:
             reconciler=self._reconciler, listener=self._listener, conditions=self._conditions, line=self._line,
             book=self._book, outbox=self._outbox, clock=clock, rng=rng, settings=self._settings, owner=self,
         )  # fmt: skip
-        self._ghosts: set[str] = set()
-        self._strays: set[tuple[str, str]] = set()
+        self._ghosts, self._strays = set[str](), set[tuple[str, str]]()
         self._lost: list[int] = list(known.get("lost", []))
         self._running = False
 
@@ -134,8 +129,10 @@ class ExchangeVenue:
         facts = list(self._working())
         self._running = True
         self._reconciler.begin(min((one.sent_ns for one in facts), default=self._clock.now_ns()))
+        # Whoever handed them over is gone, so none was handed over after now. Not from when they were sent: the clock
+        # may have been set since, and by that count the fence would be over before a request in flight has arrived.
+        latest_ns = self._clock.now_ns() + int(self._settings.timeout_s * SECOND)
         for one in facts:
-            latest_ns = max(one.sent_ns, one.latest_ns) + int(self._settings.timeout_s * SECOND)
             self.tell(self._book.restore(one, latest_ns=latest_ns))
         self._tasks.keep(self._listener.run, "pushes")
         self._tasks.keep(self._rounds.run, "reconciliation")
@@ -282,7 +279,7 @@ class ExchangeVenue:
             text = f"order {command.order} shall be cancelled, but nobody knows it"
             self._conditions.on("reconciliation", text, sticky=True)
             self._alarm("reconciliation", text)
-        elif not o.ended:
+        elif o is not None and not o.ended:
             o.leaving = True
             self._pursuer.chase(o)
 
@@ -329,9 +326,11 @@ class ExchangeVenue:
     def hear_trade(self, view: TradeView) -> None:
         """A trade of the account, from the stream or read."""
         owner = self._ids.owner(view.client_id)
-        if owner == "foreign" and view.client_id and view.symbol in self._symbols:
-            self._rounds.wake()  # somebody else moved what we hold: look soon
-            return
+        o = self._book.find(view.client_id, symbol=view.symbol, venue_id=view.venue_id)
+        if owner == "foreign" and o is None and view.symbol in self._symbols:
+            self._rounds.moved(view)
+            if view.client_id:
+                return
         if owner == "stranger":
             self._strange(view.client_id)
             return
@@ -341,7 +340,7 @@ class ExchangeVenue:
             self._stray(view)
         while self._book.strays:
             self._stray(self._book.strays.pop())
-        o = self._book.find(view.client_id, symbol=view.symbol, venue_id=view.venue_id)
+        o = o or self._book.find(view.client_id, symbol=view.symbol, venue_id=view.venue_id)
         if o is not None:
             self._pursuer.chase(o, self._settings.trades_grace_s)
 

@@ -141,6 +141,16 @@ def client_of_trade(trade: Mapping[str, Any]) -> str:
     return next((str(raw[name]) for name in ("orderLinkId", "clOrdId", "cl_ord_id", "c") if raw.get(name)), "")
 
 
+def forced(trade: Mapping[str, Any]) -> str:
+    """What the venue did to the account by itself: "liquidation" or "deleveraging"; "" for any other trade."""
+    info = trade.get("info")
+    raw = info if isinstance(info, dict) else {}
+    client = client_of_trade(trade)
+    if raw.get("execType") == "BustTrade" or client.startswith("autoclose-"):
+        return "liquidation"
+    return "deleveraging" if raw.get("execType") == "AdlTrade" or client.startswith("adl_autoclose") else ""
+
+
 def balance_views(balance: Mapping[str, Any]) -> tuple[BalanceView, ...]:
     """Every coin of which there is any.
 
@@ -179,10 +189,20 @@ def position_view(position: Mapping[str, Any], market: Mapping[str, Any]) -> Pos
 
 
 def funding_view(row: Mapping[str, Any], market: Mapping[str, Any]) -> FundingView:
-    """One payment; ccxt's amount is above 0 when received, ours when paid."""
-    amount = number(row.get("amount"))
+    """One payment; ccxt's amount is above 0 when received, ours when paid. Bybit's is a fee: above 0 when paid.
+
+    Raises
+    ------
+    ValueError
+        It has no amount.
+    """
+    info = row.get("info")
+    raw = info if isinstance(info, dict) else {}
+    is_fee = raw.get("execType") == "Funding"  # ccxt 4.5 hands it on with the venue's sign
+    amount = number(raw.get("execFee") if is_fee else row.get("amount"))
     if amount is None:
         raise ValueError("a funding without an amount")
+    amount = -amount if is_fee else amount
     ns = int(row.get("timestamp") or 0) * MS_NS
     return FundingView(
         funding_id=str(row.get("id") or f"{market['symbol']}@{ns}"),

@@ -86,11 +86,15 @@ class OpenOrders(Message):
 
 @dataclass(frozen=True, kw_only=True)
 class Trades(Message):
-    """The account's own trades of a symbol after a trade id, or from a time on; in order."""
+    """The account's own trades of a symbol after a trade id, or from a time on; in order.
+
+    forced: also liquidations and the like, where the venue lists them apart.
+    """
 
     symbol: str
     after_id: str | None = None
     since_ns: int | None = None
+    forced: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from backtest.spec import RunSpec
 from bot.exchange.client import ExchangeProcess, SocketTransport, spawn_exchange
 from bot.exchange.ids import Ids
 from bot.exchange.line import VenueSettings
+from bot.exchange.modes import NOT_READY
 from bot.exchange.venue import ExchangeVenue
 from bot.exchange.wire import Failed, Markets, MarketsAre, MarketView
 from bot.operate.door import DOCUMENT_FILE
@@ -22,8 +23,9 @@ from bot.operate.files import write_whole
 from bot.ports import Clock
 from bot.session.opening import Opened
 from bot.standing import order_facts
-from data.errors import InputError, UnreachableError
+from data.errors import InputError, RefusedError, UnreachableError
 from data.times import MILLISECOND_NS, SECOND_NS
+from risk.desk import Desk
 from risk.limits import MarketSpec
 
 if TYPE_CHECKING:
@@ -82,10 +84,14 @@ async def read_markets(transport: SocketTransport, symbols: Sequence[str]) -> di
         The venue doesn't answer.
     InputError
         It has no such market, or the market is closed.
+    RefusedError
+        A derivatives account isn't in one-way mode and isolated margin.
     """
     answer = await transport.ask(Markets(symbols=tuple(symbols)), timeout_s=ASK_S)
     if not isinstance(answer, MarketsAre):
         text = answer.text if isinstance(answer, Failed) else type(answer).__name__
+        if text.startswith(NOT_READY):
+            raise RefusedError(text)
         raise UnreachableError(f"the venue doesn't tell its markets: {text}")
     views = {view.symbol: view for view in answer.markets}
     for symbol in symbols:
@@ -148,11 +154,19 @@ def venue_of(
         transport=transport, clock=clock, rng=random.Random(), perp=opened.spec.perp, symbols=engine.symbols,
         ids=Ids(opened.bot_id, opened.session, [name for name in recovered.known if name != opened.session]),
         held=lambda symbol: float(desk.books["qty"][places[symbol]]),
-        quote_held=lambda: float(desk.account["cash"] + desk.account["elsewhere"]),
+        quote_held=lambda: quote_of(desk, opened.spec.perp),
         mark=lambda symbol: float(desk.books["last"][places[symbol]]) or float("nan"),
         working=lambda: order_facts(engine, recovered.sessions),
         settings=venue_settings(config), memory=recovered.venue, alarm=alarm,
     )  # fmt: skip
+
+
+def quote_of(desk: Desk, perp: bool) -> float:
+    """The desk's quote beside what its holdings are worth at the last prices: both together are its equity."""
+    quote = float(desk.account["cash"] + desk.account["elsewhere"])
+    if perp:  # of a position, its margin and what it was entered at: quantity x price more is its profit
+        quote += float((desk.books["margin"] - desk.books["qty"] * desk.books["avg"]).sum())
+    return quote
 
 
 async def watch_process(process: ExchangeProcess) -> None:

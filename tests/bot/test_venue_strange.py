@@ -21,9 +21,9 @@ def answering(s: Stage, kind: type[wire.Message], answer: wire.Message | Excepti
     """From now on the process answers this kind of message so."""
     serve: Serve = s.exchange.serve
 
-    async def instead(message: wire.Message) -> wire.Message:
+    async def instead(message: wire.Message, *said: float) -> wire.Message:
         if not isinstance(message, kind):
-            return await serve(message)
+            return await serve(message, *said)
         if isinstance(answer, Exception):
             raise answer
         return answer

@@ -68,11 +68,11 @@ class Scene:
 
     def ours(self, symbol: str = "", kind: str = "", *, standing: bool = False) -> list[Order]:
         """The bot's orders at the venue."""
-        bot = self.life.bot_id()
+        prefix = self.life.bot_id()
         return [
-            one for one in self.venue.orders(bot)
+            one for one in self.venue.orders(prefix)
             if symbol in ("", one.symbol) and kind in ("", one.kind) and (one.is_open or not standing)
-        ] if bot else []  # fmt: skip
+        ] if prefix else []  # fmt: skip
 
     def held(self, coin: str) -> Decimal:
         """What the venue holds of a coin beyond what is foreign."""

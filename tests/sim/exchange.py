@@ -1,7 +1,7 @@
 """The exchange process and the exchange behind it, in memory, with seeded faults on every way between bot and venue.
 
 A request carries its stamp; the exchange drops it when it arrives later than recvWindow after that, as real ones do,
-and the process sends no intent that is older than `STALE_S`. Without these two no fence could hold.
+and the process sends no intent that waited longer than `STALE_S`. Without these two no fence could hold.
 """
 
 from __future__ import annotations
@@ -183,11 +183,11 @@ class SimExchange:
         self.push(wire.Alarm(kind="dead-man", text="the venue cancelled all"))
 
     # --- the process --------------------------------------------------------------------------------------------------
-    async def serve(self, message: Message) -> Message:
-        """What the process makes of a message."""
+    async def serve(self, message: Message, said_s: float) -> Message:
+        """What the process makes of a message that was said at said_s."""
         self.asked.append(message)
         if isinstance(message, wire.Place):
-            return await self._place(message)
+            return await self._place(message, said_s)
         if isinstance(message, wire.Cancel):
             return await self._cancel(message)
         await asyncio.sleep(self.rng.uniform(0.01, 0.2))
@@ -195,12 +195,12 @@ class SimExchange:
             return wire.Failed(text="the venue didn't answer")
         return self._query(message)
 
-    async def _place(self, place: wire.Place) -> Message:
+    async def _place(self, place: wire.Place, said_s: float) -> Message:
         now_ns = self.start_ns + int(self.loop.time() * 1e9)
         if place.client_id in self._placed:
             return wire.Refused(why="duplicate", code="", text="placed before")
         self._placed.add(place.client_id)  # also when it isn't sent: a copy of it mustn't be
-        if self._hit("not_sent") or now_ns - place.decided_ns > STALE_S * 1e9:
+        if self._hit("not_sent") or self.loop.time() - said_s > STALE_S:
             return wire.NotSent(text="no room, or too old")
         answer = self.spawn(self._travel(lambda: self._accept(place)))
         return await self._outcome(answer, now_ns)
@@ -224,7 +224,8 @@ class SimExchange:
         await asyncio.sleep(self.rng.uniform(0.0, 30.0) if late else self.rng.uniform(0.01, 0.2))
         if self._hit("request_lost") or self.loop.time() < self._closed_until_s:
             return None
-        if self.loop.time() + self.offset_s - stamp_s > RECV_WINDOW_S:
+        apart_s = self.offset_s if abs(self.offset_s) < 1.0 else 0.0  # more than that, and it is signed by their clock
+        if self.loop.time() + apart_s - stamp_s > RECV_WINDOW_S:
             return wire.Refused(why="other", code="-1021", text="outside of the recvWindow")
         answer: Message = act()
         if self._hit("answer_lost"):
@@ -305,23 +306,24 @@ class SimTransport:
 
     async def _said(self, message: Message, there: SimExchange) -> Message:
         message = decode(encode(1, message))[1]
+        said_s = there.loop.time()
         if there._hit("ask_lost"):
             if there.rng.random() < 0.5:
-                there.spawn(self._late(message, there.rng.choice((0.0, there.rng.uniform(0.0, 15.0)))))
+                there.spawn(self._late(message, there.rng.choice((0.0, there.rng.uniform(0.0, 15.0))), said_s))
             if there.rng.random() < 0.5:
                 raise ConnectionResetError("the line broke")
             await asyncio.Event().wait()
         if there._hit("ask_doubled"):
-            there.spawn(self._late(message, there.rng.uniform(0.0, 5.0)))
+            there.spawn(self._late(message, there.rng.uniform(0.0, 5.0), said_s))
         delay = there.rng.uniform(0.0, 40.0) if there._hit("ask_late") else there.rng.uniform(0.0, 0.01)
-        answer: Message = await asyncio.shield(there.spawn(self._late(message, delay)))
+        answer: Message = await asyncio.shield(there.spawn(self._late(message, delay, said_s)))
         if there._hit("reply_lost"):
             await asyncio.Event().wait()
         return decode(encode(1, answer))[1]
 
-    async def _late(self, message: Message, delay: float) -> Message:
+    async def _late(self, message: Message, delay: float, said_s: float) -> Message:
         await asyncio.sleep(delay)
-        return await self.exchange.serve(message)
+        return await self.exchange.serve(message, said_s)
 
     async def pushes(self) -> AsyncIterator[Message]:
         """See `bot.ports.Transport`."""

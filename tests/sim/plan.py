@@ -14,6 +14,7 @@ from strategies.base import Strategy
 
 SECOND = 10**9
 SYMBOLS = ("BTC/USDT", "ETH/USDT")
+PERP_SYMBOLS = ("BTC/USDT:USDT", "ETH/USDT:USDT")
 BAR_NS = 5 * SECOND
 CASH = 10_000.0
 MARKET = MarketSpec(tick=0.01, lot=0.001, min_notional=5.0, assumed=False)
@@ -61,10 +62,12 @@ def execution_of(rng: random.Random) -> Execution:
 STRATEGY = Restless()
 
 
-def spec_of(rng: random.Random, *, fee_asset: str) -> RunSpec:
+def spec_of(rng: random.Random, *, fee_asset: str, perp: bool) -> RunSpec:
     """The run of one world."""
+    symbols = PERP_SYMBOLS if perp else SYMBOLS
     return RunSpec(
-        strategy=STRATEGY, symbols=list(SYMBOLS), bar_ns=BAR_NS, cash=CASH, limits=limits_of(rng),
-        execution=execution_of(rng), markets=dict.fromkeys(SYMBOLS, MARKET), fills=FillModel(fee_asset=fee_asset),
+        strategy=STRATEGY, symbols=list(symbols), bar_ns=BAR_NS, cash=CASH, limits=limits_of(rng),
+        execution=execution_of(rng), markets=dict.fromkeys(symbols, MARKET), fills=FillModel(fee_asset=fee_asset),
+        market="perp" if perp else "spot", leverage=2.0 if perp else 1.0,
         decision_delay_ns=rng.choice((1, 2, 4)) * SECOND,
     )  # fmt: skip

@@ -16,7 +16,7 @@ from risk.records import HALTED, KINDS, STOP, TAKE
 from tests.sim.exchange import Truth
 from tests.sim.life import BOT, engine_of
 from tests.sim.matching import SimTrade
-from tests.sim.plan import CASH, SYMBOLS
+from tests.sim.plan import CASH
 from tests.sim.world import World
 
 STATUS = {FILLED: "filled", CANCELLED: "cancelled", EXPIRED: "expired", ACKED: "open", PARTIAL: "open"}
@@ -61,6 +61,7 @@ class Book:
         self.world = world
         self.truth: Truth = world.exchange.truth()
         self.desk = world.life.engine.desk
+        self.symbols = tuple(world.spec.symbols)
         self.told: dict[str, dict[str, Any]] = {}  # by client id: the last that was written of an order
         self.numbers: dict[int, str] = {}
         self.fills: dict[int, list[dict[str, Any]]] = defaultdict(list)
@@ -113,21 +114,43 @@ class Book:
 
     def coins(self) -> list[str]:
         """The desk's holding is the sum of its trades; with what is foreign it makes the account."""
+        if self.world.kind == "perp":
+            return self._positions()
         found = []
-        memory = self.world.lives[-1].venue.memory()  # type: ignore[attr-defined]
-        foreign = {coin: Decimal(text) for coin, text in memory.get("foreign", {}).items()}
+        foreign = self._foreign()
         holds, paid = self._sums()
-        for k, symbol in enumerate(SYMBOLS):
+        for k, symbol in enumerate(self.symbols):
             coin = symbol.split("/")[0]
             held = Decimal(float(self.desk.books["qty"][k]))
-            if coin not in self.world.robbed and abs(held - holds[coin]) > NEAR:
-                found.append(f"{coin}: the desk has {held:.6f}, its trades make {holds[coin]:.6f}")
+            if coin not in self.world.robbed and abs(held - holds[symbol]) > NEAR:
+                found.append(f"{coin}: the desk has {held:.6f}, its trades make {holds[symbol]:.6f}")
             found += self._coin(coin, held, foreign, LOT)
         account = self.desk.account
         cash = Decimal(float(account["cash"] + account["elsewhere"]))
+        return found + ([] if "USDT" in self.world.robbed else self._quote(cash, paid, foreign))
+
+    def _foreign(self) -> dict[str, Decimal]:
+        memory = self.world.lives[-1].venue.memory()  # type: ignore[attr-defined]
+        return {coin: Decimal(text) for coin, text in memory.get("foreign", {}).items()}
+
+    def _quote(self, cash: Decimal, paid: Decimal, foreign: dict[str, Decimal]) -> list[str]:
+        found = []
         if abs(cash - Decimal(repr(CASH)) - paid) > Decimal("1e-4"):
             found.append(f"the desk has {cash:.4f} of quote, its trades make {Decimal(repr(CASH)) + paid:.4f}")
         return found + self._coin("USDT", cash, foreign, Decimal("0.02"))
+
+    def _positions(self) -> list[str]:
+        holds, _ = self._sums()
+        found = []
+        for k, symbol in enumerate(self.symbols):
+            held, there = Decimal(float(self.desk.books["qty"][k])), self.truth.positions.get(symbol, ZERO)
+            if abs(held - there) > NEAR or abs(held - holds[symbol]) > NEAR:
+                found.append(f"{symbol}: the desk has {held:.6f}, the account {there}, trades make {holds[symbol]:.6f}")
+        paid = sum((Decimal(view.amount) for view in self.world.exchange.matching.fundings), ZERO)
+        booked = Decimal(float(self.desk.account["funding"]))
+        if abs(paid - booked) > Decimal("1e-6"):
+            found.append(f"funding of {paid:.6f} was paid, {booked:.6f} is booked")
+        return found
 
     def _coin(self, coin: str, ours: Decimal, foreign: dict[str, Decimal], dust: Decimal) -> list[str]:
         found = []
@@ -142,13 +165,13 @@ class Book:
     def _sums(self) -> tuple[dict[str, Decimal], Decimal]:
         holds, paid = defaultdict(lambda: ZERO), ZERO
         for trade in self._mine():
-            coin = trade.order.symbol.split("/")[0]
-            holds[coin] += trade.order.side * trade.qty
+            symbol, coin = trade.order.symbol, trade.order.symbol.split("/")[0]
+            holds[symbol] += trade.order.side * trade.qty
             paid -= trade.order.side * trade.qty * trade.price
             if trade.fee_coin == "USDT":
                 paid -= trade.fee
             elif trade.fee_coin == coin and trade.order.side > 0:
-                holds[coin] -= trade.fee
+                holds[symbol] -= trade.fee
         return holds, paid
 
     def _mine(self) -> list[SimTrade]:
@@ -157,7 +180,7 @@ class Book:
     def protection(self) -> list[str]:
         """Every position has its stop at the exchange, for all that can be sold, unless it is being left."""
         found = []
-        for k, symbol in enumerate(SYMBOLS):
+        for k, symbol in enumerate(self.symbols):
             book = self.desk.books[k]
             size = Decimal(float(book["qty"])) // LOT * LOT
             if size * Decimal(float(book["last"])) < Decimal("5.05"):
@@ -183,10 +206,12 @@ class Book:
             if worth > most and self.told[key]["kind"] not in (KINDS[STOP], KINDS[TAKE]):
                 found.append(f"order {self.told[key]['id']} was worth {worth:.2f}")
         held: dict[str, Decimal] = defaultdict(lambda: ZERO)
+        prices: dict[str, Decimal] = {}
         for trade in self._mine():
             coin = trade.order.symbol
             fee = trade.fee if trade.fee_coin == coin.split("/")[0] and trade.order.side > 0 else ZERO
             held[coin] += trade.order.side * trade.qty - fee
+            prices[coin] = trade.price
             if held[coin] < -NEAR and coin.split("/")[0] not in self.world.robbed:
                 found.append(f"trade {trade.number} sold {-held[coin]:.6f} {coin} that weren't ours")
             if trade.order.side < 0:

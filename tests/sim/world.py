@@ -17,7 +17,7 @@ from tests.sim.exchange import Faults, SimExchange
 from tests.sim.life import BOT, Life
 from tests.sim.loop import SimClock, VirtualLoop, simulate
 from tests.sim.matching import Matching, spot_market
-from tests.sim.plan import BAR_NS, CASH, SYMBOLS, spec_of
+from tests.sim.plan import BAR_NS, CASH, PERP_SYMBOLS, SYMBOLS, spec_of
 from tests.sim.tape import FeedFaults, Tape
 
 FOREIGN = {"BTC": "2", "ETH": "0", "USDT": "500", "DOGE": "77"}
@@ -35,12 +35,13 @@ class World:
     seed: int
     spec: RunSpec
     exchange: SimExchange
-    clock: SimClock
+    clock_s: float  # how far the machine's clock is ahead of the time; a process takes it once, at its start
     tape: Tape
     journal: MemoryJournal
     rng: random.Random
     warm: list[Bar | Posts | Observation]
     outside: bool = True
+    kind: str = "spot"  # "robbed": somebody takes what is ours; "perp"
     fee_coin: str = "base"
     faults: Faults = field(default_factory=Faults)
     disk: DiskFaults = field(default_factory=DiskFaults)
@@ -66,12 +67,19 @@ class World:
         self.exchange.faults = self.faults if on else Faults()
         self.tape.faults = self.feed_faults if on else FeedFaults()
 
+    def set_clock(self, ahead_s: float) -> None:
+        """Somebody sets the machine's clock."""
+        self.clock_s = ahead_s
+        self.exchange.offset_s = -ahead_s
+
     def born(self, *, faults: bool = True) -> Life:
         """The next process."""
         disk = self.disk if faults else DiskFaults()
         exchange = self.exchange if self.outside else None
+        clock = SimClock(self.loop, START_NS)
+        clock.offset_s = self.clock_s
         life = Life(
-            self.spec, self.journal, exchange, self.clock, self.tape, random.Random(self.rng.random()), disk,
+            self.spec, self.journal, exchange, clock, self.tape, random.Random(self.rng.random()), disk,
             self.warm, VenueSettings(start_s=20.0, maybe_s=10.0),
         )  # fmt: skip
         self.tell(f"life {life.session} begins")
@@ -87,33 +95,39 @@ def world_of(loop: VirtualLoop, seed: int, *, outside: bool = True) -> World:
     balances["USDT"] += Decimal(repr(CASH))
     balances["BNB"] = Decimal(5)
     fee_coin = rng.choice(("base", "base", "quote", "BNB"))
+    kind = rng.choice(("spot", "spot", "spot", "robbed", "perp"))
+    perp = kind == "perp"
+    symbols = PERP_SYMBOLS if perp else SYMBOLS
     matching = Matching(
-        rng=random.Random(f"prices {seed}"), markets={s: spot_market(s) for s in SYMBOLS},
-        prices={s: Decimal("100.00") for s in SYMBOLS}, balances=balances, fee_coin=fee_coin, stops_lock=True,
+        rng=random.Random(f"prices {seed}"), markets={s: spot_market(s) for s in symbols}, perp=perp,
+        prices={s: Decimal("100.00") for s in symbols}, balances=balances, fee_coin=fee_coin, stops_lock=True,
         expire_share=rng.choice((0.0, 0.01)), jumps=rng.choice((0.0, 0.01)),
     )  # fmt: skip
     exchange = SimExchange(
         loop=loop, rng=random.Random(f"ways {seed}"), matching=matching, bot=BOT, start_ns=START_NS,
         offset_s=rng.choice((0.0, 0.0, 0.3, -0.3)),
     )  # fmt: skip
-    tape = Tape(exchange, SYMBOLS, BAR_NS, random.Random(f"tape {seed}"))
-    spec = spec_of(rng, fee_asset="received" if fee_coin == "base" else "quote")
+    tape = Tape(exchange, symbols, BAR_NS, random.Random(f"tape {seed}"))
+    spec = spec_of(rng, fee_asset="received" if fee_coin == "base" else "quote", perp=perp)
     level = Observation(ns=0, name="flow", coin="*", event_ns=START_NS - 1, known_ns=START_NS - 1, value=0.1)
     chance = rng.choice((0.0, 0.0, 0.01, 0.03))
     return World(
-        loop=loop, seed=seed, spec=spec, exchange=exchange, clock=SimClock(loop, START_NS), tape=tape, rng=rng,
+        loop=loop, seed=seed, spec=spec, exchange=exchange, clock_s=0.0, tape=tape, rng=rng,
         journal=MemoryJournal({"bot": BOT}, ns=1), warm=[*tape.past(PAST, rng), level], outside=outside,
-        fee_coin=fee_coin, faults=Faults.drawn(rng), feed_faults=FeedFaults.drawn(rng),
+        kind=kind, fee_coin=fee_coin, faults=Faults.drawn(rng), feed_faults=FeedFaults.drawn(rng),
         disk=DiskFaults(fails=rng.choice((0.0, 0.002)), kept=0.3, dies_before=chance, dies_after=chance),
     )  # fmt: skip
 
 
 async def mischief(world: World) -> None:
     """People, other traders in the account, and the clock: now and then one of them does something."""
-    rng, exchange = world.rng, world.exchange
+    rng = world.rng
     acts = ["halt", "resume", "resume", "close", "close"]
     if world.outside:
-        acts += ["transfer", "by hand", "foreign order", "clock"]
+        acts += {
+            "spot": ["transfer", "by hand", "foreign order", "clock"],
+            "robbed": ["rob", "rob", "rob", "clock"], "perp": ["funding", "funding", "clock"],
+        }[world.kind]  # fmt: skip
     while True:
         await asyncio.sleep(rng.expovariate(1 / 12.0))
         act = rng.choice(acts)
@@ -121,10 +135,9 @@ async def mischief(world: World) -> None:
         if act in ("halt", "resume"):
             world.life.say(act, flatten=rng.random() < 0.5)
         elif act == "close":
-            world.life.say(act, symbol=rng.choice(SYMBOLS))
+            world.life.say(act, symbol=rng.choice(world.spec.symbols))
         elif act == "clock":
-            world.clock.offset_s += rng.choice((-0.8, 0.8, 3.0, -3.0, rng.uniform(-40.0, 40.0)))
-            exchange.offset_s = -world.clock.offset_s
+            world.set_clock(world.clock_s + rng.choice((-0.8, 0.8, 3.0, -3.0, rng.uniform(-40.0, 40.0))))
         else:
             meddle(world, act)
 
@@ -132,6 +145,15 @@ async def mischief(world: World) -> None:
 def meddle(world: World, act: str) -> None:
     """Somebody else uses the account; mostly what is theirs."""
     rng, matching, now_s = world.rng, world.exchange.matching, world.loop.time()
+    if act == "funding":
+        matching.fund(rng.choice(world.spec.symbols), Decimal(rng.choice(("0.0002", "-0.0001"))), now_s)
+        return
+    if act == "rob":
+        coin = rng.choice(("BTC", "ETH", "ETH", "USDT"))
+        amount = matching.balances[coin] * Decimal(rng.randint(1, 10)) / 10
+        matching.transfer(coin, -amount.quantize(Decimal("0.001")))
+        world.robbed |= {coin, "USDT"}  # orders that can't be paid any more fall out of their sums
+        return
     if act == "transfer":
         coin = rng.choice(("BTC", "USDT", "ETH"))
         amount = Decimal(rng.randint(1, 40)) / (10 if coin != "USDT" else 1)
@@ -181,8 +203,7 @@ async def live(world: World) -> None:
     if world.outside:
         world.troubles += [f"life {life.session}: {text}" for text in life.venue.health()["faults"]]
     if rng.random() < 0.3:
-        world.clock.offset_s += rng.uniform(-30.0, 30.0)
-        world.exchange.offset_s = -world.clock.offset_s
+        world.set_clock(world.clock_s + rng.uniform(-30.0, 30.0))
     await asyncio.sleep(rng.choice((0.0, rng.uniform(0.0, 5.0), rng.uniform(0.0, 30.0))))
 
 
@@ -211,7 +232,7 @@ async def history(loop: VirtualLoop, seed: int, *, outside: bool = True) -> Worl
 async def tail(world: World) -> None:
     """Good times: somebody looks, the strategy trades on; at last prices stand and all that was begun ends."""
     world.tell("the tail begins")
-    world.clock.offset_s = world.exchange.offset_s = 0.0
+    world.set_clock(0.0)
     life = world.born(faults=False)
     await life.lasts(QUIET_S / 2)
     if world.rng.random() < 0.8:

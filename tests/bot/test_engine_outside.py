@@ -1,0 +1,266 @@
+"""What simulated worlds found in the engine: each fault once more, by hand."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backtest.run import new_desk
+from backtest.spec import RunSpec
+from bot.engine import Engine, coins_of
+from bot.events import POSTS, Bar, Condition, Event, Observation, Operator, Posts, Report, Tick
+from bot.feeds.door import Door
+from bot.frozen import freeze, thaw
+from bot.journal.chain import JournalError
+from bot.journal.memory import MemoryJournal
+from bot.recover import recover, warm_records
+from bot.replay import replay_batch, replay_engine
+from bot.run import Bot, SimulatedVenue
+from bot.standing import order_facts
+from bot.step import Step
+from risk.limits import Limits
+from risk.policy import Execution
+from tests.parity.test_session import Watch
+from tests.sim.loop import SimClock, simulate
+from tests.sim.plan import BAR_NS, MARKET, STRATEGY, SYMBOLS
+
+SECOND = 10**9
+T0 = 1_700_000_000 * SECOND
+EARLIER = T0 - 70 * SECOND
+DELAY = 2 * SECOND
+POST_ONLY = Execution(entry="post-only", wait_ns=4 * SECOND, chases=2, then="cancel")
+
+
+def spec_of(**changed: Any) -> RunSpec:
+    """Two symbols, bars of five seconds, limits that don't bind."""
+    limits = changed.pop("limits", Limits(loss_streak=1000, flood_posts=10**6))
+    return RunSpec(
+        strategy=STRATEGY, symbols=list(SYMBOLS), bar_ns=BAR_NS, limits=limits, decision_delay_ns=DELAY,
+        markets=dict.fromkeys(SYMBOLS, MARKET), **changed,
+    )  # fmt: skip
+
+
+def bar(symbol: str, number: int, close: float, *, after: float = 0.1) -> Bar:
+    """The bar that closes `number` bars after T0, told `after` seconds later."""
+    close_ns = T0 + number * BAR_NS
+    prices = {"open": close - 0.1, "high": close + 0.1, "low": close - 0.2, "close": close}
+    ns = close_ns + int(after * SECOND) + (symbol == SYMBOLS[1])
+    return Bar(ns=ns, symbol=symbol, open_ns=close_ns - BAR_NS, close_ns=close_ns, volume=100.0, **prices)
+
+
+def warmed(spec: RunSpec, *, outside: bool = True) -> tuple[Engine, list[Any]]:
+    """(an engine that knows ten rising bars, a post of each coin and a metric; these facts)."""
+    engine = Engine(spec, new_desk(spec, outside=outside), coins_of(spec))
+    post = np.zeros(2, POSTS)
+    post["coin"], post["known_ns"], post["event_ns"], post["weight"], post["trusted"] = [0, 1], EARLIER, EARLIER, 2.0, 1
+    facts: list[Any] = [bar(symbol, k, 100.0 + 0.1 * k) for k in range(-9, 1) for symbol in SYMBOLS]
+    facts.append(Posts(ns=T0, rows=post))
+    facts.append(Observation(ns=T0, name="flow", coin="*", event_ns=EARLIER, known_ns=EARLIER, value=0.0))
+    for fact in facts:
+        engine.learn(fact)
+    return engine, facts
+
+
+def rows_told(engine: Engine, number: int, close: float) -> Step:
+    """Both symbols' bars of one close; what the second led to."""
+    engine.handle(bar(SYMBOLS[0], number, close))
+    return engine.handle(bar(SYMBOLS[1], number, close))
+
+
+def test_entries_leave_when_the_price_rises() -> None:
+    """The fixture does what the other tests build on."""
+    engine, _ = warmed(spec_of())
+    step = rows_told(engine, 1, 101.5)
+    assert len(step.commands) == 2 and len(step.decisions) == 1
+
+
+def test_an_older_bar_does_not_throw_away_the_row_that_is_awaited() -> None:
+    """A symbol's bar of the close before comes while the next close is gathered."""
+    engine, _ = warmed(spec_of())
+    engine.handle(bar(SYMBOLS[0], 2, 101.5))
+    late = engine.handle(bar(SYMBOLS[1], 1, 101.0, after=5.3))
+    assert not late.rows and "came after" in late.notes[0]
+    step = engine.handle(replace(bar(SYMBOLS[1], 2, 101.5), ns=T0 + 2 * BAR_NS + SECOND))
+    assert len(step.rows) == 1 and np.isfinite(step.rows[0].prices[3]).all()
+
+
+def test_a_row_that_waited_longer_than_a_bar_is_history() -> None:
+    """The process stood still after one symbol's bar: nobody decides on it."""
+    engine, _ = warmed(spec_of())
+    engine.handle(bar(SYMBOLS[0], 1, 101.5))
+    step = engine.handle(Tick(ns=T0 + 2 * BAR_NS + DELAY + 1))
+    assert len(step.rows) == 1 and not step.decisions and not step.commands
+
+
+@pytest.mark.parametrize("event", [
+    Condition(ns=0, cause="stream", on=True), Operator(ns=0, act="halt", person="ann", reason="test"),
+])  # fmt: skip
+def test_what_tightens_is_heard_before_a_row_whose_time_is_over(event: Event) -> None:
+    """After a start the venue says first that it wasn't read; the row of before doesn't enter."""
+    engine, _ = warmed(spec_of())
+    engine.handle(bar(SYMBOLS[0], 1, 101.5))
+    step = engine.handle(replace(event, ns=T0 + BAR_NS + DELAY + 1))
+    assert len(step.rows) == 1 and not len(step.sent)
+
+
+def test_a_refused_chase_that_latches_ends_no_order_twice() -> None:
+    """Both entries' wait is over; the second one's chase breaches the repeat throttle, which cancels the first."""
+    spec = spec_of(execution=POST_ONLY, limits=Limits(repeat_orders=1, repeat_window_ns=3600 * SECOND))
+    engine, _ = warmed(spec, outside=False)
+    assert len(rows_told(engine, 1, 101.5).sent) == 2
+    for number in (2, 3):
+        rows_told(engine, number, 101.6 + 0.1 * number)
+    assert len(engine.desk.working) == 0
+    assert not engine.desk.books["work_entry"].any() and not engine.desk.books["work_cost"].any()
+    assert engine.desk.account["reserved"] == 0.0
+
+
+def test_what_a_kernel_raises_ends_the_session() -> None:
+    """Kernels that are called by their address can't raise by themselves: numba would print it and go on."""
+    engine, _ = warmed(spec_of(execution=POST_ONLY), outside=False)
+    rows_told(engine, 1, 101.5)
+    engine.desk.arrays["orders"]["state"][:2] = 5  # cancelled, and still on the table
+    with pytest.raises(ValueError, match="illegal order move"):
+        for number in (2, 3, 4):
+            rows_told(engine, number, 90.0)
+
+
+def journal_of(spec: RunSpec, facts: list[Any], events: list[Event]) -> MemoryJournal:
+    """A session of these events."""
+
+    async def main() -> MemoryJournal:
+        journal, watch = MemoryJournal({"bot": "00c0ffee"}), Watch()
+        for body in warm_records(facts):
+            journal.append(1, "warm", body)
+        journal.append(1, "session", {"session": "s0"})
+        journal.commit()
+        session = Bot(warmed(spec)[0], journal, clock=watch, door=Door(10), venue=SimulatedVenue(), session="s0")
+        for event in events:
+            watch.ns = event.ns
+            await session.take([event])
+        return journal
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize("case", ["can't be", "older", "both late", "clock behind", "stopped"])
+def test_odd_bars_replay_to_the_same_decisions(case: str) -> None:
+    """Bars that can't be, that come after a newer one, after the cutoff, or before their close by our clock."""
+    spec = spec_of()
+    events: list[Event] = [bar(s, n, 101.0 + n) for n in (1, 2) for s in SYMBOLS]
+    if case == "can't be":
+        events.insert(2, replace(bar(SYMBOLS[0], 2, 102.0, after=0.05), low=-1.0))
+    elif case == "older":
+        events = [bar(SYMBOLS[0], 2, 101.5), bar(SYMBOLS[0], 1, 99.0, after=5.5), bar(SYMBOLS[1], 2, 101.5, after=0.6)]
+    elif case == "both late":
+        events = [bar(SYMBOLS[0], 1, 101.5, after=2.5), Tick(ns=T0 + BAR_NS + 3 * SECOND)]
+    elif case == "clock behind":
+        events = [replace(one, ns=one.ns - 60 * SECOND) for one in (*events[:1], *events[2:])]
+    else:
+        events = [events[0], Condition(ns=T0 + BAR_NS + DELAY + 1, cause="stream", on=True), *events[2:]]
+    events += [bar(s, 3, 104.0) for s in SYMBOLS]
+    _, facts = warmed(spec)
+    journal = journal_of(spec, facts, events)
+    fresh = Engine(spec, new_desk(spec, outside=True), coins_of(spec))
+    for found in (
+        replay_engine(fresh, journal),
+        replay_batch(spec, coins_of(spec), journal, outside=True, stops=True),
+    ):
+        assert found.none and found.compared["decisions"] > 0, found.body()
+
+
+def test_a_cancel_that_may_not_have_left_is_asked_for_again() -> None:
+    """The desk wants an order gone; the process dies; the venue's side of the next one takes it up."""
+    spec = spec_of(execution=POST_ONLY)
+    engine, facts = warmed(spec)
+    events = [bar(s, 1, 101.5) for s in SYMBOLS]
+    halt = Operator(ns=T0 + BAR_NS + SECOND, act="halt", person="ann", reason="test")
+    journal = journal_of(spec, facts, [*events, Report(ns=T0 + BAR_NS + SECOND // 2, order=1, what="acked"), halt])
+    engine = Engine(spec, new_desk(spec, outside=True), coins_of(spec))
+    found = recover(engine, journal)
+    facts_of = order_facts(engine, found.sessions)
+    assert [(one.order, one.leaving, one.session) for one in facts_of] == [(1, True, "s0"), (2, True, "s0")]
+
+
+class Full(MemoryJournal):
+    """Says no at a commit."""
+
+    full = False
+
+    def commit(self) -> None:
+        """See `MemoryJournal`."""
+        if self.full:
+            self.rollback()
+            raise JournalError("the disk is full", why="full")
+        super().commit()
+
+
+class Slow:
+    """A venue that takes a while to cancel, and notes what it was sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[Any] = []
+        self.leaving = 0
+        self.gone_s = 0.0
+        self.stopped_s = 0.0
+
+    async def start(self, put: Any) -> None:
+        """Nothing to read."""
+
+    async def send(self, commands: Any) -> None:
+        """Begin."""
+        self.sent += commands
+        self.leaving = 1
+        asyncio.get_running_loop().call_later(0.3, self._gone)
+
+    def _gone(self) -> None:
+        self.leaving = 0
+        self.gone_s = asyncio.get_running_loop().time()
+
+    async def stop(self) -> None:
+        """End."""
+        self.stopped_s = asyncio.get_running_loop().time()
+
+    def health(self) -> dict[str, Any]:
+        """What is under way."""
+        return {"leaving": self.leaving}
+
+
+def test_a_full_disk_cancels_what_stands_sends_nothing_and_waits_for_the_cancels() -> None:
+    """Entries of the step that couldn't be written never leave, nor do cancels of them; those that stand go."""
+
+    async def main(loop: Any) -> Slow:
+        journal, venue = Full({"bot": "00c0ffee"}), Slow()
+        engine, _ = warmed(spec_of(execution=POST_ONLY))
+        clock, door = SimClock(loop, T0 + BAR_NS), Door(10)
+        session = Bot(engine, journal, clock=clock, door=door, venue=venue, session="s0", tick_s=100.0)
+        running = asyncio.create_task(session.run())
+        await asyncio.sleep(0.1)
+        for symbol in SYMBOLS:
+            door.put(bar(symbol, 1, 101.5))
+        await asyncio.sleep(5.0)
+        assert [type(one).__name__ for one in venue.sent] == ["Submit", "Submit"]
+        journal.full = True
+        for symbol in SYMBOLS:
+            door.put(bar(symbol, 2, 102.0))
+        await running
+        assert session.failed is not None
+        return venue
+
+    venue = simulate(1, main)
+    assert sorted((type(one).__name__, one.order) for one in venue.sent[2:]) == [("Withdraw", 1), ("Withdraw", 2)]
+    assert 0.0 < venue.gone_s <= venue.stopped_s
+
+
+def test_large_arrays_are_frozen_by_their_blocks() -> None:
+    """Bit for bit, of any length and type, and small where nothing is."""
+    rng = np.random.default_rng(1)
+    for size in (4096, 5001, 70_000):
+        for kind in ("f8", "i8", "u1", POSTS):
+            array = np.zeros(size, kind)
+            array.view(np.uint8)[rng.integers(0, array.nbytes, 5)] = 200
+            back = thaw(freeze(array))
+            assert back.dtype == array.dtype and back.tobytes() == array.tobytes() and back.shape == array.shape
+    assert len(str(freeze(np.zeros(100_000)))) < 200
