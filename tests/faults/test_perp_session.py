@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -14,14 +11,7 @@ from tests.faults.perp_world import BTC, ETH, PerpWorld, play
 from tests.venue.faults import Fault
 
 
-@pytest.fixture
-def tmp_path() -> Iterator[Path]:
-    """A short one: the path of a Unix socket has to fit into 108 bytes, also in a worker's folder."""
-    with tempfile.TemporaryDirectory(prefix="tg-") as folder:
-        yield Path(folder)
-
-
-def test_long_short_and_out(tmp_path: Path) -> None:
+def test_long_short_and_out() -> None:
     """Entries either way, turned by two orders, reduce-only exits, protection at the venue; money to the cent."""
 
     async def story(world: PerpWorld) -> None:
@@ -50,10 +40,10 @@ def test_long_short_and_out(tmp_path: Path) -> None:
         assert abs(world.wallet() - 5000 - runner.money()) < 0.01
         assert not runner.alarms
 
-    play(tmp_path, story)
+    play(story)
 
 
-def test_stops_and_takes_fire_at_the_venue(tmp_path: Path) -> None:
+def test_stops_and_takes_fire_at_the_venue() -> None:
     """The venue's own trades end the position, the other order goes, and the bot stays out as it should."""
 
     async def story(world: PerpWorld) -> None:
@@ -73,10 +63,10 @@ def test_stops_and_takes_fire_at_the_venue(tmp_path: Path) -> None:
         assert abs(world.wallet() - 5000 - runner.money()) < 0.01
         assert not runner.alarms
 
-    play(tmp_path, story)
+    play(story)
 
 
-def test_funding_is_paid_and_received(tmp_path: Path) -> None:
+def test_funding_is_paid_and_received() -> None:
     """Each payment is booked once, by its amount, with the stream cut and over a restart."""
 
     async def story(world: PerpWorld) -> None:
@@ -97,10 +87,10 @@ def test_funding_is_paid_and_received(tmp_path: Path) -> None:
         assert abs(float(runner.account["funding"]) - paid) < 1e-6
         assert len(world.venue.engine.fundings) == 3
 
-    play(tmp_path, story)
+    play(story)
 
 
-def test_many_fills_of_one_instant(tmp_path: Path) -> None:
+def test_many_fills_of_one_instant() -> None:
     """A market order that walks the book makes trades of one instant: each is booked, and reading them ends."""
 
     async def story(world: PerpWorld) -> None:
@@ -121,10 +111,10 @@ def test_many_fills_of_one_instant(tmp_path: Path) -> None:
         await runner.ready()
         assert abs(world.wallet() - 5000 - runner.money()) < 0.01
 
-    play(tmp_path, story)
+    play(story)
 
 
-def test_liquidation_cuts_the_desk(tmp_path: Path) -> None:
+def test_liquidation_cuts_the_desk() -> None:
     """A price that jumps over the stop liquidates: the desk books the loss to the cent, alarms, takes no new risk."""
 
     async def story(world: PerpWorld) -> None:
@@ -148,10 +138,10 @@ def test_liquidation_cuts_the_desk(tmp_path: Path) -> None:
         await runner.bars(BTCUSDT=1.01)
         await runner.until(lambda: runner.held(BTC) > 0)
 
-    play(tmp_path, story)
+    play(story)
 
 
-def test_somebody_else_trades_the_same_contract(tmp_path: Path) -> None:
+def test_somebody_else_trades_the_same_contract() -> None:
     """What is taken from ours is cut at their price; what they hold beside ours bars entries until it is gone."""
 
     async def story(world: PerpWorld) -> None:
@@ -183,11 +173,11 @@ def test_somebody_else_trades_the_same_contract(tmp_path: Path) -> None:
         world.venue.foreign("BTCUSDT", "buy", "market", str(left))
         await runner.until(lambda: "market" not in runner.standing())
 
-    play(tmp_path, story)
+    play(story)
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
-def test_restart_with_an_open_position(tmp_path: Path, how: str) -> None:
+def test_restart_with_an_open_position(how: str) -> None:
     """The next start takes up position and stop; what fired meanwhile is booked as it happened."""
 
     async def story(world: PerpWorld) -> None:
@@ -214,10 +204,10 @@ def test_restart_with_an_open_position(tmp_path: Path, how: str) -> None:
         await runner.settled()
         assert not world.ours_open() and not runner.alarms
 
-    play(tmp_path, story)
+    play(story)
 
 
-def test_liquidated_while_nobody_was_there(tmp_path: Path) -> None:
+def test_liquidated_while_nobody_was_there() -> None:
     """A liquidation that only the records tell of is booked at its price by the next start."""
 
     async def story(world: PerpWorld) -> None:
@@ -236,10 +226,10 @@ def test_liquidated_while_nobody_was_there(tmp_path: Path) -> None:
         assert abs(world.wallet() - 5000 - runner.money()) < 0.01
         await runner.until(lambda: not len(runner.opened.engine.desk.working))
 
-    play(tmp_path, story)
+    play(story)
 
 
-def test_killed_at_every_order(tmp_path: Path) -> None:
+def test_killed_at_every_order() -> None:
     """Killed while orders are under way, again and again: none is doubled or lost, and what is held has its stop."""
 
     async def story(world: PerpWorld) -> None:
@@ -262,10 +252,10 @@ def test_killed_at_every_order(tmp_path: Path) -> None:
         ids = [one.client_id for one in world.venue.orders()]
         assert len(ids) == len(set(ids))
 
-    play(tmp_path, story)
+    play(story)
 
 
-def test_cut_off_and_back(tmp_path: Path) -> None:
+def test_cut_off_and_back() -> None:
     """Streams cut, the venue gone for a while, answers lost: a stop that fires meanwhile is booked, nothing twice."""
 
     async def story(world: PerpWorld) -> None:
@@ -291,10 +281,10 @@ def test_cut_off_and_back(tmp_path: Path) -> None:
         await runner.settled()
         assert abs(world.wallet() - 5000 - runner.money()) < 0.01
 
-    play(tmp_path, story)
+    play(story)
 
 
-def test_an_account_that_is_set_up_otherwise_is_refused(tmp_path: Path) -> None:
+def test_an_account_that_is_set_up_otherwise_is_refused() -> None:
     """Cross margin, hedge mode, or a position at another leverage: no start, and in a session no new risk."""
 
     async def story(world: PerpWorld) -> None:
@@ -331,4 +321,4 @@ def test_an_account_that_is_set_up_otherwise_is_refused(tmp_path: Path) -> None:
         await asyncio.sleep(0.2)
         assert not world.ours_open() and not world.position(BTC).qty
 
-    play(tmp_path, story)
+    play(story)
