@@ -28,7 +28,7 @@ by the local venue: here, `test_rows_orders`, `test_rows_account`, `test_rows_ma
 
 Not tested: a name that can't be resolved in the middle of a session (a refused connection stands for it), a power cut
 (the journal is cut at every frame instead), and a real clock that jumps under a running bot.
-"""
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ def test_a_session_as_a_person_starts_it(tmp_path_factory: object) -> None:
     folder: Path = tmp_path_factory.mktemp("p")  # type: ignore[attr-defined]
     with RemoteVenue(balances=BALANCES, prices=PRICES) as venue:
         rest = str(venue.addresses["rest"])
-        with LiveBot(folder, {"rest": rest, "stream": rest.replace("http", "ws")}) as bot:
+        with LiveBot(folder, {"rest": rest, "stream": rest.replace("http", "ws")}) as life:
             tape = Tape(venue)
-            bot.start()
+            life.start()
             limit, up = time.monotonic() + 90.0, 1.0005
             while not (held := _held(venue)) and time.monotonic() < limit:
                 tape.step(BTCUSDT=up, ETHUSDT=0.9995)
-            assert held, bot.said()[-3000:]
+            assert held, life.said()[-3000:]
             tape.step(BTCUSDT=up, ETHUSDT=0.9995)
-            bot.until(lambda told: told["orders"] and all(one["state"] == "ACKED" for one in told["orders"]))
-            assert bot.stop() == 0
-            wrong = judge.faults(venue.truth(), judge.read(bot.account), foreign={"BTC": "2"}, limits=LIMITS)
+            life.until(lambda told: told["orders"] and all(one["state"] == "ACKED" for one in told["orders"]))
+            assert life.stop() == 0
+            wrong = judge.faults(venue.truth(), judge.read(life.account), foreign={"BTC": "2"}, limits=LIMITS)
             assert not wrong, wrong
 
 

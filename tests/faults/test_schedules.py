@@ -13,7 +13,7 @@ KILLS = 4
 
 
 def test_no_seed_goes_wrong(nursery: Nursery, tmp_path_factory: object) -> None:
-    """Faults, restarts, SIGKILLs: nothing lost, doubled, breached or unknown; and kills with 2 BTC of somebody else's."""
+    """Faults, restarts, SIGKILLs, also with 2 BTC of somebody else's: nothing lost, doubled, breached, unknown."""
 
     async def run(folder: Path) -> list[Verdict]:
         stories = [play(nursery, folder / str(seed), seed) for seed in SEEDS]
