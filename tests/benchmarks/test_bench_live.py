@@ -33,10 +33,10 @@ def test_a_stretch_of_a_week_is_measured() -> None:
 
 def test_orders_are_followed_by_their_client_ids() -> None:
     """Only those that bot, exchange process and venue all saw; stages add up."""
-    bot = [{"client_id": "a", "came": 1, "begun": 2, "decided": 4, "durable": 8, "asked": 9, "closed": 0}]
+    ours = [{"client_id": "a", "came": 1, "begun": 2, "decided": 4, "durable": 8, "asked": 9, "closed": 0}]
     exchange = [{"client_id": "a", "came": 10, "checked": 12, "claimed": 15, "left": 20, "as": "Accepted"}]
     venue = [{"client_id": "a", "label": "place", "ns": 23}, {"client_id": "b", "label": "place", "ns": 9}]
-    found = joined([*bot, {**bot[0], "client_id": "b"}], exchange, venue)
+    found = joined([*ours, {**ours[0], "client_id": "b"}], exchange, venue)
     assert len(found) == 1
     assert sum(found[0][until] - found[0][since] for _, since, until in STAGES) == 23 - 1
     assert spread_ms([10**6, 3 * 10**6]) == {"p50": 2.0, "p99": 2.98, "most": 3.0}
