@@ -22,6 +22,7 @@ from bot.context import current_config
 from bot.engine import Engine, coins_of
 from bot.events import Event, Posts, Report, Submit, Tick
 from bot.feeds.door import Door
+from bot.hearing import KEPT
 from bot.journal.chain import GENESIS, canonical, digest
 from bot.operate.latch import ACTIVE, write_latch
 from bot.operate.lock import acquire
@@ -117,6 +118,7 @@ async def _week(folder: Path, days: float, posts_every_s: int, tick_s: int, samp
     engine = Engine(spec, new_desk(spec, outside=True), coins_of(spec))
     for posts in usual_days(START_NS):
         engine.learn(posts)
+    engine.ear.recall(_full_ear())
     clock, seen, venue, door = Watch(START_NS), Seen(), Filling(), Door(50_000)
     write_latch(folder, ACTIVE, "benchmark", "a week in virtual time", START_NS)
     lock = acquire(folder, session="0000feed", bot_id="00c0ffee", now_ns=START_NS, take_over=False)
@@ -150,6 +152,12 @@ async def _week(folder: Path, days: float, posts_every_s: int, tick_s: int, samp
         "resident_mb": [[round(day, 3), round(mb, 2)] for day, mb in found],
         "mb_a_day": round(slope, 3), "interval": [round(slope - half, 3), round(slope + half, 3)],
     }  # fmt: skip
+
+
+def _full_ear() -> dict[str, Any]:
+    """Remembered trades and orders up to their bound, as after a long session: filling it isn't what is looked for."""
+    trades = [f"{-number}:trade-{number}" for number in range(KEPT)]
+    return {"trades": trades, "orders": [[-1 - number, 0, 1] for number in range(KEPT)], "standing": []}
 
 
 def _at(ns: int, rng: np.random.Generator, posts_every_s: int) -> list[Event]:
