@@ -169,7 +169,7 @@ class Story:
                 await self.life.until(is_quiet, QUIET_S)
                 return
             except AssertionError:
-                if self.life.lives or self.life.code != 4 or time.monotonic() > limit:
+                if self.life.lives or self.life.code not in (3, 4) or time.monotonic() > limit:
                     raise
 
     async def _quiet(self) -> None:
