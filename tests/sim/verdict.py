@@ -75,7 +75,7 @@ class Book:
                 session = record.body["session"]
                 continue
             for order in record.body.get("orders", []):
-                self.numbers[order["id"]] = client_id(bot=BOT, session=session, order=order["id"])
+                self.numbers[order["id"]] = client_id(bot_id=BOT, session=session, order=order["id"])
                 self.told[self.numbers[order["id"]]] = order
             for order in record.body.get("ended", []):
                 self.told[self.numbers[order["id"]]] = order

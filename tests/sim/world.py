@@ -104,7 +104,7 @@ def world_of(loop: VirtualLoop, seed: int, *, outside: bool = True) -> World:
         expire_share=rng.choice((0.0, 0.01)), jumps=rng.choice((0.0, 0.01)),
     )  # fmt: skip
     exchange = SimExchange(
-        loop=loop, rng=random.Random(f"ways {seed}"), matching=matching, bot=BOT, start_ns=START_NS,
+        loop=loop, rng=random.Random(f"ways {seed}"), matching=matching, bot_id=BOT, start_ns=START_NS,
         offset_s=rng.choice((0.0, 0.0, 0.3, -0.3)),
     )  # fmt: skip
     tape = Tape(exchange, symbols, BAR_NS, random.Random(f"tape {seed}"))

@@ -315,7 +315,8 @@ class LocalVenue:
             return web.Response(status=503, text=faulty.HTML, content_type="text/html")
         body = (await request.read()).decode()
         raw = request.rel_url.raw_query_string + body
-        record: dict[str, Any] = {"ms": self.now_ms(), "label": route.label, "status": None, "code": None}
+        record: dict[str, Any] = {"ms": self.now_ms(), "ns": time.time_ns(), "label": route.label}
+        record |= {"status": None, "code": None}
         self.requests.append(record)
         call = self.front.call(route, raw, request.headers.get("X-MBX-APIKEY"), record)
         params = self.front.params(raw)
