@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -128,7 +129,8 @@ class Story:
         others = [pid for pid in await asyncio.to_thread(self.life.companions) if pid != self.life.pid]
         if end in ("exchange", "power"):
             for pid in others:
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+                    os.kill(pid, signal.SIGKILL)
         if end == "exchange":
             await self.life.ended()
         elif self.life.lives:
@@ -167,7 +169,7 @@ class Story:
                 await self.life.until(is_quiet, QUIET_S)
                 return
             except AssertionError:
-                if self.life.lives or self.life.code != 4 or time.monotonic() > limit:
+                if self.life.lives or self.life.code not in (3, 4) or time.monotonic() > limit:
                     raise
 
     async def _quiet(self) -> None:

@@ -1,17 +1,17 @@
 """Where each row of the fault matrix is proven, and the whole bot as it is started by a person.
 
-Rows with the real bot (`bot.session.real.run_live`, the exchange process with unmodified ccxt, a journal on disk), judged
-by the local venue: here, `test_rows_orders`, `test_rows_account`, `test_rows_machine`; the perpetual venue's in
+Rows with the real bot (`bot.session.real.run_live`, the exchange process with unmodified ccxt, a journal on disk),
+judged by the local venue: here, `test_rows_orders`, `test_rows_account`, `test_rows_machine`; the perpetual venue's in
 `test_perp_session`. Rows whose mechanism is proven closer to it:
 
 | row | test |
 | --- | --- |
-| 1, 2, 3, 5, 6, 12, 13, 15, 16, 17, 20, 21, 51, 52 | `test_rows_orders`; every ccxt error: `tests/bot/test_exchange_outcomes` |
+| 1-3, 5, 6, 12, 13, 15-17, 20, 21, 51, 52 | `test_rows_orders`; ccxt's errors: `tests/bot/test_exchange_outcomes` |
 | 4 | no number twice: every verdict of `judge`; `tests/bot/test_exchange_caps::test_once` |
 | 7, 8, 9, 10, 11, 53 | `test_rows_account`; any order of messages: `tests/bot/test_venue_ids` |
-| 14 | `tests/bot/test_venue_faults::test_off_the_grid_is_refused_here`, `test_exchange_outcomes::test_nonsense_never_leaves` |
+| 14 | `tests/bot/test_venue_faults`, `tests/bot/test_exchange_outcomes::test_nonsense_never_leaves` |
 | 18 | `test_rows_account`; signed anew: `test_exchange_outcomes::test_refused_time_stamp_is_signed_anew_once` |
-| 19 | `test_rows_machine::test_time_inside_never_goes_back`; caps: `test_exchange_caps::test_a_clock_set_back_frees_nothing` |
+| 19 | `test_rows_machine`; caps: `test_exchange_caps::test_a_clock_set_back_frees_nothing` |
 | 22-25, 26 | `test_rows_account`; any point: `test_schedules` |
 | 27, 28, 29, 30, 31 | `test_rows_account` |
 | 32 | dust is left by every sale here; `tests/bot/test_venue_account::test_dust_is_nothing` |
@@ -36,14 +36,16 @@ import time
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
+
 from tests.faults import judge
 from tests.faults.bot_world import BALANCES, LIMITS, PRICES, LiveBot, Tape
 from tests.venue.remote import RemoteVenue
 
 
-def test_a_session_as_a_person_starts_it(tmp_path_factory: object) -> None:
+def test_a_session_as_a_person_starts_it(tmp_path_factory: pytest.TempPathFactory) -> None:
     """`python -m bot live`, the venue in a process of its own: it buys, is stopped by SIGTERM, and leaves its stop."""
-    folder: Path = tmp_path_factory.mktemp("p")  # type: ignore[attr-defined]
+    folder: Path = tmp_path_factory.mktemp("p")
     with RemoteVenue(balances=BALANCES, prices=PRICES) as venue:
         rest = str(venue.addresses["rest"])
         with LiveBot(folder, {"rest": rest, "stream": rest.replace("http", "ws")}) as life:

@@ -1,4 +1,4 @@
-"""Bad bars, a failing strategy, a journal that can't be written: the real bot, judged by the venue."""
+"""Bad bars, a failing strategy, a journal that can't be written: the real bot and the venue (see `test_rows`)."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ async def odd_bars(s: Scene) -> None:
     await s.bought()
     orders = len(s.ours())
     now = s.venue.now_ms() // 1000 * 1000
-    for back in (10, 11, 12):  # so long ago that the bot has put them, on a slow machine too
+    for back in (1, 2, 3):
         price = s.tape.prices[BTC]
         s.venue.bar(BTC, "1s", now - back * 1000, (price, price * 2, price / 2, price / 2, 1))
     await asyncio.sleep(2.5)
