@@ -28,7 +28,7 @@ judged by the local venue: here, `test_rows_orders`, `test_rows_account`, `test_
 
 Not tested: a name that can't be resolved in the middle of a session (a refused connection stands for it), a power cut
 (the journal is cut at every frame instead), and a real clock that jumps under a running bot.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 
