@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter
@@ -88,6 +89,8 @@ class Bot:
         self._last_words: asyncio.Future[None] | None = None
         self._unsent: set[int] = set()  # orders that weren't handed to the venue, or not yet
         self._stopping = asyncio.Event()
+        self._chunk: deque[Event] = deque()  # taken from the door and not handled yet
+        self._untold: deque[tuple[Event, Step, int]] = deque()  # what watchers weren't told of yet, and its record
         self._newest: dict[str, int] = {}  # the newest record of each kind of event
 
     # --- life ---------------------------------------------------------------------------------------------------------
@@ -136,6 +139,7 @@ class Bot:
     async def _end(self) -> None:
         """What still waits at the door is handled, and the state written down."""
         if self.failed is None:
+            await self.take((), send=False)  # what was begun
             events = self.door.get_now()
             while events and self.failed is None:
                 await self.take(events, send=False)
@@ -147,12 +151,16 @@ class Bot:
     # --- one chunk of events ------------------------------------------------------------------------------------------
     async def take(self, events: Sequence[Event], *, send: bool = True) -> None:
         """Handle events in order; each step that commands anything is durable before it is sent."""
-        for event in events:
-            step = self._handle(event)
+        self._chunk.extend(events)  # kept, so that none is lost when the consumer is cancelled between two of them
+        while self._chunk:
+            step = self._handle(self._chunk.popleft())
             if step.commands and send:
                 self._commit()
                 await self._send(step)
+                await asyncio.sleep(0)  # what was sent leaves now, before anybody is told and before the next event
+                self._tell()
         self._commit()
+        self._tell()
         if self._now() >= self._snapshot_due_ns and self.failed is None:
             self.write_snapshot(self._now())
             self._commit()
@@ -170,7 +178,7 @@ class Bot:
             self.sessions[order] = self.session
             self._unsent.add(order)
         if isinstance(event, Tick) and step.empty:
-            self._watch(event, step)
+            self._untold.append((event, step, self.seq))
             return step
         self._write(event.ns, "event", pack(event))
         self._newest[type(event).__name__] = self.seq
@@ -179,12 +187,20 @@ class Bot:
             if step.decisions:
                 body[FACTS] = {kind: self._newest[kind] for kind in KINDS if kind in self._newest}
             self._write(event.ns, "step", body)
-        self._watch(event, step)
+        self._untold.append((event, step, self.seq))
         return step
 
     def _now(self) -> int:
         """Later than every event before: two events never share an instant, so that their order can be told."""
         return max(self.clock.now_ns(), self.engine.now_ns + 1)
+
+    def _tell(self) -> None:
+        """Tell the watchers of what is durable by now; orders have left before, they don't wait for a line of log."""
+        newest = self.seq
+        while self._untold:
+            event, step, self.seq = self._untold.popleft()
+            self._watch(event, step)
+        self.seq = newest
 
     def _watch(self, event: Event, step: Step) -> None:
         for watcher in self.watchers:

@@ -31,6 +31,7 @@ class Outbox:
         self._put: Put | None = None
         self.pending = 0
         self.told = 0
+        self.moved = 0  # of these, those that change what the desk holds
         self.changed = False
 
     def open(self, put: Put) -> None:
@@ -49,6 +50,7 @@ class Outbox:
             self._line.append(None)
             self.pending += 1
             self.told += 1
+            self.moved += not isinstance(event, Report) or event.what == "filled"
         self._put(event)
 
     def note(self, patch: Patch) -> None:

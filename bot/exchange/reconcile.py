@@ -91,7 +91,7 @@ class Reconciler:
         self._drifts: tuple[tuple[str, Decimal], ...] = ()
         self._short: dict[str, Decimal] = {}  # quote that is missing, as told
         self._seen_times = 0
-        self._seen_told = 0
+        self._seen_moved = 0
         self._locks = {symbol: asyncio.Lock() for symbol in self._symbols}
 
     def begin(self, oldest_ns: int) -> None:
@@ -203,12 +203,12 @@ class Reconciler:
         RefusedError
             At the very first start: the account holds less than the desk was given.
         """
-        told = self._outbox.told
+        moved = self._outbox.moved  # an order that is refused again and again doesn't put off what the account shows
         answer = await self._line.ask(Positions() if self._account.perp else Balances())
         seen = self._holdings(answer)
         if seen is None:
             return False
-        quiet = told == self._outbox.told and self._outbox.pending == 0 and not any(
+        quiet = moved == self._outbox.moved and self._outbox.pending == 0 and not any(
             o.unsettled or o.placing for o in self._book
         )  # fmt: skip
         if not quiet or not self.markets.keys() >= set(self._symbols):
@@ -219,9 +219,9 @@ class Reconciler:
         self._short = {one.key: one.moved for one in drifts if self._short.get(one.key) == one.moved}
         drifts = [one for one in drifts if one.key not in self._short]
         sight = tuple((one.key, one.moved) for one in drifts)
-        same = sight == self._drifts and told == self._seen_told
+        same = sight == self._drifts and moved == self._seen_moved
         self._seen_times = self._seen_times + 1 if same else 1
-        self._drifts, self._seen_told = sight, told
+        self._drifts, self._seen_moved = sight, moved
         if not drifts:
             self.compared = True
         elif self._seen_times >= self._settings.confirmations:

@@ -164,7 +164,8 @@ class Company:
         if self._patience_s is not None:
             tell_manager("WATCHDOG=1")
         self._look_at_latch()
-        self.metrics.update(self.status(ns))
+        if self.config.metrics.port is not None:  # else nobody can read them
+            self.metrics.update(self.status(ns))
         if ns >= self._daily_ns:
             self._daily_ns = next_daily_ns(ns, self.config.notify.daily)
             self._tell_day(ns)

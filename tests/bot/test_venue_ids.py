@@ -117,3 +117,14 @@ def test_memory_waits_for_the_engine() -> None:
     assert not box.changed and box.memory() == {"cursors": {}}
     box.took(report)
     assert box.changed and box.memory() == {"cursors": {"x": "7"}} and not box.changed
+
+
+def test_only_what_moves_holdings_puts_a_comparison_off() -> None:
+    """29: a stop that is refused each second, for its coins were sold by hand, doesn't hide that they are gone."""
+    outbox = Outbox()
+    outbox.open(lambda event: None)
+    for what in ("rejected", "acked", "unknown", "lost", "cancelled"):
+        outbox.put(Report(ns=1, order=1, what=what))
+    assert (outbox.told, outbox.moved) == (5, 0)
+    outbox.put(Report(ns=1, order=2, what="filled", qty=1.0, price=1.0, trade="1"))
+    assert outbox.moved == 1

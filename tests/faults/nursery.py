@@ -85,16 +85,21 @@ def main() -> None:
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     _warm_up()
+    living: set[int] = set()
     for line in sys.stdin:
         request = json.loads(line)
         answer: Any = "ready"
         if request["do"] == "bear":
             answer = _fork(lambda asked=request: _live(asked))  # type: ignore[misc]
+            living.add(answer)
         elif request["do"] == "poll":
             pid, status = os.waitpid(int(request["pid"]), os.WNOHANG)
+            living.discard(pid)
             answer = os.waitstatus_to_exitcode(status) if pid else None
         out.write(json.dumps(answer) + "\n")
         out.flush()
+    for pid in living:  # nobody is left who would end them
+        os.kill(pid, signal.SIGKILL)
 
 
 def _fork(work: Callable[[], int], keep: tuple[int, ...] = ()) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -308,11 +309,11 @@ async def perp_world(
             await world.stop_process()
 
 
-def play(folder: Path, story: Story, *, same: bool = True, **more: Any) -> None:
-    """Play a story; afterwards the journal replays without a difference."""
+def play(story: Story, *, same: bool = True, **more: Any) -> None:
+    """Play a story in a folder whose path is short enough for sockets; afterwards the journal replays the same."""
 
-    async def run() -> None:
-        async with perp_world(folder / "p", **more) as world:
+    async def run(folder: Path) -> None:
+        async with perp_world(folder, **more) as world:
             await story(world)
             if world.now is not None and not world.now.task.done():
                 await world.now.stop()
@@ -321,4 +322,5 @@ def play(folder: Path, story: Story, *, same: bool = True, **more: Any) -> None:
                     assert found.none, found.body()
                     assert found.compared["events" if found.way == "engine" else "decisions"], found.body()
 
-    asyncio.run(run())
+    with tempfile.TemporaryDirectory() as short:
+        asyncio.run(run(Path(short)))

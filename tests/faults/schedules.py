@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -67,10 +68,8 @@ class Story:
         async with self.tape.running(self.moves):
             for _ in range(lives):
                 await self._live(faults=faults)
-            self._mend()
-            self.life.start()
-            await asyncio.sleep(0)
-            await self.life.until(is_quiet, QUIET_S)
+            await self._mend()
+            await self._begin()
             await asyncio.sleep(self.rng.uniform(1.0, 2.0))
         await self._quiet()
         code = await self.life.stop()
@@ -84,13 +83,13 @@ class Story:
         rng, life = self.rng, self.life
         async with self.tape.running(self.moves):
             for _ in range(count):
-                life.start()
-                if rng.random() < 0.9:  # else it dies before it is ready
-                    await life.until(is_quiet, QUIET_S)
+                if rng.random() < 0.9:
+                    await self._begin()
                     now = time.time()
                     close = int(now) + 1 + rng.randint(0, 1) - now
                     await asyncio.sleep(close + (rng.uniform(0.0, 0.15) if rng.random() < 0.8 else rng.random()))
-                else:
+                else:  # killed while it starts
+                    life.start()
                     await asyncio.sleep(rng.uniform(0.0, 1.5))
                 await life.kill()
                 self.verdict.ends["kill"] += 1
@@ -98,8 +97,7 @@ class Story:
                     self._judge(quiet=False)
                 if self.verdict.wrong:
                     return
-            life.start()
-            await life.until(is_quiet, QUIET_S)
+            await self._begin()
         await self._quiet()
         await life.stop()
         self._judge()
@@ -131,7 +129,8 @@ class Story:
         others = [pid for pid in await asyncio.to_thread(self.life.companions) if pid != self.life.pid]
         if end in ("exchange", "power"):
             for pid in others:
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+                    os.kill(pid, signal.SIGKILL)
         if end == "exchange":
             await self.life.ended()
         elif self.life.lives:
@@ -152,12 +151,26 @@ class Story:
             venue.foreign("BTCUSDT", "buy", "market", "0.0005")
             self.foreign += venue.engine.account("main").total("BTC") - before
 
-    def _mend(self) -> None:
+    async def _mend(self) -> None:
         """The world is well again."""
         self.venue.faults.clear()
+        await asyncio.sleep(0.5)  # what was to change back by itself has
         self.venue.maintenance = False
         self.venue.offset_ms = 0.0
         self.venue.doorman.banned_until_ms = 0
+        await self.venue.listen(True)
+
+    async def _begin(self) -> None:
+        """Start it until it runs, as a service manager would: an earlier exchange process may still be finishing."""
+        limit = time.monotonic() + QUIET_S
+        while True:
+            self.life.start()
+            try:
+                await self.life.until(is_quiet, QUIET_S)
+                return
+            except AssertionError:
+                if self.life.lives or self.life.code not in (3, 4) or time.monotonic() > limit:
+                    raise
 
     async def _quiet(self) -> None:
         """One last rise, so that something is held; then no bar more, until nothing is under way."""

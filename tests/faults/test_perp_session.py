@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +11,7 @@ from tests.faults.perp_world import BTC, ETH, PerpWorld, play
 from tests.venue.faults import Fault
 
 
-def test_long_short_and_out(tmp_path: Path) -> None:
+def test_long_short_and_out() -> None:
     """Entries either way, turned by two orders, reduce-only exits, protection at the venue; money to the cent."""
 
     async def story(world: PerpWorld) -> None:
@@ -41,251 +40,251 @@ def test_long_short_and_out(tmp_path: Path) -> None:
         assert abs(world.wallet() - 5000 - runner.money()) < 0.01
         assert not runner.alarms
 
-    play(tmp_path, story)
+    play(story)
 
 
-def test_stops_and_takes_fire_at_the_venue(tmp_path: Path) -> None:
+def test_stops_and_takes_fire_at_the_venue() -> None:
     """The venue's own trades end the position, the other order goes, and the bot stays out as it should."""
 
     async def story(world: PerpWorld) -> None:
-        bot = await world.start()
-        await bot.ready()
-        await bot.bars(BTCUSDT=1.01, ETHUSDT=0.99)
-        await bot.until(lambda: bot.held(BTC) > 0 > bot.held(ETH))
-        await bot.settled()
+        runner = await world.start()
+        await runner.ready()
+        await runner.bars(BTCUSDT=1.01, ETHUSDT=0.99)
+        await runner.until(lambda: runner.held(BTC) > 0 > runner.held(ETH))
+        await runner.settled()
         world.venue.engine.stops_survive = True
         world.venue.set_price("BTCUSDT", "47500")  # through the long's stop
         world.venue.set_price("ETHUSDT", "1770")  # through the short's target
-        await bot.until(lambda: not bot.held(BTC) and not bot.held(ETH))
-        await bot.settled()
+        await runner.until(lambda: not runner.held(BTC) and not runner.held(ETH))
+        await runner.settled()
         assert not world.ours_open() and not world.position(BTC).qty and not world.position(ETH).qty
         fired = [one.kind for one in world.venue.engine.orders.values() if one.triggered and one.filled]
         assert sorted(fired) == ["stop", "take-profit"]
-        assert abs(world.wallet() - 5000 - bot.money()) < 0.01
-        assert not bot.alarms
+        assert abs(world.wallet() - 5000 - runner.money()) < 0.01
+        assert not runner.alarms
 
-    play(tmp_path, story)
+    play(story)
 
 
-def test_funding_is_paid_and_received(tmp_path: Path) -> None:
+def test_funding_is_paid_and_received() -> None:
     """Each payment is booked once, by its amount, with the stream cut and over a restart."""
 
     async def story(world: PerpWorld) -> None:
-        bot = await world.start()
-        await bot.ready()
-        await bot.bars(BTCUSDT=1.01, ETHUSDT=0.99)
-        await bot.until(lambda: bot.held(BTC) > 0 > bot.held(ETH))
-        await bot.settled()
+        runner = await world.start()
+        await runner.ready()
+        await runner.bars(BTCUSDT=1.01, ETHUSDT=0.99)
+        await runner.until(lambda: runner.held(BTC) > 0 > runner.held(ETH))
+        await runner.settled()
         world.venue.pay_funding("BTCUSDT", "0.001")
         world.venue.pay_funding("ETHUSDT", "0.0005")
-        await bot.until(lambda: abs(world.wallet() - 5000 - bot.money()) < 1e-6)
-        await bot.stop()
+        await runner.until(lambda: abs(world.wallet() - 5000 - runner.money()) < 1e-6)
+        await runner.stop()
         world.venue.pay_funding("BTCUSDT", "-0.002")
-        bot = await world.start()
-        await bot.ready()
-        await bot.until(lambda: abs(world.wallet() - 5000 - bot.money()) < 1e-6)
+        runner = await world.start()
+        await runner.ready()
+        await runner.until(lambda: abs(world.wallet() - 5000 - runner.money()) < 1e-6)
         paid = sum(float(one.amount) for one in world.venue.engine.fundings)
-        assert abs(float(bot.account["funding"]) - paid) < 1e-6
+        assert abs(float(runner.account["funding"]) - paid) < 1e-6
         assert len(world.venue.engine.fundings) == 3
 
-    play(tmp_path, story)
+    play(story)
 
 
-def test_many_fills_of_one_instant(tmp_path: Path) -> None:
+def test_many_fills_of_one_instant() -> None:
     """A market order that walks the book makes trades of one instant: each is booked, and reading them ends."""
 
     async def story(world: PerpWorld) -> None:
-        bot = await world.start()
-        await bot.ready()
+        runner = await world.start()
+        await runner.ready()
         world.venue.engine.set_depth("BTCUSDT", "0.013", count=5)
         world.venue.set_price("BTCUSDT", "50000")
-        await bot.bars(BTCUSDT=1.01)
-        await bot.until(lambda: bot.held(BTC) > 0)
-        await bot.settled()
+        await runner.bars(BTCUSDT=1.01)
+        await runner.until(lambda: runner.held(BTC) > 0)
+        await runner.settled()
         assert len(world.venue.engine.trades) >= 3
         asked = len(world.venue.requests)
         await asyncio.sleep(1.0)
         trades = [one for one in world.venue.requests[asked:] if one["label"] == "trades"]
         assert len(trades) < 40
-        await bot.stop()
-        bot = await world.start()
-        await bot.ready()
-        assert abs(world.wallet() - 5000 - bot.money()) < 0.01
+        await runner.stop()
+        runner = await world.start()
+        await runner.ready()
+        assert abs(world.wallet() - 5000 - runner.money()) < 0.01
 
-    play(tmp_path, story)
+    play(story)
 
 
-def test_liquidation_cuts_the_desk(tmp_path: Path) -> None:
+def test_liquidation_cuts_the_desk() -> None:
     """A price that jumps over the stop liquidates: the desk books the loss to the cent, alarms, takes no new risk."""
 
     async def story(world: PerpWorld) -> None:
-        bot = await world.start()
-        await bot.ready()
-        await bot.bars(BTCUSDT=1.01)
-        await bot.until(lambda: bot.held(BTC) > 0)
-        await bot.settled()
+        runner = await world.start()
+        await runner.ready()
+        await runner.bars(BTCUSDT=1.01)
+        await runner.until(lambda: runner.held(BTC) > 0)
+        await runner.settled()
         world.venue.set_price("BTCUSDT", "30000")
-        await bot.until(lambda: not bot.held(BTC))
-        await bot.until(lambda: "reconciliation" in bot.standing())
-        assert any(alarm.startswith("liquidation") for alarm in bot.alarms)
-        assert abs(world.wallet() - 5000 - bot.money()) < 0.01
-        await bot.until(lambda: not world.ours_open() and not len(bot.opened.engine.desk.working))
+        await runner.until(lambda: not runner.held(BTC))
+        await runner.until(lambda: "reconciliation" in runner.standing())
+        assert any(alarm.startswith("liquidation") for alarm in runner.alarms)
+        assert abs(world.wallet() - 5000 - runner.money()) < 0.01
+        await runner.until(lambda: not world.ours_open() and not len(runner.opened.engine.desk.working))
         count = len(world.venue.engine.orders)
-        await bot.bars(BTCUSDT=1.01)
+        await runner.bars(BTCUSDT=1.01)
         await asyncio.sleep(0.3)
         assert len(world.venue.engine.orders) == count
         world.say("resume")
-        await bot.until(lambda: not bot.standing())
-        await bot.bars(BTCUSDT=1.01)
-        await bot.until(lambda: bot.held(BTC) > 0)
+        await runner.until(lambda: not runner.standing())
+        await runner.bars(BTCUSDT=1.01)
+        await runner.until(lambda: runner.held(BTC) > 0)
 
-    play(tmp_path, story)
+    play(story)
 
 
-def test_somebody_else_trades_the_same_contract(tmp_path: Path) -> None:
+def test_somebody_else_trades_the_same_contract() -> None:
     """What is taken from ours is cut at their price; what they hold beside ours bars entries until it is gone."""
 
     async def story(world: PerpWorld) -> None:
-        bot = await world.start()
-        await bot.ready()
-        await bot.bars(BTCUSDT=1.01)
-        await bot.until(lambda: bot.held(BTC) > 0)
-        await bot.settled()
-        held = bot.held(BTC)
+        runner = await world.start()
+        await runner.ready()
+        await runner.bars(BTCUSDT=1.01)
+        await runner.until(lambda: runner.held(BTC) > 0)
+        await runner.settled()
+        held = runner.held(BTC)
         world.venue.set_price("BTCUSDT", "50700")
         world.venue.foreign("BTCUSDT", "sell", "market", "0.01")
-        await bot.until(lambda: abs(bot.held(BTC) - (held - 0.01)) < 1e-9)
-        assert abs(world.wallet() - 5000 - bot.money()) < 0.01  # at their price, their fee in it
-        await bot.settled()
+        await runner.until(lambda: abs(runner.held(BTC) - (held - 0.01)) < 1e-9)
+        assert abs(world.wallet() - 5000 - runner.money()) < 0.01  # at their price, their fee in it
+        await runner.settled()
         world.say("resume")
-        await bot.until(lambda: not bot.standing())
+        await runner.until(lambda: not runner.standing())
         world.venue.foreign("BTCUSDT", "sell", "market", "0.1")  # more than ours: turned short
-        await bot.until(lambda: bot.held(BTC) == 0.0)
-        await bot.until(lambda: "market" in bot.standing())
-        await bot.until(lambda: not world.ours_open())
+        await runner.until(lambda: runner.held(BTC) == 0.0)
+        await runner.until(lambda: "market" in runner.standing())
+        await runner.until(lambda: not world.ours_open())
         world.say("resume")
-        await bot.until(lambda: "reconciliation" not in bot.standing())
+        await runner.until(lambda: "reconciliation" not in runner.standing())
         before = [one for one in world.venue.engine.orders.values() if one.symbol == "BTCUSDT"]
-        await bot.bars(BTCUSDT=0.99, ETHUSDT=1.01)
-        await bot.until(lambda: bot.held(ETH) > 0)  # the other symbol goes on
+        await runner.bars(BTCUSDT=0.99, ETHUSDT=1.01)
+        await runner.until(lambda: runner.held(ETH) > 0)  # the other symbol goes on
         assert [one for one in world.venue.engine.orders.values() if one.symbol == "BTCUSDT"] == before
         left = -world.position(BTC).qty
         assert left > 0
         world.venue.foreign("BTCUSDT", "buy", "market", str(left))
-        await bot.until(lambda: "market" not in bot.standing())
+        await runner.until(lambda: "market" not in runner.standing())
 
-    play(tmp_path, story)
+    play(story)
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
-def test_restart_with_an_open_position(tmp_path: Path, how: str) -> None:
+def test_restart_with_an_open_position(how: str) -> None:
     """The next start takes up position and stop; what fired meanwhile is booked as it happened."""
 
     async def story(world: PerpWorld) -> None:
-        bot = await world.start()
-        await bot.ready()
-        await bot.bars(BTCUSDT=1.01, ETHUSDT=0.99)
-        await bot.until(lambda: bot.held(BTC) > 0 > bot.held(ETH))
-        await bot.settled()
+        runner = await world.start()
+        await runner.ready()
+        await runner.bars(BTCUSDT=1.01, ETHUSDT=0.99)
+        await runner.until(lambda: runner.held(BTC) > 0 > runner.held(ETH))
+        await runner.settled()
         stops = sorted(one.client_id for one in world.ours_open())
-        await (bot.kill() if how == "kill" else bot.stop())
-        bot = await world.start()
-        await bot.ready()
-        await bot.settled()
+        await (runner.kill() if how == "kill" else runner.stop())
+        runner = await world.start()
+        await runner.ready()
+        await runner.settled()
         assert sorted(one.client_id for one in world.ours_open()) == stops
-        await (bot.kill() if how == "kill" else bot.stop())
+        await (runner.kill() if how == "kill" else runner.stop())
         world.venue.set_price("BTCUSDT", "47500")  # the stop fires while nobody is there
-        bot = await world.start()
-        await bot.until(lambda: not bot.held(BTC))
-        await bot.ready()
-        await bot.settled()
-        assert abs(world.wallet() - 5000 - bot.money()) < 0.01
-        await bot.bars()
-        await bot.until(lambda: not bot.held(ETH))
-        await bot.settled()
-        assert not world.ours_open() and not bot.alarms
+        runner = await world.start()
+        await runner.until(lambda: not runner.held(BTC))
+        await runner.ready()
+        await runner.settled()
+        assert abs(world.wallet() - 5000 - runner.money()) < 0.01
+        await runner.bars()
+        await runner.until(lambda: not runner.held(ETH))
+        await runner.settled()
+        assert not world.ours_open() and not runner.alarms
 
-    play(tmp_path, story)
+    play(story)
 
 
-def test_liquidated_while_nobody_was_there(tmp_path: Path) -> None:
+def test_liquidated_while_nobody_was_there() -> None:
     """A liquidation that only the records tell of is booked at its price by the next start."""
 
     async def story(world: PerpWorld) -> None:
-        bot = await world.start()
-        await bot.ready()
-        await bot.bars(ETHUSDT=0.99)
-        await bot.until(lambda: bot.held(ETH) < 0)
-        await bot.settled(ETH)
-        await bot.kill()
+        runner = await world.start()
+        await runner.ready()
+        await runner.bars(ETHUSDT=0.99)
+        await runner.until(lambda: runner.held(ETH) < 0)
+        await runner.settled(ETH)
+        await runner.kill()
         await world.stop_process()
         world.venue.set_price("ETHUSDT", "3500")
         await world.start_process()
-        bot = await world.start()
-        await bot.until(lambda: not bot.held(ETH))
-        await bot.until(lambda: "reconciliation" in bot.standing() and bot.alarms)
-        assert abs(world.wallet() - 5000 - bot.money()) < 0.01
-        await bot.until(lambda: not len(bot.opened.engine.desk.working))
+        runner = await world.start()
+        await runner.until(lambda: not runner.held(ETH))
+        await runner.until(lambda: "reconciliation" in runner.standing() and runner.alarms)
+        assert abs(world.wallet() - 5000 - runner.money()) < 0.01
+        await runner.until(lambda: not len(runner.opened.engine.desk.working))
 
-    play(tmp_path, story)
+    play(story)
 
 
-def test_killed_at_every_order(tmp_path: Path) -> None:
+def test_killed_at_every_order() -> None:
     """Killed while orders are under way, again and again: none is doubled or lost, and what is held has its stop."""
 
     async def story(world: PerpWorld) -> None:
         for number, factor in enumerate((1.01, 0.98, 1.02, 0.99)):
-            bot = await world.start()
-            await bot.ready()
+            runner = await world.start()
+            await runner.ready()
             if number % 2:
                 world.venue.faults.add(Fault("timeout", label="place", accepted=number == 1, seconds=10.0))
-            await bot.bars(BTCUSDT=factor)
+            await runner.bars(BTCUSDT=factor)
             await asyncio.sleep(0.02 * (number + 1))
-            await bot.kill()
+            await runner.kill()
             world.venue.faults.clear()
-        bot = await world.start()
-        await bot.until(lambda: bot.venue.health()["ready"])
-        await bot.settled()
-        await bot.bars()
-        await bot.until(lambda: not bot.held(BTC))
-        await bot.settled()
-        assert abs(world.wallet() - 5000 - bot.money()) < 0.01
+        runner = await world.start()
+        await runner.until(lambda: runner.venue.health()["ready"])
+        await runner.settled()
+        await runner.bars()
+        await runner.until(lambda: not runner.held(BTC))
+        await runner.settled()
+        assert abs(world.wallet() - 5000 - runner.money()) < 0.01
         ids = [one.client_id for one in world.venue.orders()]
         assert len(ids) == len(set(ids))
 
-    play(tmp_path, story)
+    play(story)
 
 
-def test_cut_off_and_back(tmp_path: Path) -> None:
+def test_cut_off_and_back() -> None:
     """Streams cut, the venue gone for a while, answers lost: a stop that fires meanwhile is booked, nothing twice."""
 
     async def story(world: PerpWorld) -> None:
-        bot = await world.start()
-        await bot.ready()
-        await bot.bars(BTCUSDT=1.01, ETHUSDT=0.99)
-        await bot.until(lambda: bot.held(BTC) > 0 > bot.held(ETH))
-        await bot.settled()
+        runner = await world.start()
+        await runner.ready()
+        await runner.bars(BTCUSDT=1.01, ETHUSDT=0.99)
+        await runner.until(lambda: runner.held(BTC) > 0 > runner.held(ETH))
+        await runner.settled()
         world.venue.streams.cut("user")
         await world.venue.listen(False)
         world.venue.set_price("BTCUSDT", "47500")
         world.venue.pay_funding("ETHUSDT", "0.001")
-        await bot.until(lambda: {"stream", "venue"} & set(bot.standing()))
-        assert bot.held(BTC) > 0
+        await runner.until(lambda: {"stream", "venue"} & set(runner.standing()))
+        assert runner.held(BTC) > 0
         await world.venue.listen(True)
-        await bot.until(lambda: not bot.held(BTC))
-        await bot.ready()
-        await bot.settled()
-        assert abs(world.wallet() - 5000 - bot.money()) < 0.01
+        await runner.until(lambda: not runner.held(BTC))
+        await runner.ready()
+        await runner.settled()
+        assert abs(world.wallet() - 5000 - runner.money()) < 0.01
         world.venue.faults.add(Fault("reset", label="place", accepted=True), Fault("drop", label="user:*", times=3))
-        await bot.bars(BTCUSDT=0.99, ETHUSDT=0.99)
-        await bot.until(lambda: bot.held(BTC) < 0)
-        await bot.settled()
-        assert abs(world.wallet() - 5000 - bot.money()) < 0.01
+        await runner.bars(BTCUSDT=0.99, ETHUSDT=0.99)
+        await runner.until(lambda: runner.held(BTC) < 0)
+        await runner.settled()
+        assert abs(world.wallet() - 5000 - runner.money()) < 0.01
 
-    play(tmp_path, story)
+    play(story)
 
 
-def test_an_account_that_is_set_up_otherwise_is_refused(tmp_path: Path) -> None:
+def test_an_account_that_is_set_up_otherwise_is_refused() -> None:
     """Cross margin, hedge mode, or a position at another leverage: no start, and in a session no new risk."""
 
     async def story(world: PerpWorld) -> None:
@@ -311,15 +310,15 @@ def test_an_account_that_is_set_up_otherwise_is_refused(tmp_path: Path) -> None:
         world.venue.foreign("BTCUSDT", "sell", "market", "0.01")
         await world.stop_process()
         await world.start_process()
-        bot = await world.start()
-        await bot.ready()
+        runner = await world.start()
+        await runner.ready()
         assert engine.account("main").leverage == {"BTCUSDT": 3, "ETHUSDT": 3}
         desk.info = lambda dcp: {**told(dcp), "marginMode": "REGULAR_MARGIN"}  # type: ignore[method-assign]
         assert world.process is not None
         world.process.door.modes_at = float("-inf")  # as if a minute had gone
-        await bot.until(lambda: "venue" in bot.standing())
-        await bot.bars(BTCUSDT=1.01)
+        await runner.until(lambda: "venue" in runner.standing())
+        await runner.bars(BTCUSDT=1.01)
         await asyncio.sleep(0.2)
         assert not world.ours_open() and not world.position(BTC).qty
 
-    play(tmp_path, story)
+    play(story)

@@ -1,4 +1,4 @@
-"""Bad bars, a failing strategy, a journal that can't be written; the real bot, judged by the venue (see `test_rows`)."""
+"""Bad bars, a failing strategy, a journal that can't be written: the real bot and the venue (see `test_rows`)."""
 
 from __future__ import annotations
 

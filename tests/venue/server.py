@@ -80,6 +80,7 @@ class LocalVenue:
         self._tasks: set[asyncio.Task[None]] = set()
         self._runner: web.AppRunner | None = None
         self._site: web.TCPSite | None = None
+        self._listening = asyncio.Lock()
         self.engine.hooks += [self._logged, self.streams.hook]
         for coin, amount in (balances or {}).items():
             self.engine.deposit(coin, amount, self.now_ms())
@@ -148,16 +149,18 @@ class LocalVenue:
     async def listen(self, on: bool) -> None:
         """Begin to listen, or refuse connections (and cut those that are open)."""
         assert self._runner is not None
-        if on and self._site is None:
-            self._site = web.TCPSite(self._runner, "127.0.0.1", self.port)
-            await self._site.start()
-            self.port = self._runner.addresses[0][1]
-        elif not on and self._site is not None:
-            site, self._site = self._site, None
-            await site.stop()
-            for connection in self._runner.server.connections if self._runner.server else ():
-                if connection.transport is not None:
-                    connection.transport.abort()
+        async with self._listening:  # one change after the other, however busy the machine is
+            if on and self._site is None:
+                site = web.TCPSite(self._runner, "127.0.0.1", self.port)
+                await site.start()
+                self._site = site
+                self.port = self._runner.addresses[0][1]
+            elif not on and self._site is not None:
+                site, self._site = self._site, None
+                await site.stop()
+                for connection in self._runner.server.connections if self._runner.server else ():
+                    if connection.transport is not None:
+                        connection.transport.abort()
 
     # --- time and the world ----------------------------------------------------------------------------------------
     def now_ms(self) -> int:
@@ -312,7 +315,8 @@ class LocalVenue:
             return web.Response(status=503, text=faulty.HTML, content_type="text/html")
         body = (await request.read()).decode()
         raw = request.rel_url.raw_query_string + body
-        record: dict[str, Any] = {"ms": self.now_ms(), "label": route.label, "status": None, "code": None}
+        record: dict[str, Any] = {"ms": self.now_ms(), "ns": time.time_ns(), "label": route.label}
+        record |= {"status": None, "code": None}
         self.requests.append(record)
         call = self.front.call(route, raw, request.headers.get("X-MBX-APIKEY"), record)
         params = self.front.params(raw)

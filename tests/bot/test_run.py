@@ -1,0 +1,114 @@
+"""The driver: who hears of a step when, and what becomes of events that were taken when it is stopped."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from backtest.run import new_desk
+from benchmarks.live_load import Watch, bars_at, spec_of, usual_days
+from bot.engine import Engine, coins_of
+from bot.events import Command, Event, Operator
+from bot.feeds.door import Door
+from bot.journal import MemoryJournal
+from bot.run import Bot
+from bot.step import Step
+
+SECOND = 10**9
+START_NS = 1_767_225_600 * SECOND
+
+
+class Noting(MemoryJournal):
+    """Notes its commits."""
+
+    def __init__(self, notes: list[str]) -> None:
+        super().__init__({"bot": "00c0ffee"})
+        self.notes = notes
+
+    def commit(self) -> None:
+        """Note it when anything was waiting."""
+        if getattr(self, "notes", None) is not None and len(self._rows) > self._committed:
+            self.notes.append("durable")
+        super().commit()
+
+
+class Slow:
+    """A venue that hands its work to a task, as the real one does."""
+
+    def __init__(self, notes: list[str]) -> None:
+        self.notes = notes
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self, put: Callable[[Event], None]) -> None:
+        """Nothing to reconcile."""
+
+    async def send(self, commands: Sequence[Command]) -> None:
+        """Begin."""
+        self.tasks.add(asyncio.create_task(self._write(len(commands))))
+
+    async def _write(self, count: int) -> None:
+        self.notes += ["left"] * count
+
+    async def stop(self) -> None:
+        """Nothing to stop."""
+
+    def health(self) -> dict[str, Any]:
+        """For `status`."""
+        return {}
+
+
+def driver_of(notes: list[str]) -> Bot:
+    """A live desk that wants both coins after a row that rose."""
+    spec = spec_of(SECOND)
+    engine = Engine(spec, new_desk(spec, outside=True), coins_of(spec))
+    for back in range(40, 0, -1):
+        for bar in bars_at(START_NS - back * SECOND, SECOND, back % 2 == 0):
+            engine.learn(bar)
+    for posts in usual_days(START_NS, days=1):
+        engine.learn(posts)
+    return Bot(engine, Noting(notes), clock=Watch(START_NS), door=Door(10), venue=Slow(notes), tick_s=1e6)
+
+
+def test_orders_leave_after_the_commit_and_before_anybody_is_told() -> None:
+    """Durable, left, told; and what is told knows the number of its record."""
+
+    async def main() -> None:
+        notes: list[str] = []
+        driver = driver_of(notes)
+        told: list[tuple[str, int]] = []
+
+        def hear(event: Event, step: Step) -> None:
+            notes.append("told")
+            told.append((type(event).__name__, driver.seq))
+
+        driver.watchers.append(hear)
+        word = Operator(ns=0, act="resume", person="p", reason="r")
+        await driver.take([*bars_at(START_NS, SECOND, True), word])
+        begun = notes[: notes.index("durable", 1)]
+        assert begun == ["durable", "left", "left", "told", "told"], notes
+        assert notes[len(begun) :] == ["durable", "told", "durable"]  # the last: a first snapshot
+        assert [name for name, _ in told] == ["Bar", "Bar", "Operator"]
+        seqs = [seq for _, seq in told]
+        assert seqs == sorted(set(seqs))
+
+    asyncio.run(main())
+
+
+def test_what_was_taken_is_handled_when_the_consumer_is_cancelled() -> None:
+    """The chunk's rest is journalled at the end of the session."""
+
+    async def main() -> None:
+        notes: list[str] = []
+        driver = driver_of(notes)
+        word = Operator(ns=0, act="resume", person="p", reason="r")
+        for event in (*bars_at(START_NS, SECOND, True), word):
+            driver.door.put(event)
+        heard: list[str] = []
+        driver.watchers.append(lambda event, step: heard.append(type(event).__name__))
+        taking = asyncio.create_task(driver.take([*bars_at(START_NS, SECOND, True), word, word]))
+        await asyncio.sleep(0)  # up to where it lets the orders leave
+        taking.cancel()
+        await asyncio.gather(taking, return_exceptions=True)
+        await driver._end()
+        assert heard.count("Operator") == 3 and notes.count("left") == 2
+
+    asyncio.run(main())
