@@ -116,7 +116,7 @@ def _ended(desk: Ref, ns: int, place: int, state: int) -> None:
 
 @inner
 def _shorten(desk: Ref, ns: int, place: int, excess: float, price: float) -> None:
-    """An exit sold more than the desk holds (it was cut meanwhile): that part wasn't ours, and doesn't work any more."""
+    """An exit sold more than the desk holds (it was cut meanwhile): that part wasn't ours, and no longer works."""
     order = order_of(desk, place)
     note(desk, ns, EV_OUTSIDE, 0, order.symbol, order.id, 0.0, excess, order.side * excess, price)
     count_working(desk, order, -1.0)
