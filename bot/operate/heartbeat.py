@@ -42,7 +42,8 @@ class Heartbeat:
 
     def __init__(self, folder: Path, session: str, *, every_s: float = EVERY_S) -> None:
         self.file, self.session, self.events, self.failed = folder / HEARTBEAT_FILE, session, 0, 0
-        self._every_ns, self._written_ns, self._boot = int(every_s * 1e9), 0, boot_id()
+        self._every_ns, self._boot = int(every_s * 1e9), boot_id()
+        self._written_ns = -self._every_ns  # monotonic, which begins near 0 on a machine that has just started
         self.beaten_ns = 0  # monotonic
 
     def start(self, ns: int) -> None:
