@@ -115,7 +115,7 @@ def test_positions_are_moved_by_fills_and_funding_alone() -> None:
         ("risk/fills.py", "book_fill"), ("risk/hear.py", "_cut"), ("risk/hear.py", "_late_fill"),
         ("backtest/venue.py", "_liquidate"),
     }  # fmt: skip
-    assert found(callers, "apply_funding") == {("risk/hear.py", "pay_funding")}
+    assert found(callers, "apply_funding") == {("risk/hear.py", "_funded")}
 
 
 def test_no_word_in_the_sources_switches_the_gate_off() -> None:
