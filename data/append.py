@@ -212,7 +212,7 @@ def _store_rejects(job: _Transaction) -> int:
     for row in grouped.to_pylist():
         counts.setdefault(row["series"], {})[row["reason"]] = row["count_all"]
     job.rejects.append(Rejects(name, job.origin, whole.num_rows, counts, job.sequence))
-    return fresh.num_rows
+    return int(fresh.num_rows)
 
 
 def _reject_rows(table: pa.Table) -> Iterator[tuple[object, ...]]:
