@@ -98,7 +98,12 @@ class Committer:
     """
 
     def __init__(
-        self, store: Store, folder: Path, now_ns: Callable[[], int], kept: Mapping[str, Kept], heard: Mapping[str, Heard]
+        self,
+        store: Store,
+        folder: Path,
+        now_ns: Callable[[], int],
+        kept: Mapping[str, Kept],
+        heard: Mapping[str, Heard],
     ) -> None:
         self.kept = dict(kept)
         self._store, self._folder, self._now_ns = store, folder, now_ns
@@ -169,9 +174,7 @@ class Committer:
         for kind in ("posts", "metrics", "bars"):
             tables = [found.facts[kind] for found in intakes.values() if kind in found.facts]
             if kind == "metrics" and markers:
-                known = [
-                    replace(one, known_ns=begun) if begun - one.known_ns > LATE_NS else one for one in markers
-                ]
+                known = [replace(one, known_ns=begun) if begun - one.known_ns > LATE_NS else one for one in markers]
                 tables.append(marker_table(known, begun))
             rejects = [found.rejects[kind] for found in intakes.values() if kind in found.rejects]
             bad = pa.concat_tables(rejects) if rejects else None
@@ -215,22 +218,11 @@ class Committer:
             if not kept.gone:
                 continue
             for source, keys in kept.gone.items():
-                purged += purge(self._store, source, keys)
+                purged += self._store.purge(source, keys)
             done = replace(kept, gone={})
             write_kept(self._folder, name, done)
             self.kept[name] = done
         return purged
-
-
-def purge(store: Store, source: str, keys: Sequence[str]) -> int:
-    """Texts of posts taken out of the store; how many."""
-    work: Callable[[str, Sequence[str]], int] = store.purge  # type: ignore[attr-defined,unused-ignore]
-    return work(source, keys)
-
-
-def can_purge(store: Store) -> bool:
-    """Whether deletions can be done; they wait, durably, where not."""
-    return hasattr(store, "purge")
 
 
 def is_full(error: BaseException) -> bool:

@@ -100,9 +100,7 @@ class Coverage:
 
     def notice(self, now_ns: int) -> list[str]:
         """Feeds that have just lost our patience: they count as down until they answer."""
-        silent = [
-            name for name, feed in self.feeds.items() if feed.up and now_ns - feed.alive_ns > feed.patience_ns
-        ]
+        silent = [name for name, feed in self.feeds.items() if feed.up and now_ns - feed.alive_ns > feed.patience_ns]
         for name in silent:
             self.fell(name, now_ns)
         return silent

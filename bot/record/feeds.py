@@ -1,4 +1,4 @@
-"""From the configuration to feeds that can be followed: their tools, secrets and hosts, checked before any of them runs."""
+"""From the configuration to feeds that can be followed: tools, secrets and hosts, checked before any of them runs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The recorder: feeds, writer and scorer from their start to an end in order, and what it tells of itself meanwhile.
 
-The end, by one Ctrl-C: feeds are cancelled, what waits is stored, cursors behind it, then the markers that say when each
-source was last heard; at last the scorer is ended. Nothing that was acknowledged is lost at any moment of it.
+The end, by one Ctrl-C: feeds are cancelled, what waits is stored, cursors behind it, with the markers that say when
+each source was last heard; at last the scorer is ended. Nothing that was acknowledged is lost at any moment of it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from bot.record.figures import Figures
 from bot.record.lock import feeds_folder
 from bot.record.memory import read_heard, read_kept
 from bot.record.runner import Runner
+from bot.record.words import SOCKET_FILE
 from bot.record.writer import Writer
 from data.errors import InputError, UnreachableError
 from data.feed import Batch, Clock, Feed, Purse
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from bot.config import Config
 
 LOG = logging.getLogger("tidegate.record")
-SOCKET_FILE: Final = "record.sock"
 LOOK_S: Final = 1.0
 END_S: Final = 5.0
 """A feed that doesn't let go within this time is left behind."""
@@ -78,7 +78,7 @@ class Recorder:
         self.coverage = Coverage({feed.name: (feed.card.name, patience[feed.name]) for feed in feeds}, heard, now)
         committer = Committer(self._store, self.folder, clock.now_ns, kept, heard)
         self.writer = Writer(
-            committer, self.coverage, self._store, {feed.name: feed.card for feed in feeds},
+            committer, self.coverage, {feed.name: feed.card for feed in feeds},
             flush_s=config.record.flush / SECOND_NS, most=config.record.queue, told=self.figures.told,
         )  # fmt: skip
         self.scoring = Scoring(config, var, clock=clock, rng=rng) if scoring else None
@@ -109,8 +109,10 @@ class Recorder:
         try:
             await self._until(stop, writing, following, looking)
         finally:
-            await self._end(writing, following, looking, scoring)
-            await server.close()
+            try:
+                await self._end(writing, following, looking, scoring)
+            finally:
+                await server.close()
 
     async def _until(
         self, stop: asyncio.Event, writing: asyncio.Task[None], following: list[asyncio.Task[None]],
@@ -120,9 +122,7 @@ class Recorder:
         try:
             pending: set[asyncio.Task[Any]] = set(following)
             while not stop.is_set() and not writing.done():
-                done, _ = await asyncio.wait(
-                    {stopped, writing, looking, *pending}, return_when=asyncio.FIRST_COMPLETED
-                )
+                done, _ = await asyncio.wait({stopped, writing, looking, *pending}, return_when=asyncio.FIRST_COMPLETED)
                 for task in done - {stopped, writing}:
                     task.result()
                     pending.discard(task)
@@ -210,7 +210,9 @@ class Recorder:
                 "gaps": heard.gaps,
                 "health": _health(runner.feed),
             }
-        gaps = [{"source": gap.source, "since_ns": gap.since_ns, "until_ns": gap.until_ns} for gap in self.coverage.gaps]
+        gaps = [
+            {"source": gap.source, "since_ns": gap.since_ns, "until_ns": gap.until_ns} for gap in self.coverage.gaps
+        ]
         return {
             "pid": os.getpid(), "at_ns": now, "began_ns": self.figures.began_ns, "ending": self.ending, "feeds": feeds,
             "writer": {**self.figures.of_writer(), "trouble": self.writer.trouble, "retries": self.writer.retries},

@@ -16,12 +16,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from bot.record.commit import Committer, Job, Line, Report, can_purge, is_full
+from bot.record.commit import Committer, Job, Line, Report, is_full
 from bot.record.coverage import Coverage
 from bot.record.memory import Heard
 from data.errors import InputError, WorkError
 from data.feed import Batch, Card
-from data.store import Store
 
 LOG = logging.getLogger("tidegate.record")
 LIFE_S: Final = 5.0
@@ -70,12 +69,12 @@ class Writer:
     """
 
     def __init__(
-        self, committer: Committer, coverage: Coverage, store: Store, cards: dict[str, Card], *, flush_s: float,
-        most: int, told: Callable[[Report], None],
+        self, committer: Committer, coverage: Coverage, cards: dict[str, Card], *, flush_s: float, most: int,
+        told: Callable[[Report], None],
     ) -> None:  # fmt: skip
         self.trouble = ""  # why the disk refuses, while it does
         self.retries = 0
-        self._committer, self._coverage, self._store = committer, coverage, store
+        self._committer, self._coverage = committer, coverage
         self._queues = {name: Queue(card, dict(committer.kept[name].cursor)) for name, card in cards.items()}
         self._flush_s, self._most, self._told = flush_s, most, told
         self._more, self._closing = asyncio.Event(), asyncio.Event()
@@ -171,7 +170,7 @@ class Writer:
         return Job(lines, markers, heard, self._purges(now)), found
 
     def _purges(self, now: float) -> bool:
-        if not self._committer.gone_waiting or not can_purge(self._store):
+        if not self._committer.gone_waiting:
             return False
         if now < self._purge_due and self._committer.gone_waiting < PURGE_KEYS and not self._closing.is_set():
             return False
@@ -252,8 +251,6 @@ class Writer:
                     one.done.set_result(None)
             queue.room.set()
         self._told(report)
-
-
 
 
 def _refuse(one: Waiting, error: Exception) -> None:
