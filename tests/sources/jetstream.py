@@ -25,6 +25,7 @@ class Jetstream:
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
         self.floor_us, self.time_us = 0, START_US
+        self._times: list[int] = []
         self._more = asyncio.Event()
 
     async def talk(self, connection: ServerConnection) -> None:
@@ -38,7 +39,7 @@ class Jetstream:
             while at < len(self.events):
                 event = self.events[at]
                 at += 1
-                if cursor_us is None or event["time_us"] >= max(cursor_us, self.floor_us):
+                if cursor_us is None or self._times[at - 1] >= max(cursor_us, self.floor_us):
                     await connection.send(json.dumps(event))
             self._more.clear()
             waits = [asyncio.create_task(each) for each in (self._more.wait(), connection.wait_closed())]
@@ -51,6 +52,7 @@ class Jetstream:
     def happen(self, event: dict[str, Any]) -> None:
         """Let the network say something."""
         self.events.append(event)
+        self._times.append(self.time_us)
         self._more.set()
 
     def commit(
