@@ -207,7 +207,7 @@ def _share(kind: str, name: str, rows: Mapping[str, Any], digest: str) -> InputS
     )
 
 
-def _sentiment(store: Store, spec: RunSpec, coins: list[str], until_ns: int, shares: list[InputShare]) -> SentimentTape:
+def _sentiment(store: Store, spec: RunSpec, coins: Sequence[str], until_ns: int, shares: list[InputShare]) -> SentimentTape:
     where = sentiment_where(spec, coins)
     rows = read_columns(store, "sentiment", where, None, until_ns + 1, SENTIMENT)
     if not len(rows["known_ns"]):
@@ -233,7 +233,7 @@ def _check_sources(spec: RunSpec, sources: Sequence[str]) -> None:
 
 
 def _metric(
-    store: Store, spec: RunSpec, name: str, coins: list[str], until_ns: int, shares: list[InputShare]
+    store: Store, spec: RunSpec, name: str, coins: Sequence[str], until_ns: int, shares: list[InputShare]
 ) -> MetricTape:
     where = metric_where(name, coins)
     rows = read_columns(store, "metrics", where, None, until_ns + 1, METRICS)
