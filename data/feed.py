@@ -224,19 +224,23 @@ class Clock(Protocol):
 
 
 class Purse(Protocol):
-    """Money that may still be spent on paid items."""
+    """Money that may still be spent on paid items. `cost` is USD for an item, where it isn't the purse's own."""
 
-    def spend(self, items: int, now_ns: int) -> None:
+    def spend(self, items: int, now_ns: int, cost: Decimal | None = None) -> None:
         """Book items durably, before they are asked for or as they come.
 
         Raises
         ------
         FeedError
-            Final: the cap of the day or the month is reached.
+            Final: the cap of the day or the month is reached. `pause_s` says when the next one begins.
         """
         ...
 
-    def room(self, now_ns: int) -> int:
+    def give_back(self, items: int, booked_ns: int, cost: Decimal | None = None) -> None:
+        """Items that didn't come; `booked_ns` is when they were booked: nothing of a day that is over comes back."""
+        ...
+
+    def room(self, now_ns: int, cost: Decimal | None = None) -> int:
         """How many items may still be taken."""
         ...
 

@@ -78,7 +78,7 @@ class Http:
     """
 
     def __init__(self, clock: Clock, near: frozenset[str] = frozenset()) -> None:
-        self._clock, self._near = clock, near
+        self._clock, self.near = clock, near
         self._client: httpx.AsyncClient | None = None
 
     async def __aenter__(self) -> Http:
@@ -206,12 +206,12 @@ class Http:
 
     async def _look_up(self, host: str, port: int) -> str:
         """The first address of a host, all of which have to be allowed."""
-        return await look_up(host, port, self._near)
+        return await look_up(host, port, self.near)
 
     async def _take(self, told: httpx.Response, shown: str, most: int, statuses: frozenset[int]) -> Answer:
         headers = {name.lower(): value for name, value in told.headers.items()}
         if told.status_code not in statuses:
-            raise self._refusal(told.status_code, headers, shown)
+            raise refusal(told.status_code, headers, shown, self._clock.now_ns())
         body = bytearray()
         async for piece in told.aiter_bytes(65_536):
             body += piece
@@ -219,13 +219,21 @@ class Http:
                 raise FeedError(f"{shown}: more than {most:,} bytes")
         return Answer(told.status_code, headers, bytes(body), shown, self._clock.now_ns())
 
-    def _refusal(self, status: int, headers: Mapping[str, str], shown: str) -> FeedError:
-        said = headers.get("retry-after")
-        if status == 429 or (status == 503 and said):
-            pause_s = retry_after_s(said, self._clock.now_ns(), BUSY_S)
-            return FeedError(f"{shown}: asked too often (HTTP {status})", pause_s=pause_s)
-        final = status in (401, 403, 404, 410)
-        return FeedError(f"{shown}: HTTP {status}", final=final)
+
+def refusal(status: int, headers: Mapping[str, str], shown: str, now_ns: int) -> FeedError:
+    """What a status that is no answer means: how long to wait, or that waiting doesn't mend it.
+
+    Parameters
+    ----------
+    headers : mapping
+        With small names.
+    shown : str
+        The address without secrets.
+    """
+    said = headers.get("retry-after")
+    if status == 429 or (status == 503 and said):
+        return FeedError(f"{shown}: asked too often (HTTP {status})", pause_s=retry_after_s(said, now_ns, BUSY_S))
+    return FeedError(f"{shown}: HTTP {status}", final=status in (401, 403, 404, 410))
 
 
 async def look_up(host: str, port: int, near: frozenset[str]) -> str:
