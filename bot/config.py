@@ -14,7 +14,7 @@ from typing import Any, cast
 from pydantic import Field, TypeAdapter, ValidationError
 
 from bot.config_faults import Places, find_faults, nearest
-from bot.config_feeds import FeedTable, Record, check_spending, read_feeds
+from bot.config_feeds import FeedTable, Record, read_feeds
 from bot.config_live import Exchange, Live, Metrics, Notify
 from bot.config_sections import Aliases, Execution, Fill, Limits, Market, Run, Section, Sources
 from bot.config_types import read_names
@@ -197,8 +197,6 @@ def check(raw: Mapping[str, Any], *, places: Places, folder: Path) -> Config:
         faults.append(InputError("no symbol is named", where=places.file, key="run.symbols", remedy=remedy))
     if "limits" in parts:
         faults += _check_tags(parts["limits"].tag_share, parts.get("tags"), raw, places)
-    if "feeds" in parts and ("record" in parts or "record" not in raw):
-        faults += check_spending(parts["feeds"], parts.get("record", Record()), places)
     raise_all(faults)
     return Config(**parts, where=places.file, overridden=places.overrides, folder=folder)
 

@@ -15,7 +15,7 @@ from pydantic import SerializeAsAny, TypeAdapter, ValidationError, field_validat
 from bot.config_faults import Places, find_faults, nearest
 from bot.config_live import is_reference
 from bot.config_sections import Count, Section, key
-from bot.config_types import Fault, Money, Names, Span, read_span
+from bot.config_types import Fault, Names, Span, read_span
 from data.errors import InputError
 from data.feed import Options, Source
 from data.times import SECOND_NS, format_duration
@@ -31,13 +31,11 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 
 
 class Record(Section):
-    """Recording: how often it is written down, what may wait, what may be spent, what is scored."""
+    """Recording: how often it is written down, what may wait, what is scored."""
 
     flush: Span = key("what arrived is stored at least so often", "250ms", "250ms")
     queue: Count = key("items of one feed that wait at most; beyond, it isn't read on", 20_000, 20_000)
     patience: Span = key("a feed that hasn't answered for so long counts as down", "2m", "2m")
-    spend_day: Money | None = key("USD that paid feeds may cost a day (UTC); they need both caps", "5")
-    spend_month: Money | None = key("USD that paid feeds may cost a calendar month (UTC)", "50")
     score: bool = key("score posts with run.model as they arrive", True, True)
     score_sources: Names = key("score posts of these sources only; left out: of all", ["bluesky", "x"], ())
 
@@ -90,25 +88,6 @@ def read_feeds(raw: Any, places: Places) -> tuple[dict[str, FeedTable], list[Inp
         if made is not None:
             found[str(name)] = made
     return found, faults
-
-
-def check_spending(feeds: Mapping[str, FeedTable], record: Record, places: Places) -> list[InputError]:
-    """Paid feeds without a cap: nothing is bought without one."""
-    from data.sources import find_source
-
-    paid = [name for name, feed in feeds.items() if feed.enabled and find_source(feed.source).card.cost > 0]
-    if not paid:
-        return []
-    return [
-        InputError(
-            f"a paid feed ({', '.join(paid)}) without a cap on what it may cost",
-            where=places.of(f"record.{field}"),
-            key=f"record.{field}",
-            remedy=f'State it in USD, for example {field} = "{example}"',
-        )
-        for field, example in (("spend_day", "5"), ("spend_month", "50"))
-        if getattr(record, field) is None
-    ]
 
 
 def _read_feed(name: str, table: Any, places: Places) -> tuple[FeedTable | None, list[InputError]]:

@@ -100,8 +100,10 @@ def _feed_table(source: "Source") -> str:
     for key, field in source.options.model_fields.items():
         value = f"env:{card.name.upper()}_{key.upper()}" if key in card.keys else _shown(field)
         told = " ".join((field.description or "").split())
-        text = f"# {key} = {toml_text(value)}" if value not in (None, "", (), [], {}) else f"# {key}"
-        lines.append(f"{text:<{WIDTH}}  # {told}")
+        if value in (None, "", (), [], {}):  # nothing that could stand here: no line of the file, only its meaning
+            lines.append(f"{f'# {key}':<{WIDTH}}  # {told.replace(' = ', '=')}")
+        else:
+            lines.append(f"{f'# {key} = {toml_text(value)}':<{WIDTH}}  # {told}")
     return "\n".join(lines)
 
 

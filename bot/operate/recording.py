@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from bot.record.memory import read_heard
 from bot.record.words import FEED_COLUMNS, SOCKET_FILE, caps, feed_rows, gap_rows, head_line, scoring_line, writer_line
 from bot.terminal import say, table
 from data.errors import TidegateError
+from data.spend import Spending
 
 
 def gather_recorder(var: Path, *, timeout_s: float = 3.0) -> dict[str, Any] | None:
@@ -34,8 +37,9 @@ def gather_recorder(var: Path, *, timeout_s: float = 3.0) -> dict[str, Any] | No
         }
     except TidegateError as error:
         found["told"].append(str(error))
+    found["spend"] = _spent(folder)
     try:
-        return {**ask(folder / SOCKET_FILE, {"do": "status"}, timeout_s=timeout_s), **found, "running": True}
+        return {**found, **ask(folder / SOCKET_FILE, {"do": "status"}, timeout_s=timeout_s), "running": True}
     except (NobodyThere, NoAnswer) as error:
         held = holder(folder)
         if held is not None:
@@ -63,3 +67,18 @@ def show_recorder(found: dict[str, Any]) -> None:
     state = "NOT ANSWERING" if found["running"] is None else "not running"
     heard = ", ".join(f"{name} {moment(one['alive_ns'])}" for name, one in found["heard"].items())
     say(f"recorder     {state}; last heard: {heard or NONE}")
+    for line in caps(found):
+        say(line)
+
+
+def _spent(folder: Path) -> dict[str, Any]:
+    """What stands in the books of paid accounts; their caps only a running recorder knows."""
+    found: dict[str, Any] = {}
+    for books in sorted((folder / "spend").glob("*")):
+        try:
+            spent = asdict(Spending(books, cost=Decimal(0), cap_day=Decimal(0), cap_month=Decimal(0)).spent())
+        except TidegateError as error:
+            found[books.name] = {"why": str(error)}
+            continue
+        found[books.name] = {name: spent[name] for name in ("day", "today", "this_month", "stopped_ns", "why")}
+    return found

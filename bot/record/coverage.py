@@ -1,14 +1,15 @@
 """When each source was heard: "it was down" is not "it was quiet", so both moments become facts.
 
-The facts are metrics of the source, called `feed_up`, for all coins: 0.0 at the last moment at which it was surely up,
-known when that was noticed; 1.0 when it is up again. A source that several feeds share is up while all of them are.
+The facts are metrics of the source (`data.gaps` says what they are called and what they mean): 0.0 at the last moment
+at which it was surely up, known when that was noticed; 1.0 when it is up again. Where facts name the site or the venue
+they come from as their source, each of those gets the same. A source that several feeds share is up while all are.
 Nothing here reads a clock or a disk: the recorder says what time it is, and the writer stores the markers.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -16,9 +17,9 @@ import pyarrow as pa
 
 from bot.record.memory import Heard
 from data.facts import MARKET_WIDE, fact_table
+from data.gaps import FEED_UP, POSTS_UP
 from data.times import SECOND_NS
 
-METRIC: Final = "feed_up"
 UP, DOWN = 1.0, 0.0
 GAPS_KEPT: Final = 100
 
@@ -28,6 +29,7 @@ class Marker:
     """One of the facts."""
 
     source: str
+    metric: str
     value: float
     event_ns: int
     known_ns: int
@@ -59,17 +61,23 @@ class Coverage:
     Parameters
     ----------
     feeds : mapping of name to (source, patience in ns)
+    of_posts : set of str
+        Sources that bring posts.
     heard : mapping of source to Heard
         What an earlier process left.
     now_ns : int
         Sources that it left as up were down since their last sign of life: their markers are made at once.
     """
 
-    def __init__(self, feeds: Mapping[str, tuple[str, int]], heard: Mapping[str, Heard], now_ns: int) -> None:
+    def __init__(
+        self, feeds: Mapping[str, tuple[str, int]], heard: Mapping[str, Heard], now_ns: int,
+        of_posts: Collection[str] = (),
+    ) -> None:  # fmt: skip
         self.feeds = {name: Feed(source, patience_ns) for name, (source, patience_ns) in feeds.items()}
         self._heard = dict(heard)
         for source in {source for source, _ in feeds.values()}:
-            self._heard.setdefault(source, Heard())
+            metric = POSTS_UP if source in of_posts else FEED_UP
+            self._heard[source] = replace(self._heard.get(source, Heard()), metric=metric)
         self._markers: list[Marker] = []
         self.gaps: deque[Gap] = deque(maxlen=GAPS_KEPT)  # of this process, the newest last
         for source, one in list(self._heard.items()):
@@ -86,6 +94,13 @@ class Coverage:
         here = [each for each in self.feeds.values() if each.source == feed.source]
         if not self._heard[feed.source].up and all(each.up for each in here):
             self._mark(feed.source, UP, now_ns, now_ns)
+
+    def brings(self, name: str, origin: str) -> None:
+        """A feed's facts name a source of their own."""
+        source = self.feeds[name].source
+        one = self._heard[source]
+        if origin and origin != source and origin not in one.origins:
+            self._heard[source] = replace(one, origins=(*one.origins, origin))
 
     def fell(self, name: str, now_ns: int) -> None:
         """A feed has failed, or was ended. Before its first answer that is no news."""
@@ -126,10 +141,11 @@ class Coverage:
 
     def _mark(self, source: str, value: float, event_ns: int, known_ns: int) -> None:
         """Add a marker; two of a source never share an instant, since the later one would be a revision of it."""
-        before = self._heard.get(source, Heard())
+        before = self._heard[source]
         event = max(event_ns, before.marker_ns + 1)
-        self._markers.append(Marker(source, value, event, max(known_ns, event)))
-        self._heard[source] = Heard(value == UP, event_ns, event)
+        for name in (source, *before.origins):
+            self._markers.append(Marker(name, before.metric, value, event, max(known_ns, event)))
+        self._heard[source] = replace(before, up=value == UP, alive_ns=event_ns, marker_ns=event)
         if value == DOWN:
             self.gaps.append(Gap(source, event))
             return
@@ -145,7 +161,7 @@ def marker_table(markers: Iterable[Marker], ingested_ns: int) -> pa.Table:
         "metrics",
         {
             "source": [row.source for row in rows],
-            "name": METRIC,
+            "name": [row.metric for row in rows],
             "coin": MARKET_WIDE,
             "event_ns": [row.event_ns for row in rows],
             "known_ns": [row.known_ns for row in rows],

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from bot.operate.files import write_whole
 from data.errors import InputError
+from data.gaps import FEED_UP
 
 HEARD_FILE: Final = "_heard.json"
 FORMAT: Final = 1
@@ -31,11 +32,16 @@ class Kept:
 
 @dataclass(frozen=True)
 class Heard:
-    """What is on disk of a source: whether the store says that it is up, its last sign of life, its last marker."""
+    """What is on disk of a source: whether the store says that it is up, its last sign of life, its last marker.
+
+    `metric` is what its markers are called, and `origins` are further sources that its facts name: sites, venues.
+    """
 
     up: bool = False
     alive_ns: int = 0
     marker_ns: int = 0
+    metric: str = FEED_UP
+    origins: tuple[str, ...] = ()
 
 
 def feed_file(folder: Path, name: str) -> Path:
@@ -81,7 +87,9 @@ def read_heard(folder: Path) -> dict[str, Heard]:
         return {}
     try:
         return {
-            str(name): Heard(bool(one["up"]), int(one["alive_ns"]), int(one["marker_ns"]))
+            str(name): Heard(
+                bool(one["up"]), int(one["alive_ns"]), int(one["marker_ns"]), str(one["metric"]), tuple(one["origins"])
+            )
             for name, one in body["sources"].items()
         }
     except (KeyError, TypeError, ValueError, AttributeError):

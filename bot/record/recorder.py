@@ -11,7 +11,7 @@ import contextlib
 import logging
 import os
 import random
-from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -28,8 +28,9 @@ from bot.record.runner import Runner
 from bot.record.words import SOCKET_FILE
 from bot.record.writer import Writer
 from data.errors import InputError, UnreachableError
-from data.feed import Batch, Clock, Feed, Purse
+from data.feed import Batch, Clock, Feed, FeedError
 from data.http import Http
+from data.spend import Spending, purse_of
 from data.store import Store
 from data.times import SECOND_NS
 
@@ -61,12 +62,16 @@ class Recorder:
 
     def __init__(
         self, config: Config, feeds: list[Chosen], var: Path, *, clock: Clock, rng: random.Random, scoring: bool,
-        purses: Mapping[str, Purse] | None = None,
     ) -> None:  # fmt: skip
         check_secrets(config, feeds)
         self.config, self.feeds, self.var, self.clock = config, feeds, var, clock
         self.folder = feeds_folder(var)
-        self._rng, self._purses = rng, dict(purses or {})
+        self._rng = rng
+        self._purses = {
+            feed.name: purse
+            for feed in feeds
+            if (purse := purse_of(feed.table.options, feed.card.name, var)) is not None
+        }
         self._store = Store(var)
         now = clock.now_ns()
         heard = read_heard(self.folder)
@@ -75,7 +80,10 @@ class Recorder:
             feed.name: patience_of(feed.table.options, feed.table.patience, config.record.patience) for feed in feeds
         }
         self.figures = Figures({feed.name: feed.card.name for feed in feeds}, now)
-        self.coverage = Coverage({feed.name: (feed.card.name, patience[feed.name]) for feed in feeds}, heard, now)
+        self.coverage = Coverage(
+            {feed.name: (feed.card.name, patience[feed.name]) for feed in feeds}, heard, now,
+            of_posts={feed.card.name for feed in feeds if "posts" in feed.card.kinds},
+        )  # fmt: skip
         committer = Committer(self._store, self.folder, clock.now_ns, kept, heard)
         self.writer = Writer(
             committer, self.coverage, {feed.name: feed.card for feed in feeds},
@@ -154,6 +162,9 @@ class Recorder:
                 await asyncio.gather(scoring, return_exceptions=True)
             for http in self._https.values():
                 await http.close()
+            for purse in self._purses.values():
+                with contextlib.suppress(FeedError):  # then its lease stays booked
+                    purse.close()
 
     async def _look(self) -> None:
         """Notice feeds that have fallen silent."""
@@ -181,6 +192,7 @@ class Recorder:
 
     async def _take(self, name: str, batch: Batch) -> None:
         self._alive(name)
+        self.coverage.brings(name, batch.source)
         await self.writer.take(name, batch)
 
     def _alive(self, name: str) -> None:
@@ -217,13 +229,20 @@ class Recorder:
             "pid": os.getpid(), "at_ns": now, "began_ns": self.figures.began_ns, "ending": self.ending, "feeds": feeds,
             "writer": {**self.figures.of_writer(), "trouble": self.writer.trouble, "retries": self.writer.retries},
             "scoring": None if self.scoring is None else self.scoring.health(), "gaps": gaps,
-            "spend": {name: purse.told(now) for name, purse in self._purses.items() if hasattr(purse, "told")},
+            "spend": {name: _spent(purse, now) for name, purse in self._purses.items()},
         }  # fmt: skip
 
     async def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
         if request["do"] != "status":
             raise InputError("a recorder is asked for its status only", key="do", value=request["do"])
         return self.body()
+
+
+def _spent(purse: Spending, now_ns: int) -> dict[str, Any]:
+    try:
+        return asdict(purse.spent(now_ns))
+    except InputError as error:
+        return {"why": str(error)}
 
 
 def _health(feed: Feed) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """The life of one feed: followed until it fails, then again after a pause that grows; its faults are its own.
 
 What a source did wrong (`FeedError`) costs a pause, at least the one that the source asked for. What no waiting mends
-stops this feed and no other. Anything else that a feed raises is a fault of its file: it is logged with its traceback,
-counted, and the feed is made anew from its last acknowledged cursor.
+stops this feed and no other; a spent budget stops it until the day or the month is over. Anything else that a feed
+raises is a fault of its file: it is logged with its traceback, counted, and the feed is made anew from its last
+acknowledged cursor.
 """
 
 from __future__ import annotations
@@ -60,7 +61,10 @@ class Runner:
                 pause_s = error.pause_s
                 if error.final:
                     self._stop(str(error))
-                    return
+                    if not pause_s:
+                        return
+                    await self._wait(fails, pause_s, state="stopped")  # a cap: until the next day or month begins
+                    continue
             except (InputError, WorkError) as error:  # its options, or our own disk
                 self._failed(str(error))
                 self._stop(str(error))
@@ -78,7 +82,7 @@ class Runner:
     def _stop(self, text: str) -> None:
         self._fell()
         self.figures.state = "stopped"
-        LOG.error("feed %s has stopped for good: %s", self.name, text)
+        LOG.error("feed %s has stopped: %s", self.name, text)
 
     def _crashed(self, error: Exception) -> None:
         self.figures.crashes += 1
@@ -89,11 +93,11 @@ class Runner:
         except Exception:  # then the old one goes on
             LOG.exception("feed %s can't be made anew", self.name)
 
-    async def _wait(self, fails: int, pause_s: float) -> None:
+    async def _wait(self, fails: int, pause_s: float, *, state: str = "down") -> None:
         """Pauses double from failure to failure; half of one is by chance, so that feeds don't come back in step."""
         own_s = min(LONGEST_S, FIRST_S * 2.0 ** min(max(fails - 1, 0), 16)) * (0.5 + self._rng.random())
         wait_s = max(own_s, pause_s * (1.0 + 0.05 * self._rng.random()))
-        self.figures.state = "down"
+        self.figures.state = state
         self.figures.again_ns = self._clock.now_ns() + int(wait_s * SECOND_NS)
         await asyncio.sleep(wait_s)
         self.figures.again_ns = 0

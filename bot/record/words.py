@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from bot.operate.words import NONE, age, age_s, figure, moment
+from bot.operate.words import NONE, age, age_s, moment
 
 SOCKET_FILE: Final = "record.sock"
 GAPS_SHOWN: Final = 5
@@ -67,8 +67,13 @@ def scoring_line(body: dict[str, Any]) -> str:
 def caps(body: dict[str, Any]) -> Iterator[str]:
     """What paid feeds have spent of their caps."""
     for name, spent in (body.get("spend") or {}).items():
-        told = ", ".join(f"{key.replace('_', ' ')} {figure(value)}" for key, value in spent.items())
-        yield f"spend        {name}: {told}"
+        told = [
+            f"{amount} USD of {spent[cap]} {period}" if spent.get(cap) else f"{amount} USD {period}"
+            for key, cap, period in (("today", "cap_day", "today"), ("this_month", "cap_month", "this month"))
+            if (amount := spent.get(key)) is not None
+        ]
+        why = [f"STOPPED: {spent['why']}"] if spent.get("why") else []
+        yield f"spend        {name}: {', '.join([*told, *why])}"
 
 
 def gap_rows(body: dict[str, Any]) -> Iterator[str]:

@@ -67,7 +67,7 @@ class Every(Options):
 def card_of(name: str, **more: Any) -> Card:
     """A card of a free source of posts."""
     plain: dict[str, Any] = {
-        "name": name, "title": name, "kinds": ("posts", "metrics"), "live": True, "history": "", "revises": False,
+        "name": name, "title": name, "kinds": ("posts",), "live": True, "history": "", "revises": False,
         "terms": Terms(True, True, "made up", "https://example.org/"), "per_minute": 60.0, "cost": Decimal(0),
     }  # fmt: skip
     return Card(**{**plain, **more})
@@ -116,6 +116,6 @@ def keys(var: Path) -> list[str]:
 
 def markers(var: Path, source: str) -> list[tuple[float, int, int]]:
     """(value, event_ns, known_ns) of a source's markers, in the order of their events."""
-    rows = Store(var).table("metrics", {"name": ["feed_up"], "source": [source]}).to_pylist()
+    rows = Store(var).table("metrics", {"name": ["feed_up", "posts_feed_up"], "source": [source]}).to_pylist()
     assert all(row["coin"] == "*" and row["revision"] == 0 and row["quality"] == "recorded" for row in rows)
     return sorted(((row["value"], row["event_ns"], row["known_ns"]) for row in rows), key=lambda row: row[1])

@@ -1,6 +1,5 @@
 """`[record]` and `[feeds.NAME]`: read by the sources' own options, and what is wrong is named as everywhere."""
 
-from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -35,7 +34,7 @@ def test_tables_are_read_by_their_sources(tmp_path: Path) -> None:
     text = """
 [record]
 flush = "100ms"
-spend_day = "2.50"
+score_sources = "x, news"
 [feeds.fear_greed]
 every = 30
 [feeds.second]
@@ -45,7 +44,7 @@ patience = "5m"
 enabled = false
 """
     config = read(tmp_path, text, "feeds.fear_greed.every=60")
-    assert (config.record.flush, config.record.spend_day) == (100 * MILLISECOND_NS, Decimal("2.50"))
+    assert (config.record.flush, config.record.score_sources) == (100 * MILLISECOND_NS, ("x", "news"))
     first, second = config.feeds["fear_greed"], config.feeds["second"]
     assert (first.source, first.enabled, first.patience, first.options.every) == ("fear_greed", True, None, 60.0)  # type: ignore[attr-defined]
     assert (second.source, second.enabled, second.patience) == ("fear_greed", False, 5 * MINUTE_NS)
@@ -77,7 +76,6 @@ def test_a_configuration_reads_back_from_its_plain_values(tmp_path: Path) -> Non
         ("[feeds]\nnews = 3", "feeds.news", "has to be a table", "[feeds.news]"),
         ('[record]\nflush = "2m"', "record.flush", "longer than a minute", "250ms"),
         ("[record]\nqueue = 0", "record.queue", "at least 1", "20000"),
-        ("[record]\nspend_day = 5", "record.spend_day", "quoted text", '"5"'),
         ("[record]\nflash = 1", "record.flash", "unknown key", "'flush'"),
     ],
 )
@@ -128,21 +126,12 @@ def test_secrets_are_references_and_looked_up_before_anything_begins(
 ) -> None:
     """Never in the file; what is missing is told at the start, by its key."""
     keys = all_sources()[name].card.keys
-    caps = '[record]\nspend_day = "1"\nspend_month = "1"\n'
-    (fault,) = faults_of(tmp_path, f'{caps}[feeds.{name}]\n{keys[0]} = "hunter2-hunter2"\n')
+    (fault,) = faults_of(tmp_path, f'[feeds.{name}]\n{keys[0]} = "hunter2-hunter2"\n')
     assert fault.key == f"feeds.{name}.{keys[0]}" and "hunter2" not in str(fault)
     table = "".join(f'{key} = "env:NOBODY_SET_THIS"\n' for key in keys)
-    config = read(tmp_path, f"{caps}[feeds.{name}]\n{table}")
+    config = read(tmp_path, f"[feeds.{name}]\n{table}")
     feeds, _ = chosen_feeds(config)
     with pytest.raises(TidegateError, match="names nothing"):
         check_secrets(config, feeds)
     monkeypatch.setenv("NOBODY_SET_THIS", "x" * 40)
     check_secrets(config, feeds)
-
-
-@pytest.mark.parametrize("name", [name for name, source in all_sources().items() if source.card.cost])
-def test_a_paid_feed_needs_both_caps(tmp_path: Path, name: str) -> None:
-    """Nothing is bought without them."""
-    table = "".join(f'{key} = "env:X"\n' for key in all_sources()[name].card.keys)
-    found = faults_of(tmp_path, f'[record]\nspend_day = "5"\n[feeds.{name}]\n{table}')
-    assert [fault.key for fault in found] == ["record.spend_month"]
