@@ -149,7 +149,8 @@ class Engine:
             self._finish(min(self._awaited_ns, bar.ns - 1), rows, decisions)
         self._learn_bar(bar)
         if bar.close_ns <= self._row_ns or bar.close_ns < self._gathering.close_ns:
-            notes.append(f"a bar of {bar.symbol} came after its row was closed: signals learn it, nobody decides")
+            if not bar.caught_up:
+                notes.append(f"a bar of {bar.symbol} came after its row was closed: signals learn it, nobody decides")
             return
         self._gathering.add(bar)
         if self._gathering.whole:

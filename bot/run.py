@@ -157,7 +157,8 @@ class Bot:
             if step.commands and send:
                 self._commit()
                 await self._send(step)
-                await asyncio.sleep(0)  # what was sent leaves now, before anybody is told and before the next event
+                for _ in range(3):  # what was sent leaves now, before anybody is told and before the next event
+                    await asyncio.sleep(0)
                 self._tell()
         self._commit()
         self._tell()

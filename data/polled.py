@@ -34,6 +34,7 @@ class Polled:
         self.every_s = max(every_s, 60.0 / card.per_minute)
         self.counts: Counter[str] = Counter()
         self.cursor: dict[str, Any] = dict(tools.memory)
+        self._kept: dict[str, Any] = dict(tools.memory)
         self._seen: OrderedDict[tuple[str, ...], bytes] = OrderedDict()
 
     async def ask(self) -> Sequence[Batch]:
@@ -71,8 +72,9 @@ class Polled:
                 fresh.append(item)
                 told[where] = what
         cursor = batch.cursor if batch.cursor is not None else dict(self.cursor)
-        if fresh or cursor != self.tools.memory:
+        if fresh or cursor != self._kept:
             await take(replace(batch, items=fresh, cursor=cursor))
+            self._kept = dict(cursor)
         self.counts["items"] += len(fresh)
         for where, what in told.items():  # only now: what wasn't acknowledged has to come again
             self._seen[where] = what

@@ -18,7 +18,7 @@ from bot.exchange import modes, questions, views
 from bot.exchange.caps import Breach, Caps, Reference, price_breach
 from bot.exchange.door import Door
 from bot.exchange.link import LOG
-from bot.exchange.once import Once, Spent
+from bot.exchange.once import Claim, Once, Spent
 from bot.exchange.settings import Settings
 from bot.exchange.streams import Polling
 from bot.exchange.wire import (
@@ -71,6 +71,7 @@ class Clerk:
         self.reference = Reference(door.price)
         self.polling = Polling(door, push, lambda: True)
         self._push = push
+        self._claiming: set[str] = set()
         self._prepared = False
         self._readying: asyncio.Task[Failed | None] | None = None
 
@@ -138,7 +139,8 @@ class Clerk:
     # --- new orders ---------------------------------------------------------------------------------------------------
     async def place(self, intent: Place, failed: Failed | None) -> Message:
         """One new order, or why not."""
-        if self.once.purpose(intent.client_id) is not None:  # first: any other refusal would say that it never was
+        # First of all: any other refusal would say that it never was.
+        if intent.client_id in self._claiming or self.once.purpose(intent.client_id) is not None:
             return _duplicate()
         refused = self._misfit(intent)
         if refused is not None:
@@ -166,22 +168,19 @@ class Clerk:
         return await self._sent(intent, now_ns, notional, is_exit)
 
     async def _sent(self, intent: Place, now_ns: int, notional: Decimal, is_exit: bool) -> Message:
+        claim = Claim(intent.client_id, now_ns, intent.symbol, intent.side, intent.purpose, is_exit, notional)
+        self.caps.count(Spent(intent.client_id, now_ns, notional, is_exit))  # before others are checked
+        self._claiming.add(intent.client_id)
         try:
-            claimed = self.once.claim(
-                intent.client_id,
-                now_ns,
-                symbol=intent.symbol,
-                side=intent.side,
-                purpose=intent.purpose,
-                is_exit=is_exit,
-                notional=notional,
-            )
+            claimed = await self.once.claim(claim)
         except WorkError as error:
+            self.caps.release(intent.client_id)
             self._push(Alarm(kind="ledger", text=str(error)))
             return Refused(why="other", code="ledger", text=str(error))
+        finally:
+            self._claiming.discard(intent.client_id)
         if not claimed:
             return _duplicate()
-        self.caps.count(Spent(intent.client_id, now_ns, notional, is_exit))
         self.polling.watch(intent.client_id, intent.symbol)
         answer = await self.door.place(intent, is_exit=is_exit)
         self._settled(intent, answer)

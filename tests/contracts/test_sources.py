@@ -16,7 +16,7 @@ from tests.sources.server import HTTP_FAULTS, PAUSE_S, serving
 from tests.sources.world import Taken, World, opened, streaming
 
 SOURCES = all_sources()
-OWN_TESTS: dict[str, str] = {}
+OWN_TESTS: dict[str, str] = {"bluesky": "tests/data/test_bluesky.py"}
 """Sources that aren't asked by plain HTTP: the file of tests that puts the same faults to them."""
 
 ASKED = [name for name in SOURCES if name not in OWN_TESTS]
