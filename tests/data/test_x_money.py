@@ -28,7 +28,7 @@ def test_a_stream_that_would_cost_more_than_the_cap_stops_at_it(tmp_path: Path) 
 
     async def work() -> None:
         world, taken = XWorld(), Taken()
-        async with following(world, tmp_path, purse=purse_in(tmp_path, "0.100")) as feed:
+        async with following(world, tmp_path, purse=purse_in(tmp_path, "0.100"), refill=False) as feed:
             flood = asyncio.create_task(pour(world, 300))
             error = await end_of(feed, taken)
             flood.cancel()
@@ -38,15 +38,16 @@ def test_a_stream_that_would_cost_more_than_the_cap_stops_at_it(tmp_path: Path) 
         assert 75 <= got <= billed <= 100, "20 of 100 are kept for posts that are on their way"
         books = purse_in(tmp_path, "0.100").spent()
         assert books.today == Decimal("0.100") and books.stopped_ns and "cap of 0.100 USD a day" in books.why
-        streams = world.streams
-        async with following(world, tmp_path, purse=purse_in(tmp_path, "0.100"), memory=memory_of(taken)) as feed:
+        streams, world.lines = world.streams, asyncio.Queue()
+        given = {"purse": purse_in(tmp_path, "0.100"), "memory": memory_of(taken), "refill": False}
+        async with following(world, tmp_path, **given) as feed:
             again = await end_of(feed, Taken())
             assert isinstance(again, FeedError) and again.final and world.streams == streams
             world.clock.advance(error.pause_s + 60)
             more = Taken()
             async with streaming(feed, more):
                 world.send(world.post("the next day"))
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(20):
                     while "the next day" not in texts(more):
                         await asyncio.sleep(0.01)
         assert purse_in(tmp_path).spent().stopped_ns == 0
@@ -126,7 +127,7 @@ def test_a_refill_is_paid_from_the_same_purse_and_stops_at_the_cap(tmp_path: Pat
         assert purse_in(tmp_path).spent().today <= Decimal("0.100")
         world.clock.advance(86_400)
         async with following(world, tmp_path, memory=memory_of(taken)) as feed, streaming(feed, taken):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 while len(set(texts(taken))) < 201:
                     await asyncio.sleep(0.01)
         assert sum(world.billed.values()) * CHEAP <= purse_in(tmp_path).spent().this_month

@@ -26,7 +26,7 @@ REAL = Path(__file__).parents[2].parent / "shared" / "data" / "fixtures" / "x_ap
 
 async def until(true: Any) -> None:
     """Wait for something to be so."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not true():
             await asyncio.sleep(0.01)
 

@@ -218,7 +218,7 @@ def test_what_the_taker_raises_comes_out(tmp_path: Path) -> None:
 
         async with following(world, tmp_path) as feed:
             with pytest.raises(RuntimeError, match="the disk is gone"):
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(20):
                     await feed.stream(broken)
             assert feed.health()["state"] == "idle" and "newest" not in feed._desk.cursor
 

@@ -37,7 +37,7 @@ async def following(world: XWorld, folder: Path, **given: Any) -> AsyncIterator[
             yield feed
 
 
-async def end_of(feed: Any, taken: Taken, timeout_s: float = 5.0) -> BaseException:
+async def end_of(feed: Any, taken: Taken, timeout_s: float = 20.0) -> BaseException:
     """What one call of `stream` raises."""
     async with asyncio.timeout(timeout_s):
         try:
