@@ -59,13 +59,13 @@ def read_posts(values: Mapping[str, Any], shown: str) -> tuple[list[Item], list[
     FeedError
         The answer as a whole isn't one of X's.
     """
-    data = values.get("data", [])
+    rows = values.get("data", [])
     meta = values.get("meta")
-    if not isinstance(data, list) or ("data" not in values and "errors" not in values and not isinstance(meta, dict)):
+    if not isinstance(rows, list) or ("data" not in values and "errors" not in values and not isinstance(meta, dict)):
         raise FeedError(f"{shown}: the answer has no list 'data'")
     users = authors_of(values)
-    items = [read_post(row, users) for row in data]
-    return items, [str(row["id"]) for row in data if isinstance(row, dict) and is_number(row.get("id"))]
+    items = [read_post(row, users) for row in rows]
+    return items, [str(row["id"]) for row in rows if isinstance(row, dict) and is_number(row.get("id"))]
 
 
 def authors_of(values: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

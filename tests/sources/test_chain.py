@@ -25,7 +25,7 @@ TODAY_NS = NOW_NS // DAY_NS * DAY_NS
 Work = Callable[[Any, Taken], Awaitable[None]]
 
 
-def run(name: str, handler: Handler, work: Work, *, at_ns: int = NOW_NS, **options: Any) -> Taken:
+def run(name: str, handler: Handler, work: Work, *, at_ns: int = NOW_NS, store: Any = None, **options: Any) -> Taken:
     """Let a feed of `name` work against a local API; `URL` in an option stands for its address."""
     taken = Taken()
 
@@ -36,7 +36,7 @@ def run(name: str, handler: Handler, work: Work, *, at_ns: int = NOW_NS, **optio
                 for key, value in options.items()
             }
             secrets = {"env:KEY": "sEcReT123"}
-            async with opened(name, told, clock=StepClock(at_ns), secrets=secrets) as feed:
+            async with opened(name, told, clock=StepClock(at_ns), secrets=secrets, store=store) as feed:
                 await work(feed, taken)
 
     asyncio.run(whole())
