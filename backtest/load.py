@@ -213,7 +213,7 @@ def _share(kind: str, name: str, rows: Mapping[str, Any], digest: str) -> InputS
 
 
 def _sentiment(
-    store: Store, spec: RunSpec, coins: list[str], until_ns: int, shares: list[InputShare], notes: list[str]
+    store: Store, spec: RunSpec, coins: Sequence[str], until_ns: int, shares: list[InputShare], notes: list[str]
 ) -> SentimentTape:
     where = sentiment_where(spec, coins)
     rows = read_columns(store, "sentiment", where, None, until_ns + 1, SENTIMENT)
@@ -230,7 +230,7 @@ def _sentiment(
 
 
 def _gaps(
-    store: Store, spec: RunSpec, coins: list[str], until_ns: int, posts: Mapping[str, Any],
+    store: Store, spec: RunSpec, coins: Sequence[str], until_ns: int, posts: Mapping[str, Any],
     shares: list[InputShare], notes: list[str],
 ) -> SentimentTape:  # fmt: skip
     """When feeds of these posts were down, by what was known of it at each time."""
@@ -260,7 +260,7 @@ def _check_sources(spec: RunSpec, sources: Sequence[str]) -> None:
 
 
 def _metric(
-    store: Store, spec: RunSpec, name: str, coins: list[str], until_ns: int, shares: list[InputShare]
+    store: Store, spec: RunSpec, name: str, coins: Sequence[str], until_ns: int, shares: list[InputShare]
 ) -> MetricTape:
     where = metric_where(name, coins)
     rows = read_columns(store, "metrics", where, None, until_ns + 1, METRICS)

@@ -88,7 +88,7 @@ def halt(
 
     With several sessions and no word which, all that may be meant are halted. Exit code 1 when a step didn't work.
     """
-    from bot.operate.door import default_spawn
+    from bot.operate.direct_line import default_spawn
     from bot.operate.sessions import choose, one_of, sessions
     from bot.operate.stop import Halt, Step
 

@@ -1,4 +1,4 @@
-"""What the exchange process does with an intent: checks of its own first, then the door; it never sends one twice.
+"""What the exchange process does with an intent: checks of its own first, then the account; it never sends one twice.
 
 The order of checks of a new order: whose it is, the client id, the venue's state, the caps at this process's own price,
 the kill latch, and last the durable claim of the client id.
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bot.exchange import modes, questions, views
 from bot.exchange.caps import Breach, Caps, Reference, price_breach
-from bot.exchange.door import Door
+from bot.exchange.ccxt_account import CcxtAccount
 from bot.exchange.link import LOG
 from bot.exchange.once import Claim, Once, Spent
 from bot.exchange.settings import Settings
@@ -65,11 +65,11 @@ def latch_is_active(folder: Path) -> bool:
 class Clerk:
     """All intents of all connections come here."""
 
-    def __init__(self, settings: Settings, door: Door, once: Once, push: Callable[[Message], None]) -> None:
-        self.settings, self.door, self.once = settings, door, once
+    def __init__(self, settings: Settings, account: CcxtAccount, once: Once, push: Callable[[Message], None]) -> None:
+        self.settings, self.account, self.once = settings, account, once
         self.caps = Caps(settings.limits, once.since(time.time_ns() - 86_400 * 10**9))
-        self.reference = Reference(door.price)
-        self.polling = Polling(door, push, lambda: True)
+        self.reference = Reference(account.price)
+        self.polling = Polling(account, push, lambda: True)
         self._push = push
         self._claiming: set[str] = set()
         self._prepared = False
@@ -84,14 +84,14 @@ class Clerk:
         return await asyncio.shield(self._readying)
 
     async def _make_ready(self) -> Failed | None:
-        clock = await self.door.clock()
-        failed = clock if isinstance(clock, Failed) else await self.door.load_markets()
+        clock = await self.account.clock()
+        failed = clock if isinstance(clock, Failed) else await self.account.load_markets()
         if failed is not None:
             return failed
-        unknown = [one for one in self.settings.symbols if one not in self.door.api.markets]
+        unknown = [one for one in self.settings.symbols if one not in self.account.api.markets]
         if unknown:
             return Failed(text=f"the venue has no {', '.join(unknown)}")
-        failed = await modes.prepare(self.door)
+        failed = await modes.prepare(self.account)
         self._prepared = failed is None
         return failed
 
@@ -100,15 +100,15 @@ class Clerk:
         if isinstance(message, Ping):
             return Done()
         if isinstance(message, Clock):
-            return await self.door.clock()
+            return await self.account.clock()
         if isinstance(message, Rights):
-            return await questions.rights(self.door)
+            return await questions.rights(self.account)
         if isinstance(message, Balances):
-            return await self.door.balances()
+            return await self.account.balances()
         failed = await self.ready()
         if isinstance(message, Place):
             return await self.place(message, failed)
-        if failed is not None and not (self.door.api.markets and isinstance(message, (Cancel, CancelAll, CloseOut))):
+        if failed is not None and not (self.account.api.markets and isinstance(message, (Cancel, CancelAll, CloseOut))):
             return NotSent(text=failed.text, until_ns=failed.until_ns) if isinstance(message, Cancel) else failed
         return await self._told(message, session)
 
@@ -121,19 +121,19 @@ class Clerk:
             case CloseOut():
                 return await self.close_out(message, session)
             case Lookup():
-                return await self.door.lookup(message)
+                return await self.account.lookup(message)
             case OpenOrders():
-                return await self.door.open_orders()
+                return await self.account.open_orders()
             case Trades():
-                return await questions.trades(self.door, message)
+                return await questions.trades(self.account, message)
             case Positions():
-                return await questions.positions(self.door)
+                return await questions.positions(self.account)
             case Fundings():
-                return await questions.fundings(self.door, message)
+                return await questions.fundings(self.account, message)
             case Markets():
-                return await questions.markets(self.door, message)
+                return await questions.markets(self.account, message)
             case DeadMan():
-                return await questions.dead_man(self.door, message, self.is_protection)
+                return await questions.dead_man(self.account, message, self.is_protection)
         return Failed(text=f"{type(message).__name__} isn't an intent or a question")
 
     # --- new orders ---------------------------------------------------------------------------------------------------
@@ -146,7 +146,7 @@ class Clerk:
         if refused is not None:
             return refused
         is_exit = self.is_exit(intent)
-        if failed is not None and not (is_exit and self.door.api.markets):
+        if failed is not None and not (is_exit and self.account.api.markets):
             return NotSent(text=failed.text, until_ns=failed.until_ns)
         price = None if is_exit else await self.reference.price(intent.symbol)
         notional = self._notional(intent, price)
@@ -182,7 +182,7 @@ class Clerk:
         if not claimed:
             return _duplicate()
         self.polling.watch(intent.client_id, intent.symbol)
-        answer = await self.door.place(intent, is_exit=is_exit)
+        answer = await self.account.place(intent, is_exit=is_exit)
         self._settled(intent, answer)
         return answer
 
@@ -233,7 +233,7 @@ class Clerk:
         """Cancel one order of ours; of others none."""
         if not intent.client_id.startswith(self.settings.bot_id):
             return Refused(why="other", code="client-id", text="not a client id of this bot")
-        answer = await self.door.cancel(intent)
+        answer = await self.account.cancel(intent)
         if isinstance(answer, Accepted):
             self.polling.seen(answer.order)
         return answer
@@ -245,7 +245,7 @@ class Clerk:
 
     async def _cancel_own(self, protection: bool, symbol: str | None) -> tuple[bool, list[str], int]:
         """Whether any of them had filled meanwhile, what went wrong, and how many are gone."""
-        orders = await self.door.open_orders(symbol)
+        orders = await self.account.open_orders(symbol)
         if isinstance(orders, Failed):
             return False, [orders.text], 0
         own = [one for one in orders.orders if one.client_id.startswith(self.settings.bot_id)]
@@ -280,7 +280,7 @@ class Clerk:
         problems, done = [], 0
         for symbol, raw in intent.quantities.items():
             qty = views.number(raw)
-            if qty is None or symbol not in self.door.api.markets or (qty < 0 and self.settings.market == "spot"):
+            if qty is None or symbol not in self.account.api.markets or (qty < 0 and self.settings.market == "spot"):
                 problems.append(f"{symbol}: can't close {raw}")
                 continue
             moved, trouble, _ = await self._cancel_own(True, symbol)
@@ -295,7 +295,7 @@ class Clerk:
         return Failed(text="; ".join(problems)) if problems else Done(count=done)
 
     async def _sold(self, symbol: str, qty: Decimal, session: str) -> tuple[int, list[str]]:
-        shown = await questions.markets(self.door, Markets(symbols=(symbol,)))
+        shown = await questions.markets(self.account, Markets(symbols=(symbol,)))
         if isinstance(shown, Failed):
             return 0, [shown.text]
         market = shown.markets[0]  # type: ignore[attr-defined]

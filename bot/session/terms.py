@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from backtest.facts import coins_of
 from backtest.run import new_desk
 from backtest.spec import RunSpec
-from bot.engine import Engine, coins_of
+from bot.engine import Engine
 from bot.frozen import freeze, thaw
 from data.errors import InputError
 from risk.desk import Desk

@@ -163,7 +163,7 @@ def test_stops_where_only_limits_are_allowed(tmp_path: Path) -> None:
         venue = LocalVenue(balances={**MONEY, "ETH": "5"}, prices=PRICES)
         async with world(tmp_path, venue=venue, symbols=[BTC, "ETH/USDT"]) as there:
             await there.ask(Markets(symbols=(BTC,)))
-            markets = there.process.door.api.markets
+            markets = there.process.account.api.markets
             markets[BTC]["info"]["orderTypes"] = [*plain, "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT"]
             markets["ETH/USDT"]["info"]["orderTypes"] = list(plain)
             shown = await there.ask(Markets(symbols=(BTC, "ETH/USDT")))

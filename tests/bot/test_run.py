@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from backtest.facts import coins_of
 from backtest.run import new_desk
 from benchmarks.live_load import Watch, bars_at, spec_of, usual_days
-from bot.engine import Engine, coins_of
+from bot.engine import Engine
 from bot.events import Command, Event, Operator
 from bot.feeds.door import Door
 from bot.journal import MemoryJournal
