@@ -16,7 +16,7 @@ KILLS = 4
 
 
 def test_no_seed_goes_wrong(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Faults, restarts, SIGKILLs, coins and perpetuals: nothing lost, doubled, breached, unknown, or of others touched."""
+    """Faults, restarts, SIGKILLs, of coins and perpetuals: nothing lost, doubled, breached, unknown or of others."""
 
     async def run(folder: Path) -> list[Verdict]:
         stories = [play(nursery, folder / str(seed), seed) for seed in SEEDS]
