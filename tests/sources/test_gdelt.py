@@ -15,18 +15,14 @@ from tests.sources.server import serving
 from tests.sources.world import StepClock, Taken, opened, streaming
 
 
-def fetch(index: Index, span: tuple[int, int], faults: tuple[str, ...] = ()) -> tuple[Taken, list[str], Any]:
-    """Fetch a span, once more after each fault; what came, what was asked, and the feed's health."""
+def fetch(index: Index, span: tuple[int, int]) -> tuple[Taken, list[str], Any]:
+    """Fetch a span; what came, what was asked, and the feed's health."""
 
     async def work() -> tuple[Taken, list[str], Any]:
         taken = Taken()
         async with serving(index.answer) as server:
             options = {"url": f"{server.url}/doc", "records": 10}
             async with opened("gdelt", options, clock=StepClock()) as feed:
-                for fault in faults:
-                    server.script.extend(["", fault] if fault else [])
-                    with pytest.raises(FeedError):
-                        await feed.fetch(span, taken, lambda done, whole: None)
                 await feed.fetch(span, taken, lambda done, whole: None)
                 return taken, [path for _, path in server.asked], feed.health()
 
