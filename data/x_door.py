@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from data.clean import clean_text
-from data.feed import Clock, FeedError
-from data.http import BUSY_S, PAUSE_MAX_S, USER_AGENT, look_up, read_json, redacted, retry_after_s
+from data.errors import InputError
+from data.feed import Clock, FeedError, Tools
+from data.http import BUSY_S, PAUSE_MAX_S, USER_AGENT, host_of, look_up, read_json, redacted, retry_after_s
 from data.times import SECOND_NS
 
 if TYPE_CHECKING:
@@ -181,6 +182,28 @@ async def _read(response: aiohttp.ClientResponse, shown: str) -> bytes:
         if len(body) > BYTES_MAX:
             raise FeedError(f"{shown}: more than {BYTES_MAX:,} bytes")
     return bytes(body)
+
+
+def token_of(reference: str, tools: Tools) -> str:
+    """The bearer token that a reference leads to.
+
+    Raises
+    ------
+    InputError
+        There is no reference, or nothing is there.
+    """
+    if not reference:
+        remedy = "Name where your app's bearer token is, for example env:X_BEARER"
+        raise InputError("X answers only with a key", key="key", value="", remedy=remedy)
+    token = tools.secret(reference).strip()
+    if not token or any(not 32 < ord(character) < 127 for character in token):
+        raise InputError("what is there isn't a bearer token", key="key", value=reference)
+    return token
+
+
+def near_of(url: str) -> frozenset[str]:
+    """Hosts that may be in a private network: one that the configuration names in place of X's own."""
+    return frozenset() if url == BASE else frozenset({host_of(url)})
 
 
 def refusal(status: int, headers: Mapping[str, str], body: bytes, shown: str, now_ns: int) -> XError:

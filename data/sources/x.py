@@ -17,12 +17,11 @@ from pydantic import Field
 
 from data.errors import InputError
 from data.feed import Card, FeedError, Item, Progress, Source, Take, Terms, Tools
-from data.http import host_of
 from data.spend import PaidOptions
 from data.times import SECOND_NS, Span
 from data.x_api import XApi
 from data.x_desk import Desk, PurseError
-from data.x_door import BASE, Door
+from data.x_door import BASE, Door, near_of, token_of
 from data.x_recheck import Recheck
 from data.x_rules import QUERY_CHARS, RULE_CHARS, Wish
 from data.x_search import Search
@@ -193,28 +192,6 @@ class X:
                 line.queue.task_done()
             if ended:
                 return
-
-
-def token_of(reference: str, tools: Tools) -> str:
-    """The bearer token that a reference leads to.
-
-    Raises
-    ------
-    InputError
-        There is no reference, or nothing is there.
-    """
-    if not reference:
-        remedy = "Name where your app's bearer token is, for example env:X_BEARER"
-        raise InputError("X answers only with a key", key="key", value="", remedy=remedy)
-    token = tools.secret(reference).strip()
-    if not token or any(not 32 < ord(character) < 127 for character in token):
-        raise InputError("what is there isn't a bearer token", key="key", value=reference)
-    return token
-
-
-def near_of(url: str) -> frozenset[str]:
-    """Hosts that may be in a private network: one that the configuration names in place of X's own."""
-    return frozenset() if url == BASE else frozenset({host_of(url)})
 
 
 SOURCE: Final = Source(CARD, XOptions, X)

@@ -264,10 +264,9 @@ def test_recorded_answers_are_understood(name: str) -> None:
     """They were asked without `created_at`, so each post is set apart for that, and for nothing else."""
     [recorded, *_] = json.loads((REAL / f"{name}.json").read_text())
     rows = recorded["body"]["data"]
-    items, ids = read_posts(recorded["body"], name)
+    items = read_posts(recorded["body"], name)
     assert [getattr(item, "reason", "") for item in items] == ["created_at can't be read"] * len(rows)
-    assert ids == [row["id"] for row in rows]
     for row in rows:
         row["created_at"] = "2022-10-07T22:42:12.000Z"
-    items, _ = read_posts(recorded["body"], name)
+    items = read_posts(recorded["body"], name)
     assert [item.text for item in items if isinstance(item, Written)] == [row["text"] for row in rows]
