@@ -116,7 +116,7 @@ class BinanceAnnouncements:
                 strange = strange + 1 if isinstance(item, Spoilt) else 0
                 items += [item] if item is not None else []
             if items:
-                await take(Batch(items, heard.arrived_ns))
+                await take(Batch(_last_words(items), heard.arrived_ns))
             self.counts["messages"] += len(heard.messages)
             self.counts["items"] += sum(isinstance(item, Written) for item in items)
             self.counts["strange"] += sum(isinstance(item, Spoilt) for item in items)
@@ -160,6 +160,11 @@ class BinanceAnnouncements:
         text = "\n".join(part for part in (title, body) if part)
         key = f"{stamp_ms}-{hashlib.blake2b(title.encode(), digest_size=6).hexdigest()}"
         return Written(key, stamp_ms * MILLISECOND_NS, text, author=clean_name(told.get("catalogName")))
+
+
+def _last_words(items: list[Item]) -> list[Item]:
+    """One announcement twice at one time: the later message counts, for a fact can't say two things at once."""
+    return list({item.key if isinstance(item, Written) else at: item for at, item in enumerate(items)}.values())
 
 
 def signed(secret: str, now_ns: int, random: str, topic: str = TOPIC) -> list[tuple[str, str]]:
