@@ -65,9 +65,12 @@ def latch_is_active(folder: Path) -> bool:
 class Clerk:
     """All intents of all connections come here."""
 
-    def __init__(self, settings: Settings, account: CcxtAccount, once: Once, push: Callable[[Message], None]) -> None:
-        self.settings, self.account, self.once = settings, account, once
-        self.caps = Caps(settings.limits, once.since(time.time_ns() - 86_400 * 10**9))
+    def __init__(
+        self, settings: Settings, account: CcxtAccount, once: Once, push: Callable[[Message], None],
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> None:  # fmt: skip
+        self.settings, self.account, self.once, self._now_ns = settings, account, once, now_ns
+        self.caps = Caps(settings.limits, once.since(now_ns() - 86_400 * 10**9))
         self.reference = Reference(account.price)
         self.polling = Polling(account, push, lambda: True)
         self._push = push
@@ -152,7 +155,7 @@ class Clerk:
         notional = self._notional(intent, price)
         if not is_exit and price is None:
             return _capped(intent, "no reference price")
-        now_ns = time.time_ns()
+        now_ns = self._now_ns()
         breach = self.caps.check(now_ns, notional, is_exit)
         if breach is None and price is not None:
             limit = None if intent.limit is None else Decimal(intent.limit)
@@ -161,11 +164,16 @@ class Clerk:
             return _capped(intent, breach)
         if not is_exit and not latch_is_active(self.settings.folder):
             return Refused(why="latched", code="latch", text="the kill latch isn't ACTIVE")
-        age_ns = time.time_ns() - intent.decided_ns
-        if intent.decided_ns > 0 and age_ns > AGE_NS:
-            # The fence of an order that got no answer counts on it: what is older than this never leaves.
-            return NotSent(text=f"decided {age_ns / 1e9:.0f} s ago: too old to be sent")
+        if (late := self._too_old(intent)) is not None:
+            return late
         return await self._sent(intent, now_ns, notional, is_exit)
+
+    def _too_old(self, intent: Place) -> NotSent | None:
+        """The fence of an order that got no answer counts on it: what is older than this never leaves."""
+        age_ns = self._now_ns() - intent.decided_ns
+        if intent.decided_ns <= 0 or age_ns <= AGE_NS:
+            return None
+        return NotSent(text=f"decided {age_ns / 1e9:.0f} s ago: too old to be sent")
 
     async def _sent(self, intent: Place, now_ns: int, notional: Decimal, is_exit: bool) -> Message:
         claim = Claim(intent.client_id, now_ns, intent.symbol, intent.side, intent.purpose, is_exit, notional)
@@ -181,8 +189,9 @@ class Clerk:
             self._claiming.discard(intent.client_id)
         if not claimed:
             return _duplicate()
+        late = self._too_old(intent)  # a disk that stalled holds it up, too
         self.polling.watch(intent.client_id, intent.symbol)
-        answer = await self.account.place(intent, is_exit=is_exit)
+        answer = late or await self.account.place(intent, is_exit=is_exit)
         self._settled(intent, answer)
         return answer
 
@@ -312,7 +321,7 @@ class Clerk:
                 qty=views.text(part),
                 reduce_only=self.settings.market == "perp",
                 purpose="flatten",
-                decided_ns=time.time_ns(),
+                decided_ns=self._now_ns(),
             )
             answer = await self.place(order, None)
             if not isinstance(answer, Accepted):

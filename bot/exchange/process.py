@@ -71,7 +71,7 @@ class Process:
         self.link = Link(settings, key, self.push)
         self.once = Once(settings.folder / LEDGER)
         self.account = CcxtAccount(settings, self.link, self.push, self.once.client_of)
-        self.clerk = Clerk(settings, self.account, self.once, self.push)
+        self.clerk = Clerk(settings, self.account, self.once, self.push, self._times.now_ns)
         self._peers: set[Peer] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._beside: list[asyncio.Task[None]] = []

@@ -50,6 +50,7 @@ class Times:
     first_retry_s: float = RETRY_S[0]
     last_retry_s: float = RETRY_S[1]
     poll_s: float = POLL_S
+    now_ns: Callable[[], int] = time.time_ns  # what the age of an intent is measured by: its bot's clock
 
 
 class Private:

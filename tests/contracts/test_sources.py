@@ -16,7 +16,13 @@ from tests.sources.server import HTTP_FAULTS, PAUSE_S, serving
 from tests.sources.world import Taken, World, opened, streaming
 
 SOURCES = all_sources()
-OWN_TESTS: dict[str, str] = {"bluesky": "tests/data/test_bluesky.py"}
+OWN_TESTS: dict[str, str] = {
+    "bluesky": "tests/data/test_bluesky.py",
+    "folder": "tests/data/test_folder.py",
+    "reddit": "tests/data/test_reddit.py",
+    "ws_json": "tests/data/test_ws_json.py",
+    "x": "tests/data/test_x_stream.py",
+}
 """Sources that aren't asked by plain HTTP: the file of tests that puts the same faults to them."""
 
 ASKED = [name for name in SOURCES if name not in OWN_TESTS]
