@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -66,12 +67,8 @@ class Node:
         self._provider: Any = None
 
     async def __aenter__(self) -> Node:
-        try:
-            from web3 import AsyncHTTPProvider
-        except ImportError:
-            remedy = "Install it: pip install 'tidegate[node]'"
-            raise InputError("the package web3 isn't installed", key="source", value="node", remedy=remedy) from None
-        self._provider = AsyncHTTPProvider(
+        provider = await asyncio.to_thread(load_provider)  # takes seconds; other feeds go on meanwhile
+        self._provider = provider(
             self._url, request_kwargs={"allow_redirects": False}, exception_retry_configuration=None
         )
         await self._provider.cache_async_session(_session())
@@ -116,7 +113,7 @@ class Node:
         return answer["result"]
 
     def _refusal(self, what: str, error: aiohttp.ClientResponseError) -> FeedError:
-        said = (error.headers or {}).get("Retry-After")
+        said = error.headers.get("Retry-After") if error.headers else None
         if error.status == 429 or (error.status == 503 and said):
             pause_s = retry_after_s(said, self._tools.clock.now_ns(), BUSY_S)
             return FeedError(f"{what}: asked too often (HTTP {error.status})", pause_s=pause_s)
@@ -147,6 +144,28 @@ def quantity(value: Any, most: int = UNITS_MAX) -> int:
     return int(value, 16)
 
 
+def load_provider() -> Any:
+    """The class of web3's provider, imported without its side effect.
+
+    A package below web3 lifts the interpreter's recursion limit to 100,000: JSON nested as deeply, from any source,
+    would then end the process by a stack overflow where it is a RecursionError otherwise. The limit is put back.
+
+    Raises
+    ------
+    InputError
+        The package isn't there.
+    """
+    limit = sys.getrecursionlimit()
+    try:
+        from web3 import AsyncHTTPProvider
+    except ImportError:
+        remedy = "Install it: pip install 'tidegate[node]'"
+        raise InputError("the package web3 isn't installed", key="source", value="node", remedy=remedy) from None
+    finally:
+        sys.setrecursionlimit(limit)
+    return AsyncHTTPProvider
+
+
 def _session() -> aiohttp.ClientSession:
     import aiohttp
 
@@ -156,11 +175,14 @@ def _session() -> aiohttp.ClientSession:
         async def read(self) -> bytes:
             if self._body is None:
                 body = bytearray()
-                async for piece in self.content.iter_chunked(65_536):
-                    body += piece
-                    if len(body) > BYTES_MAX:
-                        self.close()
-                        raise aiohttp.ClientPayloadError("too large an answer")
+                try:
+                    async for piece in self.content.iter_chunked(65_536):
+                        body += piece
+                        if len(body) > BYTES_MAX:
+                            raise aiohttp.ClientPayloadError("too large an answer")
+                except BaseException:
+                    self.close()
+                    raise
                 self._body = bytes(body)
             return self._body
 

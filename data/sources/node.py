@@ -51,9 +51,7 @@ TIME_MAX: Final = 2**34
 class NodeOptions(Options):
     """The table `[feeds.node]`."""
 
-    endpoint: str = Field(
-        "", description="address of the node, or a reference (env:NODE_URL) where it holds a key"
-    )
+    endpoint: str = Field("", description="address of the node, or a reference (env:NODE_URL) where it holds a key")
     chain: int = Field(1, ge=1, description="number of the chain that the node has to be of; 1 is Ethereum")
     coin: str = Field("ETH", description="the chain's own coin, of 18 decimals; empty: only tokens")
     labels: dict[str, tuple[str, ...]] = Field({}, description="label = [addresses], exchange = ['0x...'] for example")

@@ -19,6 +19,7 @@ SOURCES = all_sources()
 OWN_TESTS: dict[str, str] = {
     "bluesky": "tests/data/test_bluesky.py",
     "folder": "tests/data/test_folder.py",
+    "node": "tests/data/test_node.py",
     "reddit": "tests/data/test_reddit.py",
     "ws_json": "tests/data/test_ws_json.py",
     "x": "tests/data/test_x_stream.py",

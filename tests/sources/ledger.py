@@ -1,4 +1,4 @@
-"""A local chain behind a JSON-RPC server: blocks that hold transfers, can be re-organised, and stamp twelve seconds apart."""
+"""A local chain behind a JSON-RPC server: blocks that hold transfers and can be re-organised, twelve seconds apart."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -90,13 +90,16 @@ class Ledger:
     span_max: int = 1000
     asked: list[str] = field(default_factory=list)
     odd: dict[str, Any] = field(default_factory=dict)
+    receipts: dict[str, tuple[Block, int]] = field(default_factory=dict)
 
     def mine(self, count: int, branch: str = "a", pause_s: int = BLOCK_S) -> None:
         """Put blocks on top."""
         for _ in range(count):
             last = self.blocks[-1] if self.blocks else None
             number, time_s = (last.number + 1, last.time_s + pause_s) if last else (0, GENESIS_S)
-            self.blocks.append(Block(number, branch, last.hash if last else digest("none"), time_s))
+            block = Block(number, branch, last.hash if last else digest("none"), time_s)
+            self.blocks.append(block)
+            self.receipts |= {row["hash"]: (block, at) for at, row in enumerate(block.transactions())}
 
     def turn(self, depth: int, count: int, branch: str = "b", pause_s: int = BLOCK_S) -> list[Block]:
         """Replace the last blocks by those of another branch; the blocks that are gone."""
@@ -128,11 +131,9 @@ class Ledger:
         if method == "eth_blockNumber":
             return hex(len(self.blocks) - 1)
         if method == "eth_getTransactionReceipt":
-            for block in self.blocks:
-                for at, row in enumerate(block.transactions()):
-                    if row["hash"] == params[0]:
-                        return {"blockHash": block.hash, "status": "0x0" if at == 3 else "0x1"}
-            return None
+            block, at = self.receipts[params[0]]
+            there = block.number < len(self.blocks) and self.blocks[block.number] is block
+            return {"blockHash": block.hash, "status": "0x0" if at == 3 else "0x1"} if there else None
         if method == "eth_getLogs":
             return self._logs(params[0])
         number = int(params[0], 16)
