@@ -55,3 +55,10 @@ def texts(taken: Taken) -> list[str]:
 def memory_of(taken: Taken) -> dict[str, Any]:
     """The cursor that was stored last."""
     return next((dict(batch.cursor) for batch in reversed(taken.batches) if batch.cursor is not None), {})
+
+
+async def until(true: Any) -> None:
+    """Wait for something to be so."""
+    async with asyncio.timeout(20):
+        while not true():
+            await asyncio.sleep(0.01)
