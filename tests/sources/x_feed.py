@@ -29,7 +29,7 @@ async def following(world: XWorld, folder: Path, **given: Any) -> AsyncIterator[
     tools = {name: given.pop(name) for name in ("memory", "store", "alive", "coins") if name in given}
     async with serving(world.handler) as server:
         options = {
-            "key": "env:X", "url": server.url, "cost": CHEAP, "author_cost": 0, "names": ("bitcoin",), "silence": 0.5,
+            "key": "env:X", "url": server.url, "cost": CHEAP, "author_cost": 0, "names": ("bitcoin",), "silence": 30,
             **given,
         }  # fmt: skip
         secrets = {"env:X": TOKEN}
