@@ -39,9 +39,9 @@ def other_coins(spec: RunSpec) -> tuple[str, ...]:
     return tuple(sorted(str(coin) for coin in named))
 
 
-def coins_of(spec: RunSpec) -> list[str]:
+def coins_of(spec: RunSpec) -> tuple[str, ...]:
     """All coins whose facts a run takes: those of its symbols in their order, then others that signals name."""
-    return [coin_of(symbol) for symbol in spec.symbols] + list(other_coins(spec))
+    return (*(coin_of(symbol) for symbol in spec.symbols), *other_coins(spec))
 
 
 def needs_posts(spec: RunSpec) -> bool:

@@ -30,7 +30,7 @@ from backtest.facts import (
 )
 from backtest.grid import Grid, coarse_grid, refine
 from backtest.result import InputShare
-from backtest.spec import RunSpec, coin_of, quote_of
+from backtest.spec import RunSpec, bar_patience, coin_of, quote_of
 from data.bars import BarSeries
 from data.errors import InputError
 from data.gaps import POSTS_UP, Outages
@@ -102,7 +102,8 @@ def load_inputs(store: Store, spec: RunSpec) -> RunInputs:
         metrics=metrics,
     )
     at = np.clip(inputs.decide_bar, 0, None)
-    late = grid.known_ns[at] > np.maximum(inputs.cutoff_ns, grid.close_ns[at])[:, None]
+    waited_ns = np.maximum(inputs.cutoff_ns, grid.close_ns[at]) + bar_patience(spec.bar_ns)
+    late = grid.known_ns[at] > waited_ns[:, None]
     return RunInputs(
         signals=inputs,
         bars=bars,
@@ -213,7 +214,7 @@ def _share(kind: str, name: str, rows: Mapping[str, Any], digest: str) -> InputS
 
 
 def _sentiment(
-    store: Store, spec: RunSpec, coins: list[str], until_ns: int, shares: list[InputShare], notes: list[str]
+    store: Store, spec: RunSpec, coins: Sequence[str], until_ns: int, shares: list[InputShare], notes: list[str]
 ) -> SentimentTape:
     where = sentiment_where(spec, coins)
     rows = read_columns(store, "sentiment", where, None, until_ns + 1, SENTIMENT)
@@ -230,7 +231,7 @@ def _sentiment(
 
 
 def _gaps(
-    store: Store, spec: RunSpec, coins: list[str], until_ns: int, posts: Mapping[str, Any],
+    store: Store, spec: RunSpec, coins: Sequence[str], until_ns: int, posts: Mapping[str, Any],
     shares: list[InputShare], notes: list[str],
 ) -> SentimentTape:  # fmt: skip
     """When feeds of these posts were down, by what was known of it at each time."""
@@ -260,7 +261,7 @@ def _check_sources(spec: RunSpec, sources: Sequence[str]) -> None:
 
 
 def _metric(
-    store: Store, spec: RunSpec, name: str, coins: list[str], until_ns: int, shares: list[InputShare]
+    store: Store, spec: RunSpec, name: str, coins: Sequence[str], until_ns: int, shares: list[InputShare]
 ) -> MetricTape:
     where = metric_where(name, coins)
     rows = read_columns(store, "metrics", where, None, until_ns + 1, METRICS)

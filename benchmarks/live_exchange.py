@@ -13,8 +13,8 @@ import time
 from typing import Any
 
 from bot.exchange import link, process
+from bot.exchange.ccxt_account import CcxtAccount
 from bot.exchange.clerk import Clerk
-from bot.exchange.door import Door
 from bot.exchange.link import Link
 from bot.exchange.once import Claim, Once
 from bot.exchange.wire import Message, Place
@@ -26,7 +26,7 @@ def watch() -> None:
     """Put the stop-watch into the classes. Bars are of a second: it holds as many rounds as a minute does there."""
     link.PER_MINUTE["binance"] = 1e9
     marks: dict[str, dict[str, int]] = {}
-    answer, claim, place, run = Clerk.answer, Once.claim, Door.place, Link.run
+    answer, claim, place, run = Clerk.answer, Once.claim, CcxtAccount.place, Link.run
     running: list[str] = []
 
     async def answered(self: Clerk, message: Message, session: str) -> Message:
@@ -45,7 +45,7 @@ def watch() -> None:
         marks[one.client_id]["claimed"] = time.time_ns()
         return found
 
-    async def placed(self: Door, intent: Place, *, is_exit: bool) -> Message:
+    async def placed(self: CcxtAccount, intent: Place, *, is_exit: bool) -> Message:
         running.append(intent.client_id)
         return await place(self, intent, is_exit=is_exit)
 
@@ -57,7 +57,7 @@ def watch() -> None:
         return said
 
     Clerk.answer, Once.claim = answered, claimed  # type: ignore[method-assign]
-    Door.place, Link.run = placed, ran  # type: ignore[method-assign]
+    CcxtAccount.place, Link.run = placed, ran  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

@@ -39,6 +39,8 @@ def clean_text(value: Any, *, html: bool = False, most: int = CHARS_MAX) -> str:
     """
     if not isinstance(value, str):
         return ""
+    if not html and len(value) <= most and value.isprintable() and "  " not in value:
+        return value.strip()  # nothing of all that is in it: no control or bidi character is printable
     text = value[: 4 * most]
     if html:
         for _ in range(_ROUNDS):  # an entity may hide a tag

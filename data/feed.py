@@ -244,6 +244,10 @@ class Purse(Protocol):
         """How many items may still be taken."""
         ...
 
+    def close(self) -> None:
+        """Give back what is booked ahead and wasn't spent; the purse may be used again."""
+        ...
+
 
 @dataclass(frozen=True)
 class Tools:

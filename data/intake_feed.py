@@ -88,6 +88,8 @@ def to_facts(card: Card, batches: Iterable[Batch], *, ingested_ns: int) -> Intak
             elif isinstance(item, Spoilt):
                 bad.append((source, item.reason, item.content[:2000]))
             else:
+                if isinstance(item, Written):
+                    item = _cleaned(item)
                 dated, fault = _date(card, batch, source, item)
                 if fault:
                     bad.append((source, fault, repr(item)[:2000]))
@@ -122,11 +124,18 @@ def _date(card: Card, batch: Batch, source: str, item: Written | Reading | Candl
     return dated, _fault(item)
 
 
+def _cleaned(post: Written) -> Written:
+    return Written(
+        clean_name(post.key), post.event_ns, clean_text(post.text), clean_name(post.author), post.followers,
+        clean_address(post.url), post.known_ns,
+    )  # fmt: skip
+
+
 def _fault(item: Written | Reading | Candle) -> str:
     if isinstance(item, Written):
-        if not clean_name(item.key):
+        if not item.key:
             return "no key"
-        return "" if clean_text(item.text) else "no text"
+        return "" if item.text else "no text"
     if isinstance(item, Reading):
         if not np.isfinite(item.value):
             return "not a finite number"
@@ -145,11 +154,11 @@ def _posts(rows: Sequence[_Dated], ingested_ns: int) -> pa.Table:
         "posts",
         {
             **_common(rows, ingested_ns),
-            "key": [clean_name(post.key) for post in posts],
-            "text": [clean_text(post.text) for post in posts],
-            "author": [clean_name(post.author) for post in posts],
+            "key": [post.key for post in posts],
+            "text": [post.text for post in posts],
+            "author": [post.author for post in posts],
             "followers": np.array([post.followers for post in posts], np.float64),
-            "url": [clean_address(post.url) for post in posts],
+            "url": [post.url for post in posts],
         },
     )
 

@@ -63,6 +63,11 @@ class Polled:
         """Counts of questions and of items handed over."""
         return dict(self.counts)
 
+    def knows(self, source: str, item: Item) -> bool:
+        """Whether an item was handed over before, and said the same."""
+        where, what = _identity(source, item)
+        return self._seen.get(where) == what
+
     async def _hand_over(self, batch: Batch, take: Take) -> None:
         fresh: list[Item] = []
         told: dict[tuple[str, ...], bytes] = {}

@@ -10,6 +10,7 @@ from email.utils import parsedate_to_datetime
 from math import isfinite
 from typing import Any, Final
 
+from data.errors import InputError
 from data.feed import Batch, Card, FeedError, Item, Reading, Spoilt, Take, Tools
 from data.http import Answer
 from data.polled import Polled
@@ -45,6 +46,7 @@ class Rounds(Polled):
         others_s: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__(card, tools, every_s)
+        self.behind: set[str] = set()  # topics to be asked about again at once
         self._others_s = dict(others_s or {})
         self.pace_s = 60.0 / card.per_minute
         self._due = dict.fromkeys(topics, 0)
@@ -72,7 +74,7 @@ class Rounds(Polled):
             await self._hand_over(batch, take)
             if batch.cursor is not None:
                 self.cursor = dict(batch.cursor)
-            self._due[topic] = asked_ns + int(pause_s * SECOND_NS)
+            self._due[topic] = asked_ns + (0 if topic in self.behind else int(pause_s * SECOND_NS))
             await self.tools.sleep(self.pace_s)
 
     def since_ns(self, topic: str) -> int:
@@ -137,6 +139,21 @@ def number(value: Any) -> float:
     if not isfinite(found):
         raise ValueError("not a finite number")
     return found
+
+
+def secret_of(tools: Tools, reference: str, key: str = "key") -> str:
+    """The secret that an option refers to.
+
+    Raises
+    ------
+    InputError
+        The option is empty, or nothing is there.
+    """
+    secret = tools.secret(reference) if reference else ""
+    if not secret:
+        remedy = f"Write where it is, never what it is: {key} = 'env:NAME'"
+        raise InputError("this source doesn't answer without a key", key=key, value=reference, remedy=remedy)
+    return secret
 
 
 def spoilt(row: Any, reason: str) -> Spoilt:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -38,7 +38,7 @@ from bot.events import POSTS, Bar, Event, Observation, Posts
 from bot.feeds.follow import Follower
 from bot.ports import Clock, Put
 from data.errors import InputError
-from data.gaps import Outages
+from data.gaps import FOREVER, Outages
 from data.store import Store
 from data.times import DAY_NS, SECOND_NS
 from risk.records import Array
@@ -63,12 +63,18 @@ class StoredFacts:
     clock : Clock
     every_s : float
         How often the store is looked at.
+
+    Attributes
+    ----------
+    until : callable
+        Facts that are known later than it says wait: those behind a close until its row is done (`bot.feeds.gate`).
     """
 
     name = "facts"
 
     def __init__(self, store: Store, spec: RunSpec, *, clock: Clock, every_s: float = EVERY_S) -> None:
         self.sources: dict[int, str] = {}
+        self.until: Callable[[], int] = lambda: FOREVER
         self._spec, self._clock, self._every_s = spec, clock, every_s
         self._coins = coins_of(spec)
         self._posts: Follower | None = None
@@ -196,7 +202,7 @@ class StoredFacts:
 
     def _take(self, put: Put) -> None:
         """Put what is known by now; keep the rest for its time."""
-        now = self._clock.now_ns()
+        now = min(self._clock.now_ns(), self.until())
         if self._found:
             self._waiting, self._found = in_order([*self._waiting, *self._found]), []
         later: list[Posts | Observation] = []

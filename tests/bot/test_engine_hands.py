@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from backtest.facts import coins_of
 from backtest.run import new_desk
-from bot.engine import Engine, coins_of
+from bot.engine import Engine
 from bot.events import Condition, Event, Funding, Operator, Outside, Report, Tick, Transfer, Withdraw
 from bot.replay import replay_batch, replay_engine
 from risk.limits import Limits

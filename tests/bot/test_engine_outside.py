@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from backtest.facts import coins_of
 from backtest.run import new_desk
-from bot.engine import Engine, coins_of
+from bot.engine import Engine
 from bot.events import POSTS, Condition, Event, Operator, Outside, Report, Tick
 from bot.feeds.door import Door
 from bot.frozen import freeze, thaw

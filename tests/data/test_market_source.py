@@ -391,7 +391,7 @@ def test_options_say_what_they_have_wrong() -> None:
         for options, named in (
             ({"exchange": "binanse"}, "binance"), ({"symbols": ("BTC/USD",), "what": ("funding",)}, "perpetual"),
             ({"symbols": (SYMBOL, "BTC/USDC:USDC")}, "two symbols"), ({"urls": {"rest": "file:///etc"}}, "address"),
-            ({"exchange": "okx", "what": ("liquidations",)}, "isn't known"), ({"symbols": ("A/B:B",)}, "no such symbol"),
+            ({"exchange": "okx", "what": ("liquidations",)}, "isn't known"), ({"symbols": ("A/B:B",)}, "such symbol"),
             ({"what": ("bars",), "bar": "7m"}, "length"), ({"urls": {"nothing": "https://x"}}, "no such endpoint"),
         ):  # fmt: skip
             with pytest.raises(InputError, match=named):

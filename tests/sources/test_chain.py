@@ -16,16 +16,26 @@ from data.errors import InputError
 from data.feed import FeedError, Item, Reading, Spoilt
 from data.sources import all_sources
 from data.times import DAY_NS, HOUR_NS, SECOND_NS, Span, parse_time
-from tests.sources import coinmetrics, defillama, mempool_space
+from tests.sources import coinmetrics, defillama, glassnode, mempool_space, santiment
 from tests.sources.server import Handler, reply, serving
 from tests.sources.world import NOW_NS, StepClock, Taken, opened, streaming
 
 REAL = Path(os.environ.get("TIDEGATE_REAL_DATA") or Path(__file__).parents[2].parent / "shared" / "data") / "fixtures"
+SECRETS = {"env:KEY": "sEcReT123"}
 TODAY_NS = NOW_NS // DAY_NS * DAY_NS
 Work = Callable[[Any, Taken], Awaitable[None]]
 
 
-def run(name: str, handler: Handler, work: Work, *, at_ns: int = NOW_NS, **options: Any) -> Taken:
+def run(
+    name: str,
+    handler: Handler,
+    work: Work,
+    *,
+    at_ns: int = NOW_NS,
+    store: Any = None,
+    secrets: Any = None,
+    **options: Any,
+) -> Taken:
     """Let a feed of `name` work against a local API; `URL` in an option stands for its address."""
     taken = Taken()
 
@@ -35,8 +45,7 @@ def run(name: str, handler: Handler, work: Work, *, at_ns: int = NOW_NS, **optio
                 key: value.replace("URL", server.url) if isinstance(value, str) else value
                 for key, value in options.items()
             }
-            secrets = {"env:KEY": "sEcReT123"}
-            async with opened(name, told, clock=StepClock(at_ns), secrets=secrets) as feed:
+            async with opened(name, told, clock=StepClock(at_ns), secrets=secrets or SECRETS, store=store) as feed:
                 await work(feed, taken)
 
     asyncio.run(whole())
@@ -205,3 +214,40 @@ class TestMempoolSpace:
         for days in (1, 40, 3000):
             run("mempool_space", handler, fetching((NOW_NS - days * DAY_NS, NOW_NS)), url="URL/api")
         assert asked == ["3d", "3m", "all"]
+
+
+class TestVendorsWithKeys:
+    """Glassnode and Santiment: when a value counts as known, and errors that don't repeat the key."""
+
+    def test_history_is_known_when_it_was_computed(self) -> None:
+        for world in (glassnode.make(), santiment.make()):
+            assert world.span is not None
+            keys = {**world.secrets}
+            taken = run(world.name, world.handler, fetching(world.span), secrets=keys, **world.options("URL"))
+            after = {item.known_ns - item.event_ns for item in taken.items if isinstance(item, Reading)}
+            assert after == {2 * HOUR_NS} if world.name == "glassnode" else after == {3 * HOUR_NS}
+
+    @pytest.mark.parametrize(("path", "quality"), [("supply/current", "revised"), ("supply/current_pit", "")])
+    def test_without_a_time_of_computation_the_lag_is_assumed(self, path: str, quality: str) -> None:
+        """Only a point-in-time path keeps what it said; the documented example row has no time of computation."""
+        row = {"t": 1726790400, "v": 822077}
+        taken = run(
+            "glassnode", answering([row]), fetching((parse_time("2024-09-21"), parse_time("2024-09-22"))), url="URL",
+            key="env:KEY", coins=("BTC",), metrics={"supply": path},
+        )  # fmt: skip
+        assert taken.items == [Reading("supply", "BTC", parse_time("2024-09-21"), 822077.0, 0, quality)]
+
+    @pytest.mark.parametrize(
+        ("message", "final", "pause_s"),
+        [
+            ("API Rate Limit Reached. Try again in 3 seconds", False, 60.0),
+            ("The metric 'x' is not supported, is deprecated or is mistyped.", True, 0.0),
+            ("Apikey 'sEcReT123' is not valid", True, 0.0),
+            ("Something went wrong", False, 0.0),
+        ],
+    )
+    def test_errors_of_graphql_come_with_http_200(self, message: str, final: bool, pause_s: float) -> None:
+        with pytest.raises(FeedError) as caught:
+            run("santiment", answering({"errors": [{"message": message}]}), failing, url="URL", key="env:KEY")
+        assert (caught.value.final, caught.value.pause_s) == (final, pause_s)
+        assert "sEcReT123" not in str(caught.value)
