@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 from bot.cli import app
 
 RUNNER = CliRunner()
-HOURS = "420"
+HOURS = "300"
 
 
 def run(*arguments: str) -> Result:
@@ -104,7 +104,7 @@ def session(var: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
     """A running replay in a process of its own, and its folder."""
     before = set((var / "paper").iterdir()) if (var / "paper").exists() else set()
     time.sleep(1.1)
-    command = [sys.executable, "-m", "bot", "paper", "--sample", "--days", "10", "--speed", "14400", "--var", str(var)]
+    command = [sys.executable, "-m", "bot", "paper", "--sample", "--days", "5", "--speed", "7200", "--var", str(var)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ)
     try:
         folder = wait_for(lambda: next(iter(set((var / "paper").iterdir()) - before), None))
