@@ -13,10 +13,12 @@ import json
 import math
 import re
 import socket
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urljoin, urlsplit
 
@@ -199,7 +201,13 @@ class Http:
             timeout = httpx.Timeout(DEADLINE_S, connect=CONNECT_S)
             limits = httpx.Limits(max_connections=32, max_keepalive_connections=8, keepalive_expiry=30)
             self._client = httpx.AsyncClient(
-                timeout=timeout, limits=limits, follow_redirects=False, trust_env=False, http1=True, http2=False
+                verify=_trust(),
+                timeout=timeout,
+                limits=limits,
+                follow_redirects=False,
+                trust_env=False,
+                http1=True,
+                http2=False,
             )
         self._client.cookies.clear()
         return self._client
@@ -234,6 +242,14 @@ def refusal(status: int, headers: Mapping[str, str], shown: str, now_ns: int) ->
     if status == 429 or (status == 503 and said):
         return FeedError(f"{shown}: asked too often (HTTP {status})", pause_s=retry_after_s(said, now_ns, BUSY_S))
     return FeedError(f"{shown}: HTTP {status}", final=status in (401, 403, 404, 410))
+
+
+@cache
+def _trust() -> ssl.SSLContext:
+    """Whose certificates are believed; reading them takes longer than most answers."""
+    import httpx
+
+    return httpx.create_ssl_context()
 
 
 async def look_up(host: str, port: int, near: frozenset[str]) -> str:

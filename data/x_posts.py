@@ -51,8 +51,8 @@ class Looked:
     gone: frozenset[str]
 
 
-def read_posts(values: Mapping[str, Any], shown: str) -> tuple[list[Item], list[str]]:
-    """Posts of a page of search or look-up, and the identities of those among them that could be read.
+def read_posts(values: Mapping[str, Any], shown: str) -> list[Item]:
+    """Posts of a page of search or look-up.
 
     Raises
     ------
@@ -64,8 +64,7 @@ def read_posts(values: Mapping[str, Any], shown: str) -> tuple[list[Item], list[
     if not isinstance(rows, list) or ("data" not in values and "errors" not in values and not isinstance(meta, dict)):
         raise FeedError(f"{shown}: the answer has no list 'data'")
     users = authors_of(values)
-    items = [read_post(row, users) for row in rows]
-    return items, [str(row["id"]) for row in rows if isinstance(row, dict) and is_number(row.get("id"))]
+    return [read_post(row, users) for row in rows]
 
 
 def authors_of(values: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -111,7 +110,7 @@ def read_post(row: Any, users: Mapping[str, Mapping[str, Any]]) -> Item:
 
 def read_look_up(values: Mapping[str, Any], asked: list[str], shown: str) -> Looked:
     """The answer to a look-up of identities. Raises FeedError when it isn't one."""
-    items, _ = read_posts(values, shown)
+    items = read_posts(values, shown)
     rows = [row for row in values.get("data", []) if isinstance(row, dict) and is_number(row.get("id"))]
     newer = {history_of(row)[0]: history_of(row)[-1] for row in rows if history_of(row)[-1] != row["id"]}
     errors = values.get("errors")

@@ -124,7 +124,7 @@ class Search:
             answer = await api.search(query, most, page, bounds)
             values = answer.values()
             token = next_page(values, answer.shown, page)
-            items, _ = read_posts(values, answer.shown)
+            items = read_posts(values, answer.shown)
             if len(items) > most:
                 raise FeedError(f"{answer.shown}: more posts than were asked for")
             bill.used = len(items)

@@ -17,12 +17,11 @@ from pydantic import Field
 
 from data.errors import InputError
 from data.feed import Card, FeedError, Item, Progress, Source, Take, Terms, Tools
-from data.http import host_of
 from data.spend import PaidOptions
 from data.times import SECOND_NS, Span
 from data.x_api import XApi
 from data.x_desk import Desk, PurseError
-from data.x_door import BASE, Door
+from data.x_door import BASE, Door, near_of, token_of
 from data.x_recheck import Recheck
 from data.x_rules import QUERY_CHARS, RULE_CHARS, Wish
 from data.x_search import Search
@@ -69,9 +68,10 @@ class XOptions(PaidOptions):
     retweets: bool = Field(False, description="reposts as well")
     refill: bool = Field(True, description="search for what was missed while the stream was down")
     refill_posts: int = Field(500, ge=10, description="posts that a refill brings at most")
-    recheck_days: int = Field(7, ge=0, le=3650, description="days in which posts are looked up again for deletions")
-    recheck_hours: float = Field(20.0, gt=0, le=24, description="hours between two rounds of such look-ups")
-    recheck_usd: Decimal = Field(Decimal(1), ge=0, description="USD that such look-ups may cost in a day")
+    recheck: Literal["job", "look-up"] = Field("job", description="how deletions are looked for first")
+    recheck_days: int = Field(30, ge=0, le=3650, description="days in which a stored post is asked after")
+    recheck_hours: float = Field(12.0, gt=0, le=24, description="hours between two rounds of that")
+    recheck_usd: Decimal = Field(Decimal(1), ge=0, description="USD that look-ups for it may cost in a day")
     ahead: int = Field(20, ge=0, description="posts booked ahead while the stream runs, for those already on their way")
     silence: float = Field(45.0, gt=0, description="seconds without a sign of life before the stream is given up")
     rule_chars: int = Field(RULE_CHARS, ge=64, description="characters of a rule that your plan allows")
@@ -98,8 +98,9 @@ class X:
         self._desk = Desk(tools, tools.purse, each, dict(tools.memory))
         self._search = Search(self._desk, wish.rules(options.query_chars), options.refill_posts)
         self._recheck = Recheck(
-            self._desk, options.cost, options.recheck_hours, options.recheck_days, options.recheck_usd
-        )
+            self._desk, options.cost, options.recheck_hours, options.recheck_days, options.recheck_usd,
+            options.recheck == "job",
+        )  # fmt: skip
         self._state: Literal["idle", "connecting", "following"] = "idle"
 
     async def fetch(self, span: Span, take: Take, progress: Progress) -> None:
@@ -124,8 +125,12 @@ class X:
             self._tools.alive()
             await self._desk.note_connect(take, refill=self._options.refill)
             await self._follow(api, take)
-        except PurseError:
+        except PurseError as error:
+            if not booked_ns:
+                await self._recheck.without_money(api, take)
             booked_ns = 0  # what was booked ahead stays booked, for posts that are on their way
+            if self._recheck.possible:  # come again for deletions, long before a month is over
+                error.pause_s = min(error.pause_s, self._options.recheck_hours * 3600.0)
             raise
         finally:
             self._state = "idle"
@@ -193,28 +198,6 @@ class X:
                 line.queue.task_done()
             if ended:
                 return
-
-
-def token_of(reference: str, tools: Tools) -> str:
-    """The bearer token that a reference leads to.
-
-    Raises
-    ------
-    InputError
-        There is no reference, or nothing is there.
-    """
-    if not reference:
-        remedy = "Name where your app's bearer token is, for example env:X_BEARER"
-        raise InputError("X answers only with a key", key="key", value="", remedy=remedy)
-    token = tools.secret(reference).strip()
-    if not token or any(not 32 < ord(character) < 127 for character in token):
-        raise InputError("what is there isn't a bearer token", key="key", value=reference)
-    return token
-
-
-def near_of(url: str) -> frozenset[str]:
-    """Hosts that may be in a private network: one that the configuration names in place of X's own."""
-    return frozenset() if url == BASE else frozenset({host_of(url)})
 
 
 SOURCE: Final = Source(CARD, XOptions, X)

@@ -16,7 +16,8 @@ from data.times import HOUR_NS, MINUTE_NS, SECOND_NS
 NOW = 1_760_000_040 * SECOND_NS  # on the grid of minutes
 CARD = Card(
     name="made-up", title="Made up", kinds=("posts", "metrics", "bars"), live=True, history="assumed_lag",
-    lag_ns=HOUR_NS, revises=False, terms=Terms(None, None, "none", "https://example.org"), per_minute=60, cost=Decimal(0),
+    lag_ns=HOUR_NS, revises=False, terms=Terms(None, None, "none", "https://example.org"), per_minute=60,
+    cost=Decimal(0),
 )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from data.feed import Batch, Feed, Item, Purse, Tools
@@ -30,6 +31,23 @@ class StepClock:
     def advance(self, seconds: float) -> None:
         """Go on."""
         self.ns += int(seconds * SECOND_NS)
+
+
+class Plenty:
+    """A purse without a bottom."""
+
+    def spend(self, items: int, now_ns: int, cost: Decimal | None = None) -> None:
+        """See `data.feed.Purse`."""
+
+    def give_back(self, items: int, booked_ns: int, cost: Decimal | None = None) -> None:
+        """See `data.feed.Purse`."""
+
+    def room(self, now_ns: int, cost: Decimal | None = None) -> int:
+        """See `data.feed.Purse`."""
+        return 10**9
+
+    def close(self) -> None:
+        """See `data.feed.Purse`."""
 
 
 @dataclass
@@ -119,7 +137,8 @@ async def opened(
     async with Http(clock, near=frozenset({"127.0.0.1", "localhost"})) as http:
         tools = Tools(
             clock=clock, http=http, rng=random.Random(1), memory=memory or {}, coins=coins,
-            secret=lambda reference: (secrets or {})[reference], alive=alive, store=store, purse=purse, sleep=_nap,
+            secret=lambda reference: (secrets or {})[reference], alive=alive, store=store,
+            purse=purse or Plenty(), sleep=_nap,
         )  # fmt: skip
         yield source.build(source.options(**options), tools)
 
