@@ -242,6 +242,7 @@ class Etherscan(Rounds):
         await self.tools.sleep(self.pace_s)
         asked = {"chainid": str(self._chain), **params, "apikey": self._secret}
         answer = await self.tools.http.get(self._url, asked)
+        self.tools.alive()  # an hour of a busy address is many pages
         body = answer.json()
         if not isinstance(body, dict) or "result" not in body:
             raise self._refusal(answer, body.get("error") if isinstance(body, dict) else None)
