@@ -163,9 +163,8 @@ def _client(line: Line) -> Any:
             return None
 
         async def on_exception(self, exception: Exception) -> None:
-            if exception is line.fault or not isinstance(
-                exception, ValueError | OSError | ClientError | HttpProcessingError
-            ):
+            theirs = isinstance(exception, ValueError | OSError | ClientError | HttpProcessingError)
+            if exception is line.fault or not theirs:
                 raise exception
             text = f"X's stream: {type(exception).__name__}: {redacted(str(exception))}"
             raise FeedError(text) from exception  # a line too long, or cut where its packing can't be read
