@@ -75,7 +75,7 @@ class CoinMetrics(Rounds):
         self._legs = LEGS.get(options.netflow, ())
         self._metrics = tuple(dict.fromkeys(options.metrics))
         if not self._assets:
-            raise InputError("no coins", key="coins", remedy="Name some: coins = ['BTC', 'ETH'], or --set coins=BTC,ETH")
+            raise InputError("no coins", key="coins", remedy="coins = ['BTC', 'ETH'], or --set coins=BTC,ETH")
         if not self._metrics and not self._legs:
             raise InputError("no metrics", key="metrics", remedy="Name some, AdrActCnt for example")
         self._given: set[tuple[str, str]] = set()
