@@ -53,7 +53,7 @@ class DatedSeries(Rounds):
                 raise InputError("not a metric's name", key="metrics", value=name, remedy=remedy)
         if not metrics or not coins:
             key = "metrics" if not metrics else "coins"
-            raise InputError("nothing to ask for", key=key, remedy=f"Name some {key}")
+            raise InputError("nothing to ask for", key=key, remedy=f"Name some {key}, or --set {key}=...")
         self._series = {f"{name} {coin}": (name, coin) for name in metrics for coin in dict.fromkeys(coins)}
         super().__init__(card, tools, list(self._series), every_s)
         self._metrics, self.interval_ns = dict(metrics), interval_ns
