@@ -15,7 +15,7 @@ from bot.config_feeds import FeedTable
 from bot.record.feeds import Chosen
 from bot.record.recorder import Recorder
 from bot.session.running import SystemClock
-from data.feed import Batch, Card, Item, Options, Progress, Source, Take, Terms, Tools, Written
+from data.feed import Batch, Card, Clock, Item, Options, Progress, Source, Take, Terms, Tools, Written
 from data.store import Store
 from data.times import Span
 
@@ -74,7 +74,7 @@ def card_of(name: str, **more: Any) -> Card:
 
 
 def recorder(var: Path, scripts: Mapping[str, Script], *, sources: Mapping[str, str] | None = None,
-             patience_ns: int | None = None, **record: Any) -> Recorder:  # fmt: skip
+             patience_ns: int | None = None, clock: Clock | None = None, **record: Any) -> Recorder:  # fmt: skip
     """A recorder of played feeds; `sources` of those that share one."""
     (var / "feeds").mkdir(parents=True, exist_ok=True)  # the lock's maker does it otherwise
     raw = {"run": {"symbols": ["BTC/USDT"]}, "record": {"flush": "20ms", **record}}
@@ -89,7 +89,7 @@ def recorder(var: Path, scripts: Mapping[str, Script], *, sources: Mapping[str, 
 
         table = FeedTable(source=card.name, options=Every(), patience=patience_ns)
         feeds.append(Chosen(name, table, Source(card, Every, build)))
-    return Recorder(config, feeds, var, clock=SystemClock(), rng=random.Random(1), scoring=False)
+    return Recorder(config, feeds, var, clock=clock or SystemClock(), rng=random.Random(1), scoring=False)
 
 
 def play(made: Recorder, enough: Callable[[], bool], *, timeout_s: float = 20.0) -> None:
