@@ -110,7 +110,7 @@ def open_reddit(tools: Tools, limit: Limit, *, keys: tuple[str, str], agent: str
 
 
 def _door() -> type:
-    from asyncprawcore import Requestor
+    from asyncpraw.reddit import Requestor  # asyncprawcore's, which comes with it
 
     class Door(Requestor):  # type: ignore[misc]
         """Where asyncpraw makes its requests."""
