@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import numpy as np
 from data.errors import TidegateError
 
 EVERY_S = 1.0
+ASK_S = 0.5  # how often it is asked whether another scorer has ended
 NICE = 10
 
 
@@ -30,11 +32,14 @@ class Told:
     def __init__(self) -> None:
         self.counts: dict[str, Any] = {"texts": 0, "failed_texts": 0, "posts_done": 0, "posts_waiting": 0}
         self._last = float("-inf")
+        self.progress: Any = None  # the latest `signals.score_report.ScoreProgress`
 
     def beat(self, *, now: bool = False) -> None:
         """Say how it goes, when it is time."""
         if now or time.monotonic() - self._last >= EVERY_S:
             self._last = time.monotonic()
+            if self.progress is not None:
+                self.counts |= _figures(self.progress)
             _say(self.counts)
 
 
@@ -78,7 +83,7 @@ def serve(document: dict[str, Any], ended: threading.Event) -> None:
     compute, told = Compute(), Told()
     told.counts |= {"model": card.name, "revision": card.pinned}
     told.beat(now=True)
-    options = ScoreOptions(scorer=Counting(Late(card, compute), told))
+    options = ScoreOptions(scorer=Counting(Late(card, compute), told), sources=config.record.score_sources or None)
     if config.aliases.file:
         from signals.aliases import read_aliases
         from signals.entities import Linker
@@ -90,12 +95,49 @@ def serve(document: dict[str, Any], ended: threading.Event) -> None:
         return ended.is_set()
 
     def progress(done: Any) -> None:
-        told.counts |= {"posts_done": done.done, "posts_waiting": done.total - done.done}
+        told.progress = done
         told.beat()
 
-    follow_posts(
-        Store(Path(document["var"])), card, compute, time.time_ns, progress, options, document["budget_ns"], until
-    )
+    store = Store(Path(document["var"]))
+    with _alone(store.var, f"{card.name}@{card.pinned} {config.aliases.file}", told, until) as mine:
+        if mine:
+            follow_posts(store, card, compute, time.time_ns, progress, options, document["budget_ns"], until)
+
+
+@contextlib.contextmanager
+def _alone(var: Path, what: str, told: Told, until: Callable[[], bool]) -> Iterator[bool]:
+    """Wait until no other process scores the same posts with the same model; False when that is no longer wanted.
+
+    A recorder and a session beside it both want scores: one of them makes them, the other takes over when it ends.
+    """
+    import fcntl
+
+    folder = var / "cache" / "scores"
+    folder.mkdir(parents=True, exist_ok=True)
+    name = hashlib.sha256(what.encode()).hexdigest()[:32]
+    with open(folder / f"{name}.lock", "w", encoding="utf-8") as file:
+        mine = False
+        while not mine and not until():
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                mine = True
+            except BlockingIOError:
+                told.counts["waits_for"] = "another process scores these posts with this model"
+                time.sleep(ASK_S)
+        told.counts["waits_for"] = ""
+        yield mine
+
+
+def _figures(done: Any) -> dict[str, Any]:
+    """Posts done and waiting, the store's backlog with them, and the latest delays from arrival to score."""
+    found: dict[str, Any] = {
+        "posts_done": done.done, "posts_waiting": done.total - done.done + done.waiting(),
+        "posts_per_s": done.posts_per_second,
+    }  # fmt: skip
+    if done.delays_ns:
+        spread = np.percentile(np.array(done.delays_ns) / 1e6, [50, 95, 100])
+        found["delay_ms"] = dict(zip(("median", "p95", "most"), map(float, spread), strict=True))
+    return found
 
 
 def main() -> int:
