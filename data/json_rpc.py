@@ -104,6 +104,7 @@ class Node:
         except (ValueError, RecursionError) as error:
             raise FeedError(f"{what}: not whole JSON ({type(error).__name__})") from None
         self.answered_ns = self._tools.clock.now_ns()
+        self._tools.alive()
         if not isinstance(answer, dict):
             raise FeedError(f"{what}: the answer is no object")
         if answer.get("error") is not None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -48,7 +48,7 @@ class PaidOptions(Options):
 
 @dataclass(frozen=True)
 class Books:
-    """What stands on disk: sums of the newest day and month, and whether a cap has stopped somebody."""
+    """What stands on disk: sums of the newest day and month, whether a cap has stopped somebody, and the caps then."""
 
     day: str = ""
     month: str = ""
@@ -58,6 +58,8 @@ class Books:
     stopped_ns: int = 0
     stopped_by: str = ""
     stopped_why: str = ""
+    cap_day: Decimal = NONE
+    cap_month: Decimal = NONE
 
     def at(self, now_ns: int) -> Books:
         """The books as they stand at a time, which never goes back: a new day or month begins at nothing."""
@@ -154,7 +156,7 @@ class Spending:
         if each == 0:
             return PLENTY
         with _as_feed_error(self.folder), locked(self.folder):
-            books = self._read().at(now_ns)
+            books = _read(self.folder).at(now_ns)
         mine = self._lease if books.day == self._day else NONE
         return int(((max(self._left(books), NONE) + mine) / each).to_integral_value(ROUND_FLOOR))
 
@@ -170,7 +172,7 @@ class Spending:
             self._return(self._lease)
 
     def spent(self, now_ns: int | None = None) -> Spent:
-        """What stands in the books.
+        """What stands in the books; with this purse's caps, for those of the last spender see `read_spent`.
 
         Parameters
         ----------
@@ -182,21 +184,7 @@ class Spending:
         InputError
             The books are damaged.
         """
-        books = self._read() if self.folder.is_dir() else Books()
-        if now_ns is not None or books.day:
-            books = books.at(books.last_ns if now_ns is None else now_ns)
-        return Spent(
-            account=self.folder.name,
-            day=books.day,
-            month=books.month,
-            today=books.day_usd,
-            this_month=books.month_usd,
-            cap_day=self._caps["day"],
-            cap_month=self._caps["month"],
-            remaining=max(self._left(books), NONE),
-            stopped_ns=books.stopped_ns,
-            why=books.stopped_why,
-        )
+        return _shown(self.folder, now_ns, self._caps)
 
     def _left(self, books: Books) -> Decimal:
         return min(self._caps["day"] - books.day_usd, self._caps["month"] - books.month_usd)
@@ -204,7 +192,9 @@ class Spending:
     def _book(self, amount: Decimal, now_ns: int) -> None:
         """Have at least an amount in the lease, durably booked; what another day left of it goes back."""
         with locked(self.folder):
-            books = self._unlease(self._read().at(now_ns))
+            books = replace(
+                self._unlease(_read(self.folder).at(now_ns)), cap_day=self._caps["day"], cap_month=self._caps["month"]
+            )
             need = amount - self._lease
             left = self._left(books)
             if need > left:
@@ -231,7 +221,7 @@ class Spending:
         if not amount:
             return
         with locked(self.folder):
-            books = self._read()
+            books = _read(self.folder)
             if books.day == self._day:
                 books = replace(books, day_usd=max(books.day_usd - amount, NONE))
             if books.month == self._day[:7]:
@@ -245,17 +235,6 @@ class Spending:
         since_ns = books.stopped_ns if books.stopped_by == by else books.last_ns
         return replace(books, stopped_ns=since_ns, stopped_by=by, stopped_why=why)
 
-    def _read(self) -> Books:
-        path = self.folder / BOOKS
-        try:
-            return _parse(path.read_bytes())
-        except FileNotFoundError:
-            if not (self.folder / OPENED).exists():
-                return Books()
-            raise _damaged(path, "the books are gone") from None
-        except (ValueError, KeyError, TypeError, InvalidOperation, RecursionError) as error:
-            raise _damaged(path, f"the books are damaged ({str(error)[:80]})") from None
-
     def _write(self, books: Books) -> None:
         fresh = self.folder / f"{BOOKS}.tmp"
         with fresh.open("wb") as sink:
@@ -268,6 +247,17 @@ class Spending:
             opened.touch()
             _flush(self.folder.parent)
         _flush(self.folder)
+
+
+def read_spent(folder: Path, now_ns: int | None = None) -> Spent:
+    """What stands in the books of an account, with the caps of who spent last: for those who don't spend.
+
+    Raises
+    ------
+    InputError
+        The books are damaged.
+    """
+    return _shown(Path(folder), now_ns, None)
 
 
 def purse_of(options: Options, name: str, var: Path) -> Spending | None:
@@ -286,6 +276,37 @@ def purse_of(options: Options, name: str, var: Path) -> Spending | None:
         return None
     folder = var / "feeds" / "spend" / (options.account or name)
     return Spending(folder, cost=options.cost, cap_day=options.cap_day, cap_month=options.cap_month)
+
+
+def _read(folder: Path) -> Books:
+    path = folder / BOOKS
+    try:
+        return _parse(path.read_bytes())
+    except FileNotFoundError:
+        if not (folder / OPENED).exists():
+            return Books()
+        raise _damaged(path, "the books are gone") from None
+    except (ValueError, KeyError, TypeError, InvalidOperation, RecursionError) as error:
+        raise _damaged(path, f"the books are damaged ({str(error)[:80]})") from None
+
+
+def _shown(folder: Path, now_ns: int | None, caps: Mapping[str, Decimal] | None) -> Spent:
+    books = _read(folder) if folder.is_dir() else Books()
+    if now_ns is not None or books.day:
+        books = books.at(books.last_ns if now_ns is None else now_ns)
+    day, month = (caps["day"], caps["month"]) if caps else (books.cap_day, books.cap_month)
+    return Spent(
+        account=folder.name,
+        day=books.day,
+        month=books.month,
+        today=books.day_usd,
+        this_month=books.month_usd,
+        cap_day=day,
+        cap_month=month,
+        remaining=max(min(day - books.day_usd, month - books.month_usd), NONE),
+        stopped_ns=books.stopped_ns,
+        why=books.stopped_why,
+    )
 
 
 @contextmanager
@@ -327,9 +348,10 @@ def _parse(raw: bytes) -> Books:
     found = json.loads(body)
     if found.pop("format") != FORMAT:
         raise ValueError("written by another version of Tidegate")
-    books = Books(**{**found, "day_usd": Decimal(found["day_usd"]), "month_usd": Decimal(found["month_usd"])})
-    if not (books.day_usd.is_finite() and books.month_usd.is_finite()):
+    amounts = {name: Decimal(found[name]) for name in ("day_usd", "month_usd", "cap_day", "cap_month")}
+    if not all(amount.is_finite() for amount in amounts.values()):
         raise ValueError("an amount isn't finite")
+    books = Books(**{**found, **amounts})
     return books
 
 

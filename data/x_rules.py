@@ -19,7 +19,7 @@ RULE_CHARS: Final = 1024
 QUERY_CHARS: Final = 512
 """Limits of pay-per-use access, by docs.x.com on 2026-08-22; Enterprise has longer ones."""
 
-_CASHTAG = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,14}")
+_CASHTAG = re.compile(r"[A-Za-z]{1,6}(?:[._][A-Za-z]{1,2})?")
 _ACCOUNT = re.compile(r"@?([A-Za-z0-9_]{1,15})")
 _NAME = re.compile(r"[^\"\\\x00-\x1f\x7f]{1,200}")
 
@@ -31,7 +31,8 @@ class Wish:
     Parameters
     ----------
     cashtags : sequence of str
-        Tickers without their dollar sign.
+        Tickers without their dollar sign. One that X doesn't read as a cashtag (digits, more than six letters) is asked
+        for as a word.
     names : sequence of str
         Words and phrases, taken as they are: an operator among them is only text.
     accounts : sequence of str
@@ -56,8 +57,8 @@ class Wish:
         InputError
             There is nothing to follow, or something that can't be put into a rule.
         """
-        words = [f"${_checked(_CASHTAG, tag.removeprefix('$'), 'cashtags').upper()}" for tag in self.cashtags]
-        words += [f'"{_checked(_NAME, name, "names").strip()}"' for name in self.names]
+        words = [_ticker(tag.strip().removeprefix("$")) for tag in self.cashtags]
+        words += [f'"{_checked(_NAME, name, "names")}"' for name in self.names]
         accounts = [f"from:{_checked(_ACCOUNT, name, 'accounts').removeprefix('@').lower()}" for name in self.accounts]
         if not words and not accounts:
             remedy = "Name cashtags, names or accounts"
@@ -112,6 +113,10 @@ def plan_rules(wanted: Iterable[str], present: Iterable[Mapping[str, Any]]) -> P
 def is_ours(tag: Any) -> bool:
     """Whether a rule's tag says that we have made it."""
     return isinstance(tag, str) and tag.startswith(TAG)
+
+
+def _ticker(tag: str) -> str:
+    return f"${tag.upper()}" if _CASHTAG.fullmatch(tag) else f'"{_checked(_NAME, tag, "cashtags")}"'
 
 
 def _checked(form: re.Pattern[str], text: str, key: str) -> str:

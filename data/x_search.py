@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from data.errors import InputError
 from data.feed import FeedError, Item, Progress, Take
-from data.times import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS, Span, format_time, merge_spans, subtract_spans
+from data.times import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS, Span, floor_time, format_time, merge_spans, subtract_spans
 from data.x_api import XApi, next_page
 from data.x_desk import Desk
 from data.x_posts import read_posts, time_of
@@ -22,6 +22,9 @@ PAGE_LEAST: Final = 10
 REACH_NS: Final = 7 * DAY_NS - 5 * MINUTE_NS
 SETTLE_S: Final = 45.0
 """Search knows a post some 30 s after it was written."""
+
+PACE_S: Final = 2.0
+"""X allows 450 searches in 15 minutes."""
 
 PAGES_MAX: Final = 10_000
 
@@ -71,9 +74,10 @@ class Search:
                 value=format_time(span[0]),
                 remedy=f"Begin at {format_time(now_ns - REACH_NS + HOUR_NS)} or later",
             )
-        until_ns = min(span[1], now_ns - int(SETTLE_S) * SECOND_NS)
+        since_ns = -(-span[0] // SECOND_NS) * SECOND_NS  # search knows whole seconds
+        until_ns = floor_time(min(span[1], now_ns - int(SETTLE_S) * SECOND_NS), SECOND_NS)
         fetched = _spans(desk.cursor.get("fetched"))
-        hours = [(at, min(at + HOUR_NS, until_ns)) for at in range(span[0], until_ns, HOUR_NS)]
+        hours = [(at, min(at + HOUR_NS, until_ns)) for at in range(since_ns, until_ns, HOUR_NS)]
         for done, hour in enumerate(hours):
             progress(float(done), float(len(hours)))
             for part in subtract_spans([hour], fetched):
@@ -130,6 +134,7 @@ class Search:
             bill.used = len(items)
         desk.tools.alive()
         desk.counts["pages"] += 1
+        await desk.tools.sleep(PACE_S)
         return items, answer.arrived_ns, token
 
 

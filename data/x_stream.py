@@ -130,6 +130,8 @@ class Line:
 
 def _client(line: Line) -> Any:
     """tweepy's streaming client, with the hooks that it offers for such ends."""
+    from aiohttp import ClientError
+    from aiohttp.http import HttpProcessingError
     from tweepy.asynchronous import AsyncStreamingClient
 
     class Client(AsyncStreamingClient):  # type: ignore[misc]
@@ -161,9 +163,10 @@ def _client(line: Line) -> Any:
             return None
 
         async def on_exception(self, exception: Exception) -> None:
-            if exception is line.fault or isinstance(exception, FeedError):
+            theirs = isinstance(exception, ValueError | OSError | ClientError | HttpProcessingError)
+            if exception is line.fault or not theirs:
                 raise exception
             text = f"X's stream: {type(exception).__name__}: {redacted(str(exception))}"
-            raise FeedError(text) from exception
+            raise FeedError(text) from exception  # a line too long, or cut where its packing can't be read
 
     return Client(NO_KEY)

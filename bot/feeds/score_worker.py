@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import numpy as np
 from data.errors import TidegateError
 
 EVERY_S = 1.0
+ASK_S = 0.5  # how often it is asked whether another scorer has ended
 NICE = 10
 
 
@@ -96,9 +98,34 @@ def serve(document: dict[str, Any], ended: threading.Event) -> None:
         told.progress = done
         told.beat()
 
-    follow_posts(
-        Store(Path(document["var"])), card, compute, time.time_ns, progress, options, document["budget_ns"], until
-    )
+    store = Store(Path(document["var"]))
+    with _alone(store.var, f"{card.name}@{card.pinned} {config.aliases.file}", told, until) as mine:
+        if mine:
+            follow_posts(store, card, compute, time.time_ns, progress, options, document["budget_ns"], until)
+
+
+@contextlib.contextmanager
+def _alone(var: Path, what: str, told: Told, until: Callable[[], bool]) -> Iterator[bool]:
+    """Wait until no other process scores the same posts with the same model; False when that is no longer wanted.
+
+    A recorder and a session beside it both want scores: one of them makes them, the other takes over when it ends.
+    """
+    import fcntl
+
+    folder = var / "cache" / "scores"
+    folder.mkdir(parents=True, exist_ok=True)
+    name = hashlib.sha256(what.encode()).hexdigest()[:32]
+    with open(folder / f"{name}.lock", "w", encoding="utf-8") as file:
+        mine = False
+        while not mine and not until():
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                mine = True
+            except BlockingIOError:
+                told.counts["waits_for"] = "another process scores these posts with this model"
+                time.sleep(ASK_S)
+        told.counts["waits_for"] = ""
+        yield mine
 
 
 def _figures(done: Any) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from data.errors import InputError
 from data.feed import Batch, Card, FeedError, Item, Options, Progress, Reading, Source, Take, Terms, Tools
 from data.json_rpc import Node, TooMuchError, quantity
 from data.readings import past_batch
-from data.times import SECOND_NS, Span
+from data.times import HOUR_NS, SECOND_NS, Span, format_time
 from data.transfers import Labels, Token, Transfer, address_of
 
 CARD: Final = Card(
@@ -130,6 +130,8 @@ class NodeFeed:
                 await take(past_batch(items, span, node.answered_ns, CARD.lag_ns))
                 number = blocks[-1].number + 1
             progress(1.0, 1.0)
+            if end > settled:
+                await self._check_age(node, settled, span)
 
     def _node(self) -> Node:
         return Node(self.options.endpoint, self.tools, self.options.timeout, self.options.pace)
@@ -138,6 +140,13 @@ class NodeFeed:
         found = _number(node, await node.ask("eth_chainId"), "eth_chainId")
         if found != self.options.chain:
             raise FeedError(f"{node.shown} is of chain {found}, not {self.options.chain}", final=True)
+
+    async def _check_age(self, node: Node, settled: int, span: Span) -> None:
+        """A node that is still catching up doesn't have all of a span: that has to be said."""
+        newest = (await self._header(node, max(settled, 0))).time_ns
+        late_ns = HOUR_NS + int(self.options.confirmations * self.options.block_s * SECOND_NS)
+        if min(span[1], self.tools.clock.now_ns()) - newest > late_ns:
+            raise FeedError(f"{node.shown} is behind: its newest block that is deep enough is of {format_time(newest)}")
 
     async def _settled(self, node: Node) -> int:
         """The newest block with its confirmations."""

@@ -314,6 +314,23 @@ def test_history_halves_questions_for_logs_and_goes_on_where_it_was(tmp_path: An
     asyncio.run(work())
 
 
+def test_a_node_that_is_behind_says_so() -> None:
+    """What it has is taken; that the rest is absent is an error, not silence."""
+
+    async def work() -> None:
+        taken = Taken()
+        end = (GENESIS_S + 5000 * BLOCK_S) * SECOND_NS
+        async with feeding(chain(20)) as (feed, _):
+            feed.tools.clock.advance(1000 * BLOCK_S)
+            with pytest.raises(FeedError, match="is behind"):
+                await feed.fetch(((GENESIS_S + 10 * BLOCK_S) * SECOND_NS, end), taken, lambda part, whole: None)
+            feed.tools.clock.ns = (GENESIS_S + 30 * BLOCK_S) * SECOND_NS
+            await feed.fetch(((GENESIS_S + 16 * BLOCK_S) * SECOND_NS, end), Taken(), lambda part, whole: None)
+        assert same(taken.items, chain(20).items(10, 16))
+
+    asyncio.run(work())
+
+
 def test_what_is_wrong_with_the_options_is_named() -> None:
     """No address, no labels, nothing to watch; a reference is looked up and not shown."""
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from data.errors import InputError
 from data.feed import FeedError
-from data.spend import BOOKS, OPENED, PaidOptions, Spending, purse_of
+from data.spend import BOOKS, OPENED, PaidOptions, Spending, purse_of, read_spent
 from data.times import DAY_NS, HOUR_NS, SECOND_NS, format_date, parse_time
 
 NOON = parse_time("2025-10-09T12:00Z")
@@ -148,6 +148,28 @@ def test_leftovers_of_a_killed_write_do_no_harm(tmp_path: Path) -> None:
     spender = purse(tmp_path)
     spender.spend(1, NOON)
     assert spender.spent(NOON).today == Decimal("0.20")
+
+
+def test_a_write_that_fails_books_nothing_and_isnt_final(tmp_path: Path) -> None:
+    """A full disk is waited out; what was booked before stands."""
+    spender = purse(tmp_path)
+    spender.spend(1, NOON)
+    (tmp_path / "x" / f"{BOOKS}.tmp").mkdir()
+    with pytest.raises(FeedError, match="purse") as caught:
+        spender.spend(50, NOON)
+    assert not caught.value.final and caught.value.pause_s > 0
+    (tmp_path / "x" / f"{BOOKS}.tmp").rmdir()
+    spender.spend(50, NOON)
+    spender.close()
+    assert spender.spent(NOON).today == Decimal("0.51")
+
+
+def test_who_doesnt_spend_sees_the_caps_of_who_did(tmp_path: Path) -> None:
+    assert spend_all(purse(tmp_path), NOON) == 100
+    shown = read_spent(tmp_path / "x")
+    assert shown == purse(tmp_path).spent() and (shown.cap_day, shown.cap_month) == (1, 3)
+    assert shown.stopped_ns == NOON and read_spent(tmp_path / "x", NOON + DAY_NS).stopped_ns == 0
+    assert read_spent(tmp_path / "nobody").today == 0
 
 
 def test_only_paid_sources_have_a_purse(tmp_path: Path) -> None:

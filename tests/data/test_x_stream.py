@@ -226,6 +226,24 @@ def test_what_the_taker_raises_comes_out(tmp_path: Path) -> None:
     asyncio.run(work())
 
 
+def test_a_handler_that_raises_is_not_a_line_in_the_log(tmp_path: Path) -> None:
+    """Left alone tweepy would end the stream and only log it."""
+
+    async def work() -> None:
+        world = XWorld()
+        world.send(world.post("one"))
+
+        def broken() -> None:
+            if world.streams:
+                raise ZeroDivisionError("a fault of ours")
+
+        async with following(world, tmp_path, alive=broken) as feed:
+            error = await end_of(feed, Taken())
+        assert isinstance(error, ZeroDivisionError)
+
+    asyncio.run(work())
+
+
 def test_connects_are_counted_across_restarts(tmp_path: Path) -> None:
     """Forty in fifteen minutes of the fifty that X allows; the count is in the cursor before the line is open."""
 
