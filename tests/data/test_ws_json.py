@@ -1,6 +1,7 @@
 """The generic WebSocket source: what is said to it, what its messages mean, what it costs, and all its faults."""
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
@@ -10,9 +11,10 @@ import pytest
 from websockets.asyncio.server import ServerConnection
 
 from data.errors import InputError
-from data.feed import FeedError, Gone, Item, Spoilt, Written
+from data.feed import FeedError, Gone, Item, Spoilt, Tools, Written
+from data.http import Http
 from data.intake_feed import to_facts
-from data.sources.ws_json import CARD, STRANGE_MAX, WsJsonOptions
+from data.sources.ws_json import CARD, STRANGE_MAX, WsJson, WsJsonOptions
 from data.spend import Spending
 from data.times import SECOND_NS
 from tests.sources.world import NOW_NS, StepClock, Taken, opened, streaming
@@ -206,9 +208,9 @@ def test_a_paid_line_stops_at_its_cap(tmp_path: Path) -> None:
                     await source.stream(taken)
                 assert caught.value.final
         assert len(taken.items) == 5 and len(server.asked) == 1
+        tools = Tools(clock=StepClock(), http=Http(StepClock()), rng=random.Random(1))
         with pytest.raises(InputError, match="purse"):
-            async with feed(server, cost=cost):
-                pass
+            WsJson(WsJsonOptions(**{**POSTS, "url": server.url, "cost": cost}), tools)
 
     run(vendor, work)
 
