@@ -5,11 +5,13 @@ It reads one JSON line that says what to follow, and writes one a second that sa
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import dataclasses
 import hashlib
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -22,6 +24,7 @@ import numpy as np
 from data.errors import TidegateError
 
 EVERY_S = 1.0
+LET_GO_S = 0.5  # between two micro-batches it ends by itself
 ASK_S = 0.5  # how often it is asked whether another scorer has ended
 NICE = 10
 
@@ -150,13 +153,18 @@ def main() -> int:
     def wait_for_end() -> None:
         sys.stdin.read()
         ended.set()
+        time.sleep(LET_GO_S)
+        _thread.interrupt_main()  # a long backlog is left as by Ctrl-C: what is scored of it is stored
 
-    threading.Thread(target=wait_for_end, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        threading.Thread(target=wait_for_end, daemon=True).start()
         serve(document, ended)
     except TidegateError as error:
         _say({"error": str(error)})
         return error.exit_code
+    except KeyboardInterrupt:
+        return 0
     return 0
 
 
