@@ -143,6 +143,7 @@ def main() -> int:
     (folder / "record.toml").write_text(
         f'[run]\nsymbols = ["BTC/USDT"]\nmodel = "{given.model}"\n[feeds.{SOURCE}]\nrate = {given.rate}\n'
         f'batch = {max(1, int(given.rate / 20))}\nat_once = 40\nlog = "{folder / "acknowledged"}"\n'
+        f"began_ns = {time.time_ns()}\n"
     )
     chance, lives = random.Random(given.seed), []
     try:

@@ -9,6 +9,7 @@ import asyncio
 import random
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, get_origin
@@ -25,6 +26,7 @@ from data.feed import Batch, Card, FeedError, Options, Source, Tools, no_history
 from data.http import Http, host_of
 from data.intake_feed import to_facts
 from data.sources import find_source
+from data.spend import purse_of
 from data.store import Store
 from data.times import Span, format_time
 
@@ -179,10 +181,14 @@ class _Fetch:
         failures, before = 0, 0
         near = frozenset(hosts_in(self.options.model_dump(exclude_unset=True)))
         rng = random.Random()
-        async with Http(self.clock, near=near) as http:
+        purse = purse_of(self.options, self.source.card.name, self.store.var)
+        async with AsyncExitStack() as stack:
+            http = await stack.enter_async_context(Http(self.clock, near=near))
+            if purse is not None:
+                stack.callback(purse.close)
             tools = Tools(
                 clock=self.clock, http=http, rng=rng, secret=lambda reference: look_up(reference, key="--set"),
-                store=self.store,
+                store=self.store, purse=purse,
             )  # fmt: skip
             feed = self.source.build(self.options, tools)
             while True:

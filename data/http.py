@@ -138,8 +138,8 @@ class Http:
         most: int = BYTES_MAX,
         statuses: frozenset[int] = frozenset({200}),
     ) -> Answer:
-        """Ask with a JSON body (GraphQL, JSON-RPC); see `get`."""
-        content = json.dumps(body).encode()
+        """Ask with a body, as JSON unless it is bytes; see `get`. No redirect is followed: a body may hold secrets."""
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
         told = {"content-type": "application/json", **(headers or {})}
         return await self._ask("POST", url, params, told, content, deadline_s, most, statuses)
 
@@ -163,6 +163,8 @@ class Http:
                     async with self._open(method, url, params, headers, content) as told:
                         if told.status_code not in REDIRECTS or told.status_code in statuses:
                             return await self._take(told, shown, most, statuses)
+                        if content is not None:
+                            raise FeedError(f"{shown}: redirects a question with a body, which isn't followed")
                         url = _next_address(url, told.headers.get("location", ""))
                     params, headers = None, None
                 raise FeedError(f"{shown}: redirects without end")

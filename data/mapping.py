@@ -58,6 +58,14 @@ class MappedOptions(PaidOptions):
     stamp: Literal["end", "start"] = Field("end", description="metrics: the time is the end or start of the interval")
     interval: str = Field("", description="metrics: with stamp = start: the length that a value measures, such as 1d")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _own_purse(cls, told: Any) -> Any:
+        """Each vendor has a purse of its own, unless the table says otherwise."""
+        if isinstance(told, dict) and "account" not in told and isinstance(told.get("name"), str):
+            return {**told, "account": told["name"][:40]}
+        return told
+
     @field_validator("text", mode="before")
     @classmethod
     def _one_text(cls, told: Any) -> Any:

@@ -158,6 +158,8 @@ class _Job:
         market = venue.exchange.markets[symbol]
         if not (market.get("swap") and market.get("linear")):
             raise InputError("not a linear perpetual", key="symbol", value=symbol, remedy="Write it like BTC/USDT:USDT")
+        if what == "open_interest" and float(market.get("contractSize") or 1.0) != 1.0:
+            raise InputError("told in contracts, not in base units", key="symbol", value=symbol)
         self.store, self.venue, self.symbol, self.what = store, venue, symbol, what
         self.coin, self.step, self.now_ns = symbol.partition("/")[0], step, now_ns
         self.start, self.end = span

@@ -240,7 +240,7 @@ def _parse(text: str, shown: str) -> list[dict[str, Any]]:
 def _read(entry: dict[str, Any], shown: str, summary_max: int) -> Entry:
     # dict.get: feedparser's own look-up warns of names that it has renamed, and guesses others
     url, said = clean_link(dict.get(entry, "link"), shown), dict.get(entry, "id")
-    title = clean_text(dict.get(entry, "title"), html=True, most=TITLE_MAX).replace("\n", " ")
+    title = clean_text(dict.get(entry, "title"), html=True, most=TITLE_MAX).replace("\n", " ").strip()
     return Entry(
         key=short_key(clean_link(said) or said) or short_key(url),
         title=title,
@@ -268,5 +268,5 @@ def _summary(entry: dict[str, Any], title: str, most: int) -> str:
         contents = dict.get(entry, "content")
         first = contents[0] if isinstance(contents, list) and contents else None
         said = dict.get(first, "value") if isinstance(first, dict) else None
-    text = clean_text(said, html=True, most=most)
+    text = clean_text(said, html=True, most=most).strip()
     return "" if text == title else text

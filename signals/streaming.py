@@ -177,6 +177,7 @@ def follow_posts(
         job = Job(store, card, cache, now_ns, progress, chosen)
         watch = Watch(job)
         watch.look()  # what is there by now belongs to the backfill, or to a run before it
+        job.waiting = watch.waiting
         job.run()
         if not job.report.interrupted:
             job.options = replace(chosen, live=True)

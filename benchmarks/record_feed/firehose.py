@@ -9,7 +9,7 @@ from typing import Any, Final
 from pydantic import Field
 
 from data.feed import Batch, Card, Options, Progress, Source, Take, Terms, Tools, Written, no_history
-from data.times import Span
+from data.times import SECOND_NS, Span
 
 CARD: Final = Card(
     name="firehose",
@@ -45,6 +45,7 @@ class FirehoseOptions(Options):
     rate: float = Field(100.0, gt=0, description="posts a second")
     batch: int = Field(100, ge=1, description="posts of one batch")
     at_once: int = Field(4, ge=1, description="batches that may wait to be durable")
+    began_ns: int = Field(1_700_000_000 * SECOND_NS, description="when the first post was written")
     log: str = Field("", description="file that is told which posts were acknowledged")
 
 
@@ -81,9 +82,16 @@ class Firehose:
         """How many posts it is behind its rate."""
         return {"behind": self.behind}
 
+    def _written_ns(self, number: int) -> int:
+        """When a post was written: the same at every delivery, as at a real source."""
+        return self._options.began_ns + int(number / self._options.rate * SECOND_NS)
+
     async def _hand_over(self, lo: int, hi: int, take: Take, room: asyncio.Semaphore) -> None:
         now = self._tools.clock.now_ns()
-        posts = [Written(f"f{number}", now, text_of(number), f"author{number % 997}") for number in range(lo, hi)]
+        posts = [
+            Written(f"f{number}", self._written_ns(number), text_of(number), f"author{number % 997}")
+            for number in range(lo, hi)
+        ]
         await take(Batch(posts, now, cursor={"next": hi}))
         if self._log >= 0:
             os.write(self._log, f"{lo} {hi}\n".encode())

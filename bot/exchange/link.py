@@ -145,7 +145,7 @@ def build(settings: Settings, key: Key, *, pro: bool) -> Any:
     import ccxt.async_support
     import ccxt.pro
 
-    from bot.exchange.endpoints import replace_urls
+    from data.endpoints import replace_urls
 
     name = settings.exchange
     if name not in ccxt.exchanges:

@@ -9,9 +9,9 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import urlsplit
 
 from bot.config_live import Exchange
+from data.ccxt_faults import first_line, troubles
 from data.errors import InputError, UnreachableError
 from data.times import MILLISECOND_NS, SECOND_NS, format_duration
 
@@ -55,7 +55,7 @@ def open_exchange(section: Exchange, *, pro: bool) -> Any:
     import ccxt.async_support
     import ccxt.pro
 
-    from bot.exchange.endpoints import replace_urls
+    from data.endpoints import replace_urls
 
     known = ccxt.async_support.exchanges
     if section.id not in known:
@@ -278,15 +278,6 @@ def read_rows(name: str, rows: Any) -> list[Row]:
     return [found[open_ns] for open_ns in sorted(found)]
 
 
-def troubles() -> tuple[type[Exception], ...]:
-    """What ccxt raises when a venue or the line to it is in trouble: it reads garbage with plain Python errors."""
-    import aiohttp
-    import ccxt
-
-    plain = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, TimeoutError, OSError)
-    return (ccxt.BaseError, aiohttp.ClientError, *plain)
-
-
 async def _close(made: Any, timeout_s: float) -> None:
     """Hang up; one that doesn't let itself be closed is left behind."""
     try:
@@ -294,11 +285,3 @@ async def _close(made: Any, timeout_s: float) -> None:
             await made.close()
     except troubles() as error:
         LOG.warning("a connection didn't close: %s", first_line(error))
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text, cut to a readable length, addresses without what follows their path."""
-    lines = str(error).splitlines()
-    words = (lines[0] if lines else type(error).__name__).split(" ")
-    told = [urlsplit(word)._replace(query="").geturl() if "://" in word else word for word in words]
-    return " ".join(told)[:200]

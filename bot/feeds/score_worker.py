@@ -5,14 +5,17 @@ It reads one JSON line that says what to follow, and writes one a second that sa
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
+import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,8 @@ import numpy as np
 from data.errors import TidegateError
 
 EVERY_S = 1.0
+LET_GO_S = 0.5  # between two micro-batches it ends by itself
+ASK_S = 0.5  # how often it is asked whether another scorer has ended
 NICE = 10
 
 
@@ -96,9 +101,34 @@ def serve(document: dict[str, Any], ended: threading.Event) -> None:
         told.progress = done
         told.beat()
 
-    follow_posts(
-        Store(Path(document["var"])), card, compute, time.time_ns, progress, options, document["budget_ns"], until
-    )
+    store = Store(Path(document["var"]))
+    with _alone(store.var, f"{card.name}@{card.pinned} {config.aliases.file}", told, until) as mine:
+        if mine:
+            follow_posts(store, card, compute, time.time_ns, progress, options, document["budget_ns"], until)
+
+
+@contextlib.contextmanager
+def _alone(var: Path, what: str, told: Told, until: Callable[[], bool]) -> Iterator[bool]:
+    """Wait until no other process scores the same posts with the same model; False when that is no longer wanted.
+
+    A recorder and a session beside it both want scores: one of them makes them, the other takes over when it ends.
+    """
+    import fcntl
+
+    folder = var / "cache" / "scores"
+    folder.mkdir(parents=True, exist_ok=True)
+    name = hashlib.sha256(what.encode()).hexdigest()[:32]
+    with open(folder / f"{name}.lock", "w", encoding="utf-8") as file:
+        mine = False
+        while not mine and not until():
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                mine = True
+            except BlockingIOError:
+                told.counts["waits_for"] = "another process scores these posts with this model"
+                time.sleep(ASK_S)
+        told.counts["waits_for"] = ""
+        yield mine
 
 
 def _figures(done: Any) -> dict[str, Any]:
@@ -123,13 +153,18 @@ def main() -> int:
     def wait_for_end() -> None:
         sys.stdin.read()
         ended.set()
+        time.sleep(LET_GO_S)
+        _thread.interrupt_main()  # a long backlog is left as by Ctrl-C: what is scored of it is stored
 
-    threading.Thread(target=wait_for_end, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        threading.Thread(target=wait_for_end, daemon=True).start()
         serve(document, ended)
     except TidegateError as error:
         _say({"error": str(error)})
         return error.exit_code
+    except KeyboardInterrupt:
+        return 0
     return 0
 
 

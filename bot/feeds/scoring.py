@@ -93,7 +93,7 @@ class Scoring:
 
     def _document(self) -> bytes:
         body = {
-            "config": self._config.plain(),
+            "config": {name: part for name, part in self._config.plain().items() if name != "feeds"},
             "folder": str(self._config.folder.resolve()),
             "var": str(self._var.resolve()),
             "budget_ns": BUDGET_NS,

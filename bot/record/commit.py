@@ -140,6 +140,7 @@ class Committer:
                 self._heard = dict(job.heard)
         except OSError as error:
             raise disk_error(error, self._folder) from error
+        pa.default_memory_pool().release_unused()  # a commit that made a large file leaves much behind
         report.ended_ns = self._now_ns()
         return report
 

@@ -52,7 +52,7 @@ def run_recorder(
             recorder = Recorder(config, feeds, var, clock=clock, rng=random.Random(), scoring=scoring)
             asyncio.run(_run(recorder, for_s, as_json=as_json))
             if not as_json:
-                note(f"ended, all of it stored: {plain_line(recorder.body())}")
+                note(f"ended, all of it stored: {plain_line(recorder.body(), 'recorded')}")
         finally:
             logs.close()
     finally:

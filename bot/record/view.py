@@ -69,10 +69,14 @@ def page(body: dict[str, Any]) -> Group:
     from rich.text import Text
 
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in FEED_COLUMNS:
-        drawn.add_column(column, justify="left" if column in ("feed", "state", "last error") else "right", no_wrap=True,
-                         overflow="ellipsis")  # fmt: skip
-    for row in feed_rows(body):
+    rows = list(feed_rows(body))
+    for at, column in enumerate(FEED_COLUMNS):
+        if column == FEED_COLUMNS[-1]:  # the one that may be cut
+            drawn.add_column(column, no_wrap=True, overflow="ellipsis")
+            continue
+        width = max(len(column), *(len(row[at]) for row in rows))
+        drawn.add_column(column, justify="left" if column in ("feed", "state") else "right", min_width=width)
+    for row in rows:
         drawn.add_row(*(Text(cell) for cell in row))
     lines = [head_line(body), writer_line(body), scoring_line(body), *caps(body), *gap_rows(body)]
     texts = [Text(line, no_wrap=True, overflow="ellipsis") for line in lines if line]

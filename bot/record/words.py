@@ -12,11 +12,11 @@ GAPS_SHOWN: Final = 5
 FEED_COLUMNS: Final = ("feed", "state", "posts/s", "facts", "lag", "heard", "waits", "errors", "gaps", "last error")
 
 
-def head_line(body: dict[str, Any]) -> str:
+def head_line(body: dict[str, Any], what: str = "") -> str:
     """Since when it records, how fast, and whether it is ending."""
     feeds = body["feeds"].values()
     rate = sum(feed["posts_per_s"] for feed in feeds)
-    what = "ending" if body.get("ending") else "recording"
+    what = what or ("ending" if body.get("ending") else "recording")
     return (
         f"{what} for {age(body['at_ns'] - body['began_ns'])}, process {body['pid']}: {len(feeds)} feeds, "
         f"{rate:,.1f} posts/s, {sum(feed['facts'] for feed in feeds):,} facts"
@@ -83,7 +83,7 @@ def gap_rows(body: dict[str, Any]) -> Iterator[str]:
         yield f"gap          {gap['source']}: {moment(gap['since_ns'])} to {until}"
 
 
-def plain_line(body: dict[str, Any]) -> str:
+def plain_line(body: dict[str, Any], what: str = "") -> str:
     """All of it in one line, for a log."""
     states = ", ".join(
         f"{name} {feed['state']} {feed['facts']:,}" + (f" ({feed['errors']:,} errors)" if feed["errors"] else "")
@@ -92,7 +92,7 @@ def plain_line(body: dict[str, Any]) -> str:
     told = body.get("scoring") or {}
     waits = f"; {told['posts_waiting']:,} posts wait for their score" if told.get("posts_waiting") else ""
     trouble = f"; {writer_line(body)}" if body["writer"].get("trouble") else ""
-    return f"{moment(body['at_ns'])}  {head_line(body)}: {states}{waits}{trouble}"
+    return f"{moment(body['at_ns'])}  {head_line(body, what)}: {states}{waits}{trouble}"
 
 
 def seconds(value: float | None) -> str:

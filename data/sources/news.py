@@ -165,6 +165,7 @@ class News:
         """See `data.feed.Feed`. Raises FeedError when no site answers any more; one that does keeps the rest going."""
         now = self.tools.clock.now_ns()
         self._pass((now - self._left_ns) / SECOND_NS if self._left_ns else 0.0)
+        self._left_ns = 0
         for site in self._sites:
             site.alive_ns = site.alive_ns or now
         while True:

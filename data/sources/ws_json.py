@@ -110,7 +110,7 @@ class WsJson:
 
     async def _keep_alive(self, line: Line) -> None:
         while True:  # a line that takes nothing ends in `hear` as well, with its reason
-            await asyncio.sleep(self._told.keepalive_every)
+            await self._tools.sleep(self._told.keepalive_every)
             await line.say(self._secrets.fill(self._told.keepalive))
 
     def _room(self) -> int:

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.market import Work
 from benchmarks.ours import Inlined, Pointer
-from benchmarks.peers import VectorbtNumbaByHand
+from benchmarks.peers import VectorbtRustByHand
 from benchmarks.tables import same
 
 
@@ -17,6 +17,6 @@ def test_every_side_does_the_same_work() -> None:
         first = Pointer(work).timed()
         assert sum(first.trades) > 20
         assert same(Inlined(work).timed(), first)
-        assert same(VectorbtNumbaByHand(work).timed(), first)
+        assert same(VectorbtRustByHand(work).timed(), first)  # numba would compile for half a minute
         assert not same(dataclasses.replace(first, equity=[first.equity[0] * (1.0 + 1e-8)]), first)
         assert not same(dataclasses.replace(first, trades=[first.trades[0] + 1]), first)

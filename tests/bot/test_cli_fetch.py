@@ -221,3 +221,15 @@ def test_sources_are_listed_with_what_they_allow() -> None:
     one = run("sources", "fear_greed")
     assert "seconds between two questions" in one.stdout and "known 1h after the event" in one.stdout
     assert run("sources", "nothing").exit_code == 2
+
+
+def test_options_of_a_source_come_from_its_table(index: Any, tmp_path: Path, var: Path) -> None:
+    """A table of any name that uses a source is fetched by that name; `--set` goes before it."""
+    url, _ = index
+    file = tmp_path / "own.toml"
+    own = f'[feeds.mood]\nuse = "fear_greed"\nurl = "{url}"\n'
+    file.write_text(f'[run]\nsymbols = ["BTC/USDT"]\nstrategy = "mood-momentum"\n\n{own}')
+    span = ("--since", "2025-09-01", "--until", "2025-09-04", "--config", str(file))
+    done = run("fetch", "mood", *span)
+    assert done.exit_code == 0 and "3 added" in done.stdout, done.output
+    assert run("fetch", "mood", *span, "--set", "every=1").exit_code == 2

@@ -10,9 +10,9 @@ import pytest
 
 from bot.config_live import Exchange
 from bot.events import Bar, Condition, Event
-from bot.exchange.endpoints import replace_urls
 from bot.feeds.bars import LiveBars
 from bot.feeds.public import CcxtBars, Row, SourceError, read_retry_after, read_rows
+from data.endpoints import replace_urls
 from data.errors import InputError
 from data.times import HOUR_NS, MINUTE_NS, SECOND_NS
 from tests.venue.faults import Fault

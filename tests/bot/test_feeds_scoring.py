@@ -6,6 +6,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from bot.config import Config, load_config
-from bot.feeds.score_worker import Counting, Told
+from bot.feeds.score_worker import Counting, Told, _alone
 from bot.feeds.scoring import Scoring
 from data.facts import fact_table
 from data.store import Store
@@ -38,7 +39,7 @@ def watch(feed: Scoring, enough: Callable[[dict[str, Any]], bool]) -> dict[str, 
 
     async def main() -> dict[str, Any]:
         task = asyncio.create_task(feed.run(lambda event: None))
-        async with asyncio.timeout(50):
+        async with asyncio.timeout(150):
             while not enough(feed.health()) and not task.done():
                 await asyncio.sleep(0.01)
         told = feed.health()
@@ -119,6 +120,29 @@ def test_new_posts_are_scored_in_the_background(var: Path) -> None:
     assert {(row["key"], row["coin"]) for row in rows} == {("old", "BTC"), ("new", "BTC")}
     assert all(row["score"] > 0 for row in rows)
     assert told["model"] == "vader" and told["hangs"] == 0
+
+
+def test_one_process_scores_and_the_other_waits(var: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recorder and a session on one folder: the second says what it waits for, and takes over."""
+    monkeypatch.setattr("bot.feeds.score_worker.ASK_S", 0.01)
+    told, heard = Told(), []
+
+    with ExitStack() as first:
+        assert first.enter_context(_alone(var, "model@1", Told(), lambda: False))
+        with _alone(var, "model@2", Told(), lambda: False) as other:
+            assert other
+
+        def until() -> bool:
+            heard.append(told.counts.get("waits_for"))
+            if len(heard) == 3:
+                first.close()
+            return len(heard) > 10
+
+        with _alone(var, "model@1", told, until) as mine:
+            assert mine and heard[1:] == ["another process scores these posts with this model"] * 2
+            assert told.counts["waits_for"] == ""
+            with _alone(var, "model@1", Told(), lambda: True) as never:
+                assert not never
 
 
 def test_answers_that_arent_finite_are_counted(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 import ast
 import re
 import shlex
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import typer
 from bot.cli import app
 from bot.config import load_config
 from bot.template import STRATEGY
+from data.sources import all_sources
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 TEXT = README.read_text(encoding="utf-8")
@@ -59,3 +61,19 @@ def test_pictures_and_files_of_the_readme_are_there() -> None:
     """Every local link leads somewhere."""
     for target in re.findall(r"\]\(([^)#:]+)\)", TEXT):
         assert (README.parent / target).exists(), target
+
+
+def test_feeds_of_the_readme_can_be_configured() -> None:
+    """The tables of feeds that it shows are taken as they stand, and every source that it names is there."""
+    blocks = [block for block in re.findall(r"```toml\n(.*?)```", TEXT, flags=re.DOTALL) if "[feeds." in block]
+    for block in blocks:
+        config = load_config(None, base={"run": {"symbols": ["BTC/USDT"]}, **tomllib.loads(block)})
+        assert config.feeds
+    assert blocks
+    table = TEXT.partition("| source | brings | needs |")[2].partition("```")[0]
+    named = {
+        name
+        for row in table.splitlines()
+        for name in re.findall(r"`([a-z_]+)`", row.split("|")[1] if "|" in row else "")
+    }
+    assert named == set(all_sources())

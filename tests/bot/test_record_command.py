@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import random
@@ -146,3 +147,32 @@ def test_a_killed_recorder_loses_nothing_it_acknowledged_and_stores_nothing_twic
 
     asyncio.run(main())
     assert [value for value, _, _ in markers(var, "firehose")] == [1.0, 0.0, 1.0, 0.0]
+
+
+def test_a_second_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
+    """The first one waits for a store that somebody else holds; what was acknowledged before is there."""
+    var, log = tmp_path / "var", tmp_path / "acknowledged"
+    config = write_config(tmp_path, f'[feeds.firehose]\nrate = 500\nbatch = 50\nlog = "{log}"\n')
+
+    async def main() -> None:
+        arguments = ("record", str(config), "--var", str(var))
+        async with running(*arguments, sources=HOUSE / "benchmarks" / "record_feed") as process:
+            await until(lambda: log.exists() and log.stat().st_size > 0)
+            handle = os.open(var / "facts" / "posts" / "lock", os.O_RDWR)
+            try:
+                await asyncio.to_thread(fcntl.flock, handle, fcntl.LOCK_EX)
+                process.send_signal(signal.SIGINT)
+                assert process.stderr is not None
+                async with asyncio.timeout(20):
+                    while b"ending" not in await process.stderr.readline():
+                        pass
+                process.send_signal(signal.SIGINT)
+                await asyncio.wait_for(process.wait(), 20)
+            finally:
+                os.close(handle)
+            assert process.returncode == 130
+        told = {key for line in log.read_text().splitlines() for key in range(*map(int, line.split()))}
+        stored = Store(var).table("posts", columns=["key"])["key"].to_pylist()
+        assert {f"f{key}" for key in told} <= set(stored)
+
+    asyncio.run(main())

@@ -21,6 +21,7 @@ OWN_TESTS: dict[str, str] = {
     "binance_announcements": "tests/sources/test_binance_announcements.py",
     "bluesky": "tests/data/test_bluesky.py",
     "folder": "tests/data/test_folder.py",
+    "market": "tests/data/test_market_source.py",
     "node": "tests/data/test_node.py",
     "reddit": "tests/data/test_reddit.py",
     "ws_json": "tests/data/test_ws_json.py",

@@ -92,6 +92,9 @@ def test_a_redirect_leads_nowhere_private_and_takes_no_secret_along() -> None:
         for path, why in (("inside", "private network"), ("file", "isn't a web address"), ("loop", "without end")):
             with pytest.raises(FeedError, match=why):
                 await client.get(f"{server.url}/{path}")
+        with pytest.raises(FeedError, match="with a body"):
+            await client.post(f"{server.url}/same", {"key": "secret"})
+        assert server.asked[-1] == ("POST", "/same")
 
     ask(away, work)
 

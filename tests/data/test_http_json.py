@@ -1,6 +1,7 @@
 """The generic HTTP source where the contract's world doesn't look: series, other ways of paging, costs, a body."""
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
@@ -10,9 +11,10 @@ import pytest
 from aiohttp import web
 
 from data.errors import InputError
-from data.feed import FeedError, Item, Reading, Spoilt
+from data.feed import FeedError, Item, Reading, Spoilt, Tools
+from data.http import Http
 from data.intake_feed import to_facts
-from data.sources.http_json import CARD, HttpJsonOptions
+from data.sources.http_json import CARD, HttpJson, HttpJsonOptions
 from data.spend import Spending
 from data.times import DAY_NS, SECOND_NS, floor_time
 from tests.sources.server import Handler, Server, reply, serving
@@ -210,9 +212,9 @@ def test_a_paid_source_stops_at_its_cap(tmp_path: Path) -> None:
             with pytest.raises(FeedError, match="500"):
                 await source.stream(Taken())
         assert Decimal("0.16") <= purse.spent().today <= Decimal("0.17")  # an item is booked ahead
+        tools = Tools(clock=StepClock(), http=Http(StepClock()), rng=random.Random(1))
         with pytest.raises(InputError, match="purse"):
-            async with feed(server, **given):
-                pass
+            HttpJson(HttpJsonOptions(**{**SERIES, "url": server.url, **given}), tools)
 
     run(handler, work)
 

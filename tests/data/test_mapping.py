@@ -127,6 +127,12 @@ def test_values_of_series() -> None:
     assert isinstance(item, Spoilt)
 
 
+def test_each_vendor_has_a_purse_of_its_own() -> None:
+    """Unless two tables say that they share one."""
+    assert MappedOptions(**POSTS).account == "v"
+    assert MappedOptions(**{**POSTS, "account": "both"}).account == "both"
+
+
 def test_where_items_have_to_be() -> None:
     """A list, one object, each of many; nothing there is not the same as none."""
     row = {"t": 1, "id": "a", "say": "x"}

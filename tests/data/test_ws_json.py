@@ -1,6 +1,7 @@
 """The generic WebSocket source: what is said to it, what its messages mean, what it costs, and all its faults."""
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
@@ -10,13 +11,14 @@ import pytest
 from websockets.asyncio.server import ServerConnection
 
 from data.errors import InputError
-from data.feed import FeedError, Gone, Item, Spoilt, Written
+from data.feed import FeedError, Gone, Item, Spoilt, Tools, Written
+from data.http import Http
 from data.intake_feed import to_facts
-from data.sources.ws_json import CARD, STRANGE_MAX, WsJsonOptions
+from data.sources.ws_json import CARD, STRANGE_MAX, WsJson, WsJsonOptions
 from data.spend import Spending
 from data.times import SECOND_NS
 from tests.sources.world import NOW_NS, StepClock, Taken, opened, streaming
-from tests.sources.ws_server import PAUSE_S, SAID, WS_FAULTS, WsServer, repeat, ws_serving
+from tests.sources.ws_server import PAUSE_S, SAID, STUCK, WS_FAULTS, WsServer, repeat, ws_serving
 
 KEY = "k3y-of-the-vendor"
 POSTS: dict[str, Any] = {
@@ -154,7 +156,7 @@ def test_a_fault_has_a_name_and_the_next_line_is_healthy(fault: str) -> None:
     async def work(server: WsServer) -> None:
         server.script.append(fault)
         taken = Taken()
-        async with feed(server, silence=0.4) as source:
+        async with feed(server, silence=0.8 if fault in STUCK else 10.0) as source:
             if fault not in SAID:
                 with pytest.raises(FeedError) as caught:
                     await source.stream(taken)
@@ -206,9 +208,9 @@ def test_a_paid_line_stops_at_its_cap(tmp_path: Path) -> None:
                     await source.stream(taken)
                 assert caught.value.final
         assert len(taken.items) == 5 and len(server.asked) == 1
+        tools = Tools(clock=StepClock(), http=Http(StepClock()), rng=random.Random(1))
         with pytest.raises(InputError, match="purse"):
-            async with feed(server, cost=cost):
-                pass
+            WsJson(WsJsonOptions(**{**POSTS, "url": server.url, "cost": cost}), tools)
 
     run(vendor, work)
 

@@ -49,7 +49,7 @@ class Desk:
 
     async def publish(self, *messages: Any) -> None:
         """Say something to the newest line, once there is one."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             while not self.lines or self.lines[-1].state.name != "OPEN":
                 await asyncio.sleep(0.005)
         for message in messages:
@@ -91,7 +91,7 @@ def test_announcements_come_as_posts_known_at_their_arrival(tmp_path: Path) -> N
             await taken.wait(1)
             await desk.publish(announcement(1, body="Delayed."), announcement(1, body="Postponed."), announcement(2))
             await taken.wait(3)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(15):
                 while binance.health()["messages"] < 5 or not any("Postponed" in str(item) for item in taken.items):
                     await asyncio.sleep(0.005)
         query = parse_qsl(server.asked[0].partition("?")[2])
@@ -138,7 +138,7 @@ def test_a_fault_has_a_name_and_the_next_line_brings_the_news(fault: str) -> Non
         async with feed(server) as binance:
             task = asyncio.create_task(binance.stream(taken))
             if fault in ("slow-loris", "half-frame", "no-pong"):
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(15):
                     while not server.asked or server.script:
                         await asyncio.sleep(0.005)
                 task.cancel()
@@ -161,7 +161,7 @@ def test_a_fault_has_a_name_and_the_next_line_brings_the_news(fault: str) -> Non
             assert not any(secret in told for secret in KEYS.values())
             async with streaming(binance, taken):
                 await desk.publish(announcement(7))
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(15):
                     while not any(isinstance(item, Written) for item in taken.items):
                         await asyncio.sleep(0.005)
 
@@ -194,7 +194,7 @@ def test_what_is_not_as_documented_is_set_apart_and_ends_the_line_when_it_goes_o
             assert [type(item) for item in taken.items] == [Spoilt, Written]
             await desk.publish(*[message] * STRANGE_MAX)
             with pytest.raises(FeedError, match="as Binance writes"):
-                await asyncio.wait_for(task, 5)
+                await asyncio.wait_for(task, 15)
 
     run(work)
 
@@ -204,7 +204,7 @@ def test_a_refused_subscription_ends_the_line() -> None:
         async with feed(server) as binance, streaming(binance, Taken()) as task:
             await desk.publish({"type": "COMMAND", "data": "INVALID TOPIC", "subType": "SUBSCRIBE", "code": "10000001"})
             with pytest.raises(FeedError, match="INVALID TOPIC"):
-                await asyncio.wait_for(task, 5)
+                await asyncio.wait_for(task, 15)
 
     run(work)
 

@@ -120,7 +120,7 @@ def test_an_article_dated_ahead_waits_for_its_time() -> None:
             async with opened("gdelt", options, clock=clock) as feed, streaming(feed, taken):
                 await taken.wait(1)
                 begun = len(server.asked)
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(15):
                     while len(server.asked) < begun + 3:
                         await asyncio.sleep(0.005)
                 assert len(taken.items) == 1

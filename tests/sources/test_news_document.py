@@ -50,6 +50,13 @@ def test_an_undeclared_encoding_is_guessed() -> None:
     assert read(RSS.format(ITEM.format("\u0416")).encode("koi8-r"), "text/xml; charset=KOI8-R")[0].title == "\u0416"
 
 
+def test_a_text_that_is_cut_ends_with_a_word() -> None:
+    """Else it would be cleaned to something else when it is stored."""
+    item = "<item><guid>g</guid><title>{}</title><description>{}</description></item>"
+    [entry] = read(RSS.format(item.format("a " * 900, "b " * 900)))
+    assert (len(entry.title), len(entry.summary)) == (999, 499)
+
+
 BOMB = '<!DOCTYPE rss [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]>'
 
 

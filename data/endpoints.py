@@ -8,7 +8,7 @@ from typing import Any
 from data.errors import InputError
 
 
-def replace_urls(api: Any, urls: Mapping[str, str]) -> Any:
+def replace_urls(api: Any, urls: Mapping[str, str], *, key: str = "exchange.urls") -> Any:
     """ccxt's `urls["api"]` with endpoints replaced.
 
     `rest` and `stream` stand in for scheme and host of every HTTP and WebSocket address, whose paths are kept behind
@@ -29,7 +29,7 @@ def replace_urls(api: Any, urls: Mapping[str, str]) -> Any:
             table = table.get(rest.pop(0))
         if not isinstance(table, dict) or rest[0] not in table:
             remedy = "Use rest, stream, user, or an entry of ccxt's urls['api'], for example ws.spot"
-            raise InputError("no such endpoint", key="exchange.urls", value=name, remedy=remedy)
+            raise InputError("no such endpoint", key=key, value=name, remedy=remedy)
         table[rest[0]] = address
     return changed
 
