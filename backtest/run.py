@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from backtest.compile import compile_pointer
+from backtest.compile import Compiled, compile_pointer
 from backtest.costs import doubled_fees, policy_record
 from backtest.crowd import discounted, guard_limits, mark_floods
 from backtest.grid import Grid
@@ -29,6 +29,7 @@ from signals import ops
 from signals.history import evaluate
 from signals.models import cutoff_warning, resolve
 from signals.signal import Signal
+from strategies.base import Strategy
 
 LATE_FACTOR = 10
 BATCH = 256  # symbols, over several rows, that a weigh is asked about in one call: what fits the fastest cache
@@ -56,15 +57,21 @@ def prepare_run(spec: RunSpec, inputs: RunInputs, *, interpreted: bool = False, 
     """
     strategy = spec.strategy
     rows, states = known_values(spec, inputs, strategy.signals)
-    tape = tape_of(spec, inputs, rows, states, unusual(spec, inputs), strategy.param_record(), late=late)
-    if interpreted:
-        return Prepared(tape=tape, rule=python_rule(strategy), compiled=False)
+    rule = None if interpreted else _compiled(strategy)
+    blind = rule is not None and rule.blind
+    strange = unusual(spec, inputs)
+    tape = tape_of(spec, inputs, rows, states, strange, strategy.param_record(), late=late, blind=blind)
+    return Prepared(tape=tape, rule=rule or python_rule(strategy), compiled=rule is not None)
+
+
+def _compiled(strategy: Strategy) -> Compiled | None:
+    """The strategy behind a pointer; None, and a warning, when it can't be compiled."""
     try:
-        return Prepared(tape=tape, rule=compile_pointer(strategy), compiled=True)
+        return compile_pointer(strategy)
     except Exception as error:  # numba raises a zoo of types for code it can't compile
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        warnings.warn(f"{type(strategy).__name__} runs interpreted, slower: {reason}", CompileWarning, stacklevel=2)
-        return Prepared(tape=tape, rule=python_rule(strategy), compiled=False)
+        warnings.warn(f"{type(strategy).__name__} runs interpreted, slower: {reason}", CompileWarning, stacklevel=3)
+        return None
 
 
 def known_values(spec: RunSpec, inputs: RunInputs, bound: Mapping[str, Signal]) -> tuple[Array, Array]:
@@ -88,6 +95,7 @@ def tape_of(
     *,
     full: bool = True,
     late: bool = False,
+    blind: bool = False,
 ) -> Tape:
     """The tape of a run's events with these signal values."""
     bars = inputs.bars
@@ -106,6 +114,7 @@ def tape_of(
         strange=strange,
         full=full,
         late=late,
+        blind=blind,
         batch=BATCH if spec.strategy.form == "weigh" else 0,
     )
 

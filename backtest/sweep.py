@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from backtest import loop as loops
-from backtest.compile import ask, ask_all, clone, inlined_call
+from backtest import skim as skims
+from backtest.compile import ask, ask_all, clone, compile_pointer, inlined_call
 from backtest.load import RunInputs
 from backtest.loop import LOGS_FULL
 from backtest.run import known_values, new_desk, settled, tape_of, unusual
@@ -73,8 +74,8 @@ def inlined_loop(strategy: Strategy) -> Callable[..., int]:
 def _written_in(strategy: Strategy) -> Callable[..., int]:
     call = inlined_call(strategy)
     decision = clone(loops.decide_now, ask=clone(ask, _call=call))
-    rows = clone(loops.skim_rows, into_callers=True, ask_all=clone(ask_all, into_callers=True, _call=call))
-    skim = clone(loops.skim, skim_rows=rows)
+    hear = clone(skims.hear, into_callers=True, ask_all=clone(ask_all, into_callers=True, _call=call))
+    skim = clone(skims.skim, skim_rows=clone(skims.skim_rows, into_callers=True, hear=hear))
     return clone(loops.loop, free=True, decide_now=decision, skim=skim)
 
 
@@ -117,9 +118,12 @@ class Runner:
         self.columns = columns
         self.compiled = compiled
         shape = (len(inputs.signals.decide_ns) - inputs.first, len(spec.symbols))
+        blind = compile_pointer(spec.strategy).blind
         rows = np.zeros((*shape, len(spec.strategy.signals) + 1))
         states = np.zeros(shape, np.uint8)
-        self.tape: Tape = tape_of(spec, inputs, rows, states, strange, spec.strategy.param_record(), full=False)
+        self.tape: Tape = tape_of(
+            spec, inputs, rows, states, strange, spec.strategy.param_record(), full=False, blind=blind
+        )
         self.plain = self.tape["plain"].copy()
         self.loaded: list[Signal | None] = [None] * len(spec.strategy.signals)
         closes = inputs.bars.close_ns[inputs.bars.decides != 0]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from risk.memory import Ref
+from risk.memory import Ref, reader
 from risk.records import Array
 from signals.bare import kernel
+from signals.jit import hot
 
 # What happens: n bar rows, d decisions, f fundings, M symbols, S signals; addresses of C-contiguous arrays, and sizes.
 # The second half is what is written down: weights of each decision, equity at the close of each of b decision bars, and
@@ -15,7 +16,7 @@ TAPE = np.dtype([
     ("open_ns", "i8"), ("close_ns", "i8"),  # i8[n]
     ("open", "i8"), ("high", "i8"), ("low", "i8"), ("close", "i8"), ("volume", "i8"),  # f8[n, M], NaN: no bar
     ("decides", "i8"), ("risk_bar", "i8"),  # u1[n]: a decision bar, a risk bar ends here
-    ("plain", "i8"),  # u1[n]: a decision and risk bar, all there, all known, none unusual: see `backtest.loop.skim`
+    ("plain", "i8"),  # u1[n]: a decision and risk bar, all there, all known, none unusual: see `backtest.skim`
     ("strange", "i8"),  # u1[b, M]: decision bars that are unusual
     ("decide_ns", "i8"), ("rows", "i8"), ("states", "i8"),  # i8[d], f8[d, M, S + 1] (last: weight held), u1[d, M]
     ("funding_ns", "i8"), ("funding_symbol", "i8"), ("funding_rate", "i8"),  # i8[f], i8[f], f8[f]
@@ -25,11 +26,26 @@ TAPE = np.dtype([
     ("batch", "i8"),  # symbols, over several rows, that the strategy may be asked about in one call; 0: one row
     ("row", "i8"), ("decision", "i8"), ("funding", "i8"), ("out", "i8"), ("half", "i8"), ("turned", "i8"),
     ("full", "i8"),  # the line above: where the loop stands; full: 0 writes the equity only
+    ("blind", "i8"),  # 1: the strategy doesn't see the weights held, so that it can be asked far ahead
+    ("asked", "i8"), ("doubt", "i8"),  # decisions before `asked` have their weights; before `doubt` ask few at a time
     ("late", "i8"),  # 1: a row is known when it has closed, so that decisions inside it come before its open (paper)
 ])  # fmt: skip
 
-# The account at the close of a decision bar that was not skimmed over.
+# The account at the close of a decision bar that was not skimmed over, or at whose open orders filled.
 TURN = np.dtype([("bar", "i8"), ("cash", "f8"), ("gross", "f8"), ("net", "f8"), ("level", "i8")])
+turn_at = reader(TURN)
+
+
+@hot
+def write_turn(account: Ref, tape: Ref) -> None:
+    """Write down the account at the close of the next decision bar."""
+    turn = turn_at(tape.turns, tape.turned)
+    turn.bar = tape.out
+    turn.cash = account.cash
+    turn.gross = account.gross
+    turn.net = account.net
+    turn.level = account.level
+    tape.turned += 1
 
 
 def plain_rows(
@@ -84,7 +100,7 @@ class Tape:
     def __init__(
         self, *, open_ns: Array, close_ns: Array, prices: tuple[Array, Array, Array, Array, Array], decides: Array,
         risk_bar: Array, decide_ns: Array, rows: Array, states: Array, funding: tuple[Array, Array, Array],
-        params: Array, strange: Array, full: bool = True, batch: int = 0, late: bool = False,
+        params: Array, strange: Array, full: bool = True, batch: int = 0, late: bool = False, blind: bool = False,
     ) -> None:  # fmt: skip
         n, symbols = prices[0].shape
         d, _, width = rows.shape
@@ -108,10 +124,11 @@ class Tape:
             self._header[name] = size
         self._header["full"] = full
         self._header["late"] = late
+        self._header["blind"] = blind
 
     def start(self, strategy: int) -> None:
         """Rewind, and let the strategy at this address decide."""
-        for name in ("row", "decision", "funding", "out", "half", "turned"):
+        for name in ("row", "decision", "funding", "out", "half", "turned", "asked", "doubt"):
             self._header[name] = 0
         self._header["strategy"] = strategy
 
