@@ -38,6 +38,19 @@ def _call(typingctx: Any, address: Any, rows: Any, count: Any, params: Any, out:
     return signature, codegen
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def call_for(typingctx: Any, address: Any, record: Any) -> Any:
+    """Call the C function int64(address of the record) at `address`."""
+    signature = types.int64(types.int64, record)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        word = ir.IntType(64)
+        target = builder.inttoptr(args[0], ir.FunctionType(word, [word]).as_pointer())
+        return builder.call(target, [builder.ptrtoint(args[1], word)])
+
+    return signature, codegen
+
+
 @kernel
 def ask(tape: Ref, j: int) -> int:
     """Let the strategy of `tape` weigh the symbols of decision `j` that are known; returns its status.

@@ -7,7 +7,7 @@ through a pointer; `backtest.compile` builds the same loop with the strategy's o
 
 import numpy as np
 
-from backtest.compile import ask
+from backtest.compile import ask, call_for
 from backtest.skim import calm, skim
 from backtest.tape import write_turn
 from backtest.venue import on_inside, on_open
@@ -122,6 +122,8 @@ def loop(desk: Ref, tape: Ref, stop: int) -> int:
     while tape.row < stop:
         if logs_are_full(desk):
             return LOGS_FULL
+        if tape.row == tape.ready:
+            call_for(tape.refill, tape)
         # A row whose open is behind us and left no order at work may be plain from there on.
         plain = u1_at(tape.plain, tape.row) != 0
         if plain and calm(desk) and skim(desk, tape, stop):

@@ -14,7 +14,8 @@ import numpy as np
 
 from backtest.compile import Compiled, compile_pointer
 from backtest.costs import doubled_fees, policy_record
-from backtest.crowd import discounted, guard_limits, mark_floods
+from backtest.crowd import discounted, guard_limits, looked_at, mark_floods
+from backtest.feed import Feed, follows
 from backtest.grid import Grid
 from backtest.hook import drive, python_rule
 from backtest.load import RunInputs, later_scores
@@ -26,7 +27,7 @@ from risk.desk import Desk, make_desk
 from risk.novelty import fresh_memory, watch
 from risk.records import STATES, Array
 from signals import ops
-from signals.history import evaluate
+from signals.history import dense, evaluate
 from signals.models import cutoff_warning, resolve
 from signals.signal import Signal
 from strategies.base import Strategy
@@ -50,15 +51,23 @@ class Prepared:
     compiled: bool
 
 
-def prepare_run(spec: RunSpec, inputs: RunInputs, *, interpreted: bool = False, late: bool = False) -> Prepared:
+def prepare_run(
+    spec: RunSpec, inputs: RunInputs, *, interpreted: bool = False, late: bool = False, keep: bool = True
+) -> Prepared:
     """Signal values of every decision and the tape of events; the strategy's own code compiled.
 
-    late: rows are known when they have closed, as in paper trading (see `backtest.tape.TAPE`).
+    late: rows are known when they have closed, as in paper trading (see `backtest.tape.TAPE`). keep: False when only
+    orders, fills and the account are asked for: the values of signals and the weights may then be made while the run
+    goes on, and are not kept.
     """
     strategy = spec.strategy
-    rows, states = known_values(spec, inputs, strategy.signals)
     rule = None if interpreted else _compiled(strategy)
     blind = rule is not None and rule.blind
+    if rule is not None and not keep:
+        tape = fed_tape(spec, inputs, blind=blind)
+        if tape is not None:
+            return Prepared(tape=tape, rule=rule, compiled=True)
+    rows, states = known_values(spec, inputs, strategy.signals)
     strange = unusual(spec, inputs)
     tape = tape_of(spec, inputs, rows, states, strange, strategy.param_record(), late=late, blind=blind)
     return Prepared(tape=tape, rule=rule or python_rule(strategy), compiled=rule is not None)
@@ -72,6 +81,26 @@ def _compiled(strategy: Strategy) -> Compiled | None:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         warnings.warn(f"{type(strategy).__name__} runs interpreted, slower: {reason}", CompileWarning, stacklevel=3)
         return None
+
+
+def fed_tape(spec: RunSpec, inputs: RunInputs, *, blind: bool) -> Tape | None:
+    """The tape of a run whose values are made while it goes on; None where that can't be."""
+    strategy, seen, bars, first = spec.strategy, inputs.signals, inputs.bars, inputs.first
+    if not follows(bars, seen, first) or inputs.late[first:].any() or looked_at(spec):
+        return None
+    plan = dense(strategy.signals, seen, max_age_ns=spec.limits.signal_age_ns)
+    if plan is None:
+        return None
+    z, v = spec.limits.novelty_return_z, spec.limits.novelty_volume_z
+    feed = Feed(
+        (seen.close, seen.volume), first, len(strategy.signals) + 1, averages=plan.averages,
+        copies=dict.fromkeys(plan.closes, bars.close),
+        novelty=(float(z), float(v)) if np.isfinite(z) or np.isfinite(v) else None,
+    )  # fmt: skip
+    strange = np.zeros(bars.close.shape, np.uint8)
+    return tape_of(
+        spec, inputs, feed.arrays["room"], plan.states[first:], strange, strategy.param_record(), blind=blind, feed=feed
+    )
 
 
 def known_values(spec: RunSpec, inputs: RunInputs, bound: Mapping[str, Signal]) -> tuple[Array, Array]:
@@ -96,6 +125,7 @@ def tape_of(
     full: bool = True,
     late: bool = False,
     blind: bool = False,
+    feed: Feed | None = None,
 ) -> Tape:
     """The tape of a run's events with these signal values."""
     bars = inputs.bars
@@ -115,6 +145,7 @@ def tape_of(
         full=full,
         late=late,
         blind=blind,
+        feed=feed,
         batch=BATCH if spec.strategy.form == "weigh" else 0,
     )
 

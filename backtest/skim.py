@@ -127,7 +127,7 @@ def hear(tape: Ref, j: int, ahead: int, symbols: int) -> tuple[int, int]:
         return ahead, 0
     count = ahead
     if tape.blind != 0 and j >= tape.doubt:
-        count = max(ahead, min(FORESIGHT // symbols, tape.d - j))
+        count = max(ahead, min(FORESIGHT // symbols, min(tape.d, tape.ready) - j))
     values, weights = tape.rows + j * symbols * tape.width * 8, tape.weights + j * symbols * 8
     while True:
         status = ask_all(tape, values, count * symbols, weights)
@@ -310,6 +310,7 @@ def skim(desk: Ref, tape: Ref, stop: int) -> bool:
     held = holdings(desk, tape)
     if held < 0:
         return False
+    end = min(stop, tape.ready)
     if desk.symbols == 1:
-        return skim_rows(desk, tape, stop, held, 1)
-    return skim_rows(desk, tape, stop, held, desk.symbols)
+        return skim_rows(desk, tape, end, held, 1)
+    return skim_rows(desk, tape, end, held, desk.symbols)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from risk.memory import Ref, reader
 from risk.records import Array
 from signals.bare import kernel
 from signals.jit import hot
+from signals.raw import address_of, f8_at, u1_at
+
+if TYPE_CHECKING:
+    from backtest.feed import Feed
 
 # What happens: n bar rows, d decisions, f fundings, M symbols, S signals; addresses of C-contiguous arrays, and sizes.
 # The second half is what is written down: weights of each decision, equity at the close of each of b decision bars, and
@@ -28,12 +34,15 @@ TAPE = np.dtype([
     ("full", "i8"),  # the line above: where the loop stands; full: 0 writes the equity only
     ("blind", "i8"),  # 1: the strategy doesn't see the weights held, so that it can be asked far ahead
     ("asked", "i8"), ("doubt", "i8"),  # decisions before `asked` have their weights; before `doubt` ask few at a time
+    # decisions (then as many as rows) before `ready` have their values; `refill` makes more: see `backtest.feed`
+    ("ready", "i8"), ("feed", "i8"), ("refill", "i8"),
     ("late", "i8"),  # 1: a row is known when it has closed, so that decisions inside it come before its open (paper)
 ])  # fmt: skip
 
 # The account at the close of a decision bar that was not skimmed over, or at whose open orders filled.
 TURN = np.dtype([("bar", "i8"), ("cash", "f8"), ("gross", "f8"), ("net", "f8"), ("level", "i8")])
 turn_at = reader(TURN)
+ALL_READY = 2**62
 
 
 @hot
@@ -75,9 +84,11 @@ def plain_rows(
 def strike_rows(plain: Array, close: Array, states: Array, strange: Array) -> None:
     """Clear plain[i] where any symbol of row i has no price, a state, or something unusual."""
     n, symbols = close.shape
-    if symbols == 1:
-        for i in range(n):
-            plain[i] &= np.uint8((states[i, 0] == 0) & (strange[i, 0] == 0) & (close[i, 0] > 0.0))
+    prices, told, odd = address_of(close), address_of(states), address_of(strange)
+    faults = 0
+    for place in range(n * symbols):
+        faults |= u1_at(told, place) | u1_at(odd, place) | int(not f8_at(prices, place) > 0.0)
+    if faults == 0:
         return
     for i in range(n):
         faults = 0
@@ -101,20 +112,26 @@ class Tape:
         self, *, open_ns: Array, close_ns: Array, prices: tuple[Array, Array, Array, Array, Array], decides: Array,
         risk_bar: Array, decide_ns: Array, rows: Array, states: Array, funding: tuple[Array, Array, Array],
         params: Array, strange: Array, full: bool = True, batch: int = 0, late: bool = False, blind: bool = False,
+        feed: Feed | None = None,
     ) -> None:  # fmt: skip
         n, symbols = prices[0].shape
-        d, _, width = rows.shape
+        d, width = len(decide_ns), rows.shape[2]
+        self.feed = feed
         bars = int(decides.sum())
         names = ("open", "high", "low", "close", "volume")
         self.arrays: dict[str, Array] = {
             "open_ns": open_ns, "close_ns": close_ns, **dict(zip(names, prices, strict=True)), "decides": decides,
             "risk_bar": risk_bar, "decide_ns": decide_ns, "rows": rows, "states": states, "funding_ns": funding[0],
             "funding_symbol": funding[1], "funding_rate": funding[2], "params": params,
-            "weights": np.empty((d, symbols)), "equity": np.empty(bars), "turns": np.empty(bars if full else 0, TURN),
+            "weights": np.empty((d, symbols)) if feed is None else feed.arrays["weights"], "equity": np.empty(bars), "turns": np.empty(bars if full else 0, TURN),
             "scratch": np.zeros(symbols * (width + 1)), "holdings": np.zeros(symbols, np.int64),
             "amounts": np.zeros(symbols), "strange": strange,
-            "plain": plain_rows(open_ns, close_ns, prices[3], decides, risk_bar, decide_ns, states, strange),
         }  # fmt: skip
+        if feed is None:
+            plain = plain_rows(open_ns, close_ns, prices[3], decides, risk_bar, decide_ns, states, strange)
+        else:
+            plain = decides & risk_bar
+        self.arrays["plain"] = plain
         self._header = np.zeros(1, TAPE)
         for name, array in self.arrays.items():
             assert array.flags.c_contiguous, name
@@ -125,15 +142,21 @@ class Tape:
         self._header["full"] = full
         self._header["late"] = late
         self._header["blind"] = blind
+        if feed is not None:
+            self._header["feed"], self._header["refill"] = feed.address, feed.code.address
 
     def start(self, strategy: int) -> None:
         """Rewind, and let the strategy at this address decide."""
         for name in ("row", "decision", "funding", "out", "half", "turned", "asked", "doubt"):
             self._header[name] = 0
         self._header["strategy"] = strategy
+        self._header["ready"] = ALL_READY if self.feed is None else 0
+        if self.feed is not None:
+            self.feed.rewind()
 
     def wishes(self) -> Array:
         """f8[d, M]: the weights asked for, NaN where a decision asked for nothing or wasn't reached."""
+        assert self.feed is None, "weights aren't kept"
         weights = self.arrays["weights"].copy()
         weights[int(self._header["decision"][0]) :] = np.nan
         return weights
