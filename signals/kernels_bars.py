@@ -18,7 +18,6 @@ from signals.kernels import (
     momentum_step,
     rsi_step,
     score_step,
-    sma_step,
     volatility_step,
 )
 from signals.ops import (

@@ -1,4 +1,4 @@
-"""Averages of closes of which none is missing, a stretch of bars at a time: the same steps, their state kept in between.
+"""Averages of closes of which none is missing, a stretch of bars at a time: the same steps, their state kept on.
 
 What is to be run is a list of `AVERAGE` records over x, f8[n, M]. `state`, f8[A, M], carries each from stretch to
 stretch, so that a year at once and a block at a time give the same numbers.
