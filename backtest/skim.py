@@ -15,7 +15,9 @@ from risk.memory import Ref, account_of, book_of, f8_at, i8_at, limits_of, polic
 from risk.records import ACTIVE, BY_EQUITY, BY_QUANTITY
 from risk.sizing import suits, weight_at
 from signals.jit import hot, kernel
+from signals.raw import fetch
 
+LINE = 8  # numbers that come from memory together
 GROUP = 16  # rows that are looked at in one go
 FORESIGHT = 4096  # symbols, over several rows, that a strategy is asked about at once if it doesn't see what is held
 
@@ -61,15 +63,43 @@ def value_rows(tape: Ref, closes: int, equity_at: int, rows: int, held: int, sym
         put_f8(equity_at, r, equity)
 
 
+@kernel
+def days_rows(desk: Ref, tape: Ref) -> int:
+    """The first row from the present one on whose close is of a later day than the account's; kept for that day."""
+    day_end = account_of(desk).day_end_ns
+    if tape.day_end_ns != day_end or tape.day_row < tape.row:
+        low, step = tape.row, 1
+        while low + step < tape.n and i8_at(tape.close_ns, low + step) - 1 < day_end:
+            low, step = low + step, 2 * step
+        high = min(low + step, tape.n)
+        while low < high:
+            middle = (low + high) // 2
+            if i8_at(tape.close_ns, middle) - 1 < day_end:
+                low = middle + 1
+            else:
+                high = middle
+        tape.day_row, tape.day_end_ns = low, day_end
+    return tape.day_row
+
+
+@hot
+def fetch_row(tape: Ref, i: int, symbols: int) -> None:
+    """Have at hand what an order that fills in row `i` will look at."""
+    fetch(tape.open_ns + i * 8)
+    for line in range(0, symbols, LINE):
+        fetch(tape.open + (i * symbols + line) * 8)
+        fetch(tape.volume + (i * symbols + line) * 8)
+
+
 @hot
 def look_ahead(desk: Ref, tape: Ref, i: int, equity_at: int, most: int, high: float) -> int:
-    """How many of `most` rows from row `i` on are plain, bring no new day and keep the account off its loss limits.
+    """How many of `most` rows from row `i` on are plain and keep the account off its loss limits.
 
     equity_at: address of the equity at their closes; high: the highest equity per unit so far.
     """
     account = account_of(desk)
     limits = limits_of(desk)
-    plain, close_ns, units, day_end = tape.plain + i, tape.close_ns + i * 8, account.units, account.day_end_ns
+    plain, units = tape.plain + i, account.units
     keep = 1.0 - limits.drawdown
     day_floor = account.day_mark * (1.0 - limits.daily_loss)
     top = high * units
@@ -78,14 +108,14 @@ def look_ahead(desk: Ref, tape: Ref, i: int, equity_at: int, most: int, high: fl
     for r in range(most):
         equity = f8_at(equity_at, r)
         told |= int((u1_at(plain, r) == 0) | (equity > top) | (equity <= floor))
-    if told == 0 and i8_at(close_ns, most - 1) - 1 < day_end:
+    if told == 0:
         return most
     ahead = 0
     while ahead < most and u1_at(plain, ahead) != 0:
         equity = f8_at(equity_at, ahead)
         if equity > top:
             top = equity / units * units
-        if i8_at(close_ns, ahead) - 1 >= day_end or equity <= top * keep or equity <= day_floor:
+        if equity <= top * keep or equity <= day_floor:
             break
         ahead += 1
     return ahead
@@ -268,14 +298,17 @@ def skim_rows(desk: Ref, tape: Ref, stop: int, held: int, symbols: int) -> bool:
     i, b, j = tape.row, tape.out, tape.decision
     rows, status = 0, 0
     quiet_row = True
+    stop = min(stop, days_rows(desk, tape))
     largest = max(1, tape.batch // symbols)
     block = max(1, largest // 8)
     while quiet_row:
         closes, equity_at = tape.close + (i + rows) * symbols * 8, tape.equity + (b + rows) * 8
         values, weights = tape.rows + (j + rows) * symbols * width * 8, tape.weights + (j + rows) * symbols * 8
         most = min(block, stop - i - rows)
-        if most == 0:
+        if most <= 0:
             break
+        for line in range(0, most, LINE):
+            fetch(tape.close_ns + (i + rows + line) * 8)
         value_rows(tape, closes, equity_at, most, held, symbols, account.cash)
         ahead = look_ahead(desk, tape, i + rows, equity_at, most, high)
         if ahead == 0:
@@ -300,6 +333,7 @@ def skim_rows(desk: Ref, tape: Ref, stop: int, held: int, symbols: int) -> bool:
         account.error_run = 0
     if not quiet_row:
         last = tape.decision - 1
+        fetch_row(tape, tape.row, symbols)
         decide(desk, account.now_ns, tape.weights + last * symbols * 8, tape.states + last * symbols, status)
     return True
 

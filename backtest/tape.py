@@ -34,6 +34,7 @@ TAPE = np.dtype([
     ("full", "i8"),  # the line above: where the loop stands; full: 0 writes the equity only
     ("blind", "i8"),  # 1: the strategy doesn't see the weights held, so that it can be asked far ahead
     ("asked", "i8"), ("doubt", "i8"),  # decisions before `asked` have their weights; before `doubt` ask few at a time
+    ("day_end_ns", "i8"), ("day_row", "i8"),  # the first row that closes after that day: see `backtest.skim`
     # decisions (then as many as rows) before `ready` have their values; `refill` makes more: see `backtest.feed`
     ("ready", "i8"), ("feed", "i8"), ("refill", "i8"),
     ("late", "i8"),  # 1: a row is known when it has closed, so that decisions inside it come before its open (paper)
@@ -148,7 +149,7 @@ class Tape:
 
     def start(self, strategy: int) -> None:
         """Rewind, and let the strategy at this address decide."""
-        for name in ("row", "decision", "funding", "out", "half", "turned", "asked", "doubt"):
+        for name in ("row", "decision", "funding", "out", "half", "turned", "asked", "doubt", "day_end_ns", "day_row"):
             self._header[name] = 0
         self._header["strategy"] = strategy
         self._header["ready"] = ALL_READY if self.feed is None else 0

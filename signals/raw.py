@@ -70,3 +70,20 @@ def address_of(typingctx: Any, array: Any) -> Any:
         return builder.ptrtoint(context.make_array(sig.args[0])(context, builder, args[0]).data, ir.IntType(64))
 
     return types.int64(array), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def fetch(typingctx: Any, address: Any) -> Any:
+    """Tell the processor that the number at an address will be looked at soon: memory is a hundred times as slow as it
+    is, and guesses only what comes in a row.
+    """
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        word = ir.IntType(32)
+        pointer = builder.inttoptr(args[0], ir.IntType(8).as_pointer())
+        shape = ir.FunctionType(ir.VoidType(), [pointer.type, word, word, word])
+        prefetch = cgutils.get_or_insert_function(builder.module, shape, "llvm.prefetch.p0")
+        builder.call(prefetch, [pointer, ir.Constant(word, 0), ir.Constant(word, 3), ir.Constant(word, 1)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
