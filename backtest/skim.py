@@ -10,7 +10,7 @@ import numpy as np
 
 from backtest.compile import ask_all
 from backtest.tape import write_turn
-from risk.execution import decide
+from risk.execution import act, answered
 from risk.memory import Ref, account_of, book_of, f8_at, i8_at, limits_of, policy_of, put_f8, put_i8, u1_at
 from risk.records import ACTIVE, BY_EQUITY, BY_QUANTITY
 from risk.sizing import suits, weight_at
@@ -79,7 +79,7 @@ def days_rows(desk: Ref, tape: Ref) -> int:
             else:
                 high = middle
         tape.day_row, tape.day_end_ns = low, day_end
-    return tape.day_row
+    return int(tape.day_row)
 
 
 @hot
@@ -275,7 +275,8 @@ def settle(desk: Ref, tape: Ref, rows: int, held: int, symbols: int, high: float
     if tape.half != 0 and tape.full != 0:  # fills at the open of the first row: what they left is written down
         account.gross, account.net = worth(tape, tape.close + tape.row * symbols * 8, held)
         write_turn(account, tape)
-    account.gross, account.net = worth(tape, closes, held)
+    if rows > 1 or tape.half == 0 or tape.full == 0:
+        account.gross, account.net = worth(tape, closes, held)
     account.equity, account.high = f8_at(tape.equity, tape.out + rows - 1), high
     account.dirty = 0
     account.now_ns = ends
@@ -334,7 +335,9 @@ def skim_rows(desk: Ref, tape: Ref, stop: int, held: int, symbols: int) -> bool:
     if not quiet_row:
         last = tape.decision - 1
         fetch_row(tape, tape.row, symbols)
-        decide(desk, account.now_ns, tape.weights + last * symbols * 8, tape.states + last * symbols, status)
+        weights, states = tape.weights + last * symbols * 8, tape.states + last * symbols
+        if answered(desk, account.now_ns, weights, states, status):
+            act(desk, account.now_ns, weights, states)
     return True
 
 

@@ -16,9 +16,10 @@ import numpy as np
 from backtest import loop as loops
 from backtest import skim as skims
 from backtest.compile import ask, ask_all, clone, compile_pointer, inlined_call
+from backtest.events import known_values, tape_of, unusual
 from backtest.load import RunInputs
 from backtest.loop import LOGS_FULL
-from backtest.run import known_values, new_desk, settled, tape_of, unusual
+from backtest.run import new_desk, settled
 from backtest.spec import RunSpec
 from backtest.tape import Tape
 from data.errors import InputError

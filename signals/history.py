@@ -54,8 +54,7 @@ def evaluate(
     program = compile_signals(bound, inputs.bar_ns, inputs.coins, max_age_ns=max_age_ns)
     opened, dense = _opened(inputs)
     states = opened.copy()
-    shape = (len(inputs.decide_ns), len(inputs.symbols), len(bound) + 1)
-    rows = _room(out, shape)
+    rows = _room(out, (len(inputs.decide_ns), len(inputs.symbols), len(bound) + 1))
     if not states.size:
         return rows, states
     slab, ticks = program.state(len(inputs.symbols))
@@ -63,13 +62,11 @@ def evaluate(
     posts = any(fact[0] == "sentiment" for signal in bound.values() for fact in signal.facts())
     judged = verdicts(inputs, guard or OFF) if posts else None
     plain = [j for j in range(len(bound)) if j not in runs and dense and _is_dense(program, j)]
-    _run_dense(averages_of(program, plain), inputs.close, rows)
+    _run_dense(averages_of(program, plain), closes_of(program, plain), inputs.close, rows)
     for j, signal in enumerate(bound.values()):
         if j in runs:
             _note_all(*runs[j].history(inputs, judged), rows, states, j)
         elif j in plain:
-            if program.code[j, ops.OP] == ops.CLOSE:
-                rows[:, :, j] = inputs.close
             note_warming(program.code[j], j, states)
         elif signal.kind == "bar":
             _bars(program, j, slab, ticks, inputs, rows, states)
@@ -141,14 +138,14 @@ class Dense:
     ----------
     averages : AVERAGE[A]
         To be run by `signals.kernels_dense`.
-    closes : tuple of int
+    closes : list of int
         Places of signals that are the close itself.
     states : u1[d, M]
         As from `evaluate`.
     """
 
     averages: Array
-    closes: tuple[int, ...]
+    closes: list[int]
     states: Array
 
 
@@ -165,8 +162,7 @@ def dense(bound: Mapping[str, Signal], inputs: Inputs, *, max_age_ns: int = 0) -
     states = opened.copy()
     for j in places:
         note_warming(program.code[j], j, states)
-    closes = tuple(j for j in places if program.code[j, ops.OP] == ops.CLOSE)
-    return Dense(averages_of(program, places), closes, states)
+    return Dense(averages_of(program, places), closes_of(program, places), states)
 
 
 AVERAGES = (ops.EMA, ops.SMA, ops.CLOSE)
@@ -205,6 +201,11 @@ def averages_of(program: Program, among: Sequence[int]) -> Array:
     return np.concatenate([_averages(program.code[j], program.par[j], j) for j in among] or [np.zeros(0, AVERAGE)])
 
 
+def closes_of(program: Program, among: Sequence[int]) -> list[int]:
+    """The places of those among some signals that are the close itself."""
+    return [j for j in among if program.code[j, ops.OP] == ops.CLOSE]
+
+
 def _averages(row: Array, par: Array, j: int) -> Array:
     """AVERAGE[1], or none for a plain close."""
     found = np.zeros(int(row[ops.OP] != ops.CLOSE), AVERAGE)
@@ -213,8 +214,10 @@ def _averages(row: Array, par: Array, j: int) -> Array:
     return found
 
 
-def _run_dense(averages: Array, x: Array, rows: Array) -> None:
-    """Averages of x, f8[n, M], into their columns of rows, f8[n, M, S]; NaN before they are ready."""
+def _run_dense(averages: Array, closes: Sequence[int], x: Array, rows: Array) -> None:
+    """Averages of x, f8[n, M], and x itself into their columns of rows, f8[n, M, S]; NaN before they are ready."""
+    for j in closes:
+        rows[:, :, j] = x
     if len(averages):
         dense_rows(averages, np.empty((len(averages), x.shape[1])), x, 0, len(x), 0, rows)
 
@@ -229,9 +232,8 @@ def _average(row: Array, par: Array, inputs: Inputs, k: int) -> tuple[Array, Arr
     for begin, end in stretches(end_ns, int(row[ops.RESTART_NS])):
         taken = begin + np.flatnonzero(fine[begin:end])
         values = np.full((len(taken), 1, 1), np.nan)
-        if row[ops.OP] == ops.CLOSE:
-            values[:, 0, 0] = x[taken]
-        _run_dense(_averages(row, par, 0), np.ascontiguousarray(x[taken, None]), values)
+        closes = [0] if row[ops.OP] == ops.CLOSE else []
+        _run_dense(_averages(row, par, 0), closes, np.ascontiguousarray(x[taken, None]), values)
         found[taken] = values[:, 0, 0]
         counts[begin:end] = np.cumsum(fine[begin:end])
     last = last_bars(inputs, k, length)
