@@ -64,7 +64,7 @@ def discounts(inputs: Inputs, limits: GuardLimits, since_ns: int) -> list[Discou
     repeated: list[Discount] = []
     for coin in np.unique(tape.coin).tolist():
         name = "*" if coin < 0 else inputs.coins[coin]
-        mine = np.flatnonzero((tape.coin == coin) & (judged.until_ns > 0))
+        mine = np.flatnonzero((tape.coin == coin) & (judged.until_ns > 0) & (judged.share >= 0.0))
         told += [one for one in _pauses(tape, judged, limits, mine, name) if one.until_ns > since_ns]
         shared = np.flatnonzero(
             (tape.coin == coin) & (judged.share < 1.0) & (judged.share > 0.0) & (judged.why == FINE)

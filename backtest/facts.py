@@ -10,17 +10,19 @@ import numpy as np
 
 from backtest.spec import RunSpec, coin_of
 from data.errors import InputError
+from data.gaps import POSTS_UP, Outages
 from data.store import Store
 from risk.records import Array
 from signals.guard import SMALL_FOLLOWERS
 from signals.inputs import MetricTape, SentimentTape, ids_of
 from signals.mood import post_weights
-from signals.ops import SMALL
+from signals.ops import GAP, SMALL
 
 SENTIMENT = (
     *("source", "coin", "event_ns", "known_ns", "revision", "quality", "score"),
     *("followers", "author", "cluster", "flags"),
 )
+MARKERS = ("source", "event_ns", "known_ns", "value", "quality")
 METRICS = ("source", "coin", "event_ns", "known_ns", "revision", "quality", "value")
 NUMBERS = {"event_ns", "known_ns", "revision", "value", "score", "followers", "cluster", "flags"}
 
@@ -37,9 +39,9 @@ def other_coins(spec: RunSpec) -> tuple[str, ...]:
     return tuple(sorted(str(coin) for coin in named))
 
 
-def coins_of(spec: RunSpec) -> list[str]:
+def coins_of(spec: RunSpec) -> tuple[str, ...]:
     """All coins whose facts a run takes: those of its symbols in their order, then others that signals name."""
-    return [coin_of(symbol) for symbol in spec.symbols] + list(other_coins(spec))
+    return (*(coin_of(symbol) for symbol in spec.symbols), *other_coins(spec))
 
 
 def needs_posts(spec: RunSpec) -> bool:
@@ -105,6 +107,43 @@ def sentiment_tape(rows: Mapping[str, Any], coins: Sequence[str], weights: Mappi
         cluster=rows["cluster"],
         flags=rows["flags"] | np.where(rows["followers"] >= SMALL_FOLLOWERS, 0, SMALL),
     )
+
+
+def marker_where() -> dict[str, list[str]]:
+    """Which metrics say that a feed of posts was down."""
+    return {"name": [POSTS_UP], "coin": ["*"]}
+
+
+def gap_tape(rows: Mapping[str, Any], coins: Sequence[str], outages: Outages) -> SentimentTape:
+    """Rows that tell signals until when posts are missing (`signals.ops.GAP`), from the columns `MARKERS`.
+
+    Parameters
+    ----------
+    outages : Outages
+        Has seen the posts that are known by then; it goes on from here with later markers.
+    """
+    known, until = [], []
+    for source, event_ns, known_ns, value, _ in zip(*(rows[name] for name in MARKERS), strict=True):
+        missing = outages.take(source, int(event_ns), int(known_ns), float(value))
+        if missing is not None:
+            known.append(int(known_ns))
+            until.append(missing)
+    about = np.arange(-1, len(coins))
+    at = np.repeat(np.array(known, np.int64), len(about))
+    none = np.zeros(len(at))
+    return SentimentTape(
+        coin=np.tile(about, len(known)), event_ns=at, known_ns=at, score=none, weight=none, author=none, source=none,
+        revision=none, cluster=np.repeat(np.array(until, np.int64), len(about)), flags=np.full(len(at), GAP),
+    )  # fmt: skip
+
+
+def join_tapes(gaps: SentimentTape, posts: SentimentTape) -> SentimentTape:
+    """Both in one, in order of known_ns; at the same moment what is missing comes first."""
+    if not len(gaps):
+        return posts
+    order = np.argsort(np.concatenate([gaps.known_ns, posts.known_ns]), kind="stable")
+    joined = {name: np.concatenate([column, getattr(posts, name)])[order] for name, column in vars(gaps).items()}
+    return SentimentTape(**joined)
 
 
 def metric_tape(rows: Mapping[str, Any], coins: Sequence[str]) -> MetricTape:

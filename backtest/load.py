@@ -11,10 +11,14 @@ from typing import Any
 import numpy as np
 
 from backtest.facts import (
+    MARKERS,
     METRICS,
     SENTIMENT,
     check_metric,
     coins_of,
+    gap_tape,
+    join_tapes,
+    marker_where,
     metric_names,
     metric_tape,
     metric_where,
@@ -29,6 +33,7 @@ from backtest.result import InputShare
 from backtest.spec import RunSpec, coin_of, quote_of
 from data.bars import BarSeries
 from data.errors import InputError
+from data.gaps import POSTS_UP, Outages
 from data.store import Store
 from data.times import format_duration, format_time
 from risk.records import Array
@@ -78,7 +83,7 @@ def load_inputs(store: Store, spec: RunSpec) -> RunInputs:
         notes.append(
             f"{refined} of {len(grid.open_ns) - first} bars resolved by {format_duration(spec.inside_ns)} bars"
         )
-    sentiment, metrics = _facts(store, spec, int(grid.close_ns[-1]), shares)
+    sentiment, metrics = _facts(store, spec, int(grid.close_ns[-1]), shares, notes)
     times = _decisions(spec, grid, first, sentiment, metrics)
     inputs = Inputs(
         symbols=tuple(spec.symbols),
@@ -181,13 +186,13 @@ def _bar_share(store: Store, series: BarSeries) -> InputShare:
 
 
 def _facts(
-    store: Store, spec: RunSpec, until_ns: int, shares: list[InputShare]
+    store: Store, spec: RunSpec, until_ns: int, shares: list[InputShare], notes: list[str]
 ) -> tuple[SentimentTape, dict[str, MetricTape]]:
     """Tapes of all facts that the strategy's signals name, known before the end of the run."""
     coins = coins_of(spec)
     sentiment = SentimentTape.empty()
     if needs_posts(spec):
-        sentiment = _sentiment(store, spec, coins, until_ns, shares)
+        sentiment = _sentiment(store, spec, coins, until_ns, shares, notes)
     return sentiment, {name: _metric(store, spec, name, coins, until_ns, shares) for name in metric_names(spec)}
 
 
@@ -207,7 +212,9 @@ def _share(kind: str, name: str, rows: Mapping[str, Any], digest: str) -> InputS
     )
 
 
-def _sentiment(store: Store, spec: RunSpec, coins: list[str], until_ns: int, shares: list[InputShare]) -> SentimentTape:
+def _sentiment(
+    store: Store, spec: RunSpec, coins: Sequence[str], until_ns: int, shares: list[InputShare], notes: list[str]
+) -> SentimentTape:
     where = sentiment_where(spec, coins)
     rows = read_columns(store, "sentiment", where, None, until_ns + 1, SENTIMENT)
     if not len(rows["known_ns"]):
@@ -218,7 +225,27 @@ def _sentiment(store: Store, spec: RunSpec, coins: list[str], until_ns: int, sha
         )  # fmt: skip
     shares.append(_share("sentiment", spec.model, rows, store.digest("sentiment", where, None, until_ns + 1)))
     _check_sources(spec, rows["source"])
-    return sentiment_tape(rows, coins, spec.source_weights)
+    gaps = _gaps(store, spec, coins, until_ns, rows, shares, notes)
+    return join_tapes(gaps, sentiment_tape(rows, coins, spec.source_weights))
+
+
+def _gaps(
+    store: Store, spec: RunSpec, coins: Sequence[str], until_ns: int, posts: Mapping[str, Any],
+    shares: list[InputShare], notes: list[str],
+) -> SentimentTape:  # fmt: skip
+    """When feeds of these posts were down, by what was known of it at each time."""
+    outages = Outages(spec.source_weights)
+    known = np.asarray(posts["known_ns"])
+    for source in sorted(set(posts["source"])):
+        outages.seen(source, int(known[np.asarray(posts["source"], dtype=object) == source][0]))
+    markers = read_columns(store, "metrics", marker_where(), None, until_ns + 1, MARKERS)
+    gaps = gap_tape(markers, coins, outages)
+    if outages.count:
+        shares.append(_share("metrics", POSTS_UP, markers, store.digest("metrics", marker_where(), None, until_ns + 1)))
+        times = "once" if outages.count == 1 else f"{outages.count} times"
+        lost = f", {format_duration(outages.down_ns // 10**9 * 10**9)} in all" if outages.down_ns else ""
+        notes.append(f"feeds of posts were down {times}{lost}: signals of posts held meanwhile")
+    return gaps
 
 
 def _check_sources(spec: RunSpec, sources: Sequence[str]) -> None:
@@ -233,7 +260,7 @@ def _check_sources(spec: RunSpec, sources: Sequence[str]) -> None:
 
 
 def _metric(
-    store: Store, spec: RunSpec, name: str, coins: list[str], until_ns: int, shares: list[InputShare]
+    store: Store, spec: RunSpec, name: str, coins: Sequence[str], until_ns: int, shares: list[InputShare]
 ) -> MetricTape:
     where = metric_where(name, coins)
     rows = read_columns(store, "metrics", where, None, until_ns + 1, METRICS)

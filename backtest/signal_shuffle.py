@@ -9,6 +9,7 @@ import numpy as np
 from backtest.load import RunInputs
 from risk.records import Array
 from signals.inputs import MetricTape, SentimentTape
+from signals.ops import GAP
 
 TIMES = ("event_ns", "known_ns")
 
@@ -21,7 +22,9 @@ def shuffle_facts(inputs: RunInputs, seed: int) -> RunInputs:
     rng = np.random.default_rng(seed)
     seen = inputs.signals
     posts = vars(seen.sentiment)
-    order = rng.permutation(len(seen.sentiment))
+    order = np.arange(len(seen.sentiment))
+    real = np.flatnonzero(seen.sentiment.flags & GAP == 0)  # that a feed was down stays where it is
+    order[real] = rng.permutation(real)
     moved = {name: column if name in TIMES else column[order] for name, column in posts.items()}
     metrics = {}
     for name, tape in sorted(seen.metrics.items()):

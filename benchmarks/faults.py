@@ -2,6 +2,7 @@
 
     python -m benchmarks.faults                  1,000 seeded schedules of faults, restarts and SIGKILLs
     python -m benchmarks.faults --kills 200      no faults but SIGKILLs, with 2 BTC of somebody else's in the account
+    python -m benchmarks.faults --perp           the same on perpetuals, long and short, with funding
 
 Every life is the code of `tidegate live` in a process of its own: bot, exchange process with unmodified ccxt over
 loopback, journal on disk. It is begun by a fork of a process that has everything imported (`tests.faults.nursery`),
@@ -27,7 +28,9 @@ from tests.faults.schedules import Verdict, kill, play
 AT_ONCE = 4
 
 
-async def schedules(nursery: Nursery, folder: Path, seeds: range, seconds: float, at_once: int) -> list[Verdict]:
+async def schedules(
+    nursery: Nursery, folder: Path, seeds: range, seconds: float, at_once: int, perp: bool
+) -> list[Verdict]:
     """The verdicts on these seeds, as many as can begin in that time."""
     room = asyncio.Semaphore(at_once)
     until = time.monotonic() + seconds
@@ -38,7 +41,7 @@ async def schedules(nursery: Nursery, folder: Path, seeds: range, seconds: float
             if time.monotonic() > until:
                 return
             where = folder / str(seed)
-            verdict = await play(nursery, where, seed)
+            verdict = await play(nursery, where, seed, perp=perp)
             tell(verdict)
             found.append(verdict)
             if not verdict.wrong:
@@ -48,10 +51,11 @@ async def schedules(nursery: Nursery, folder: Path, seeds: range, seconds: float
     return found
 
 
-async def kills(nursery: Nursery, folder: Path, count: int, at_once: int) -> list[Verdict]:
+async def kills(nursery: Nursery, folder: Path, count: int, at_once: int, perp: bool) -> list[Verdict]:
     """That many SIGKILLs, shared among accounts that are traded side by side."""
     shares = [count // at_once + (k < count % at_once) for k in range(at_once)]
-    found = await asyncio.gather(*(kill(nursery, folder / f"k{k}", k, share) for k, share in enumerate(shares)))
+    running = (kill(nursery, folder / f"k{k}", k, share, perp=perp) for k, share in enumerate(shares))
+    found = await asyncio.gather(*running)
     for verdict in found:
         tell(verdict)
     return found
@@ -91,16 +95,20 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin none after so long")
     parser.add_argument("--kills", type=int, default=0, help="instead: so many SIGKILLs without other faults")
+    parser.add_argument("--perp", action="store_true", help="perpetuals")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("/tmp"), help="a short one: the path of a socket has to fit"
+    )
     parser.add_argument("--at-once", type=int, default=AT_ONCE)
     given = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="tg", dir="/tmp"))  # short: the path of a socket has to fit
+    folder = Path(tempfile.mkdtemp(prefix="tg", dir=given.folder))
     began = time.monotonic()
     with Nursery() as nursery:
         if given.kills:
-            found = asyncio.run(kills(nursery, folder, given.kills, given.at_once))
+            found = asyncio.run(kills(nursery, folder, given.kills, given.at_once, given.perp))
         else:
             seeds = range(given.first, given.first + given.seeds)
-            found = asyncio.run(schedules(nursery, folder, seeds, given.seconds, given.at_once))
+            found = asyncio.run(schedules(nursery, folder, seeds, given.seconds, given.at_once, given.perp))
     print(summary(found, time.monotonic() - began))
     if any(one.wrong for one in found):
         print(f"what went wrong lies in {folder}")

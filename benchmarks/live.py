@@ -2,6 +2,7 @@
 
 python -m benchmarks.live                              # all of it: a quarter of an hour
 python -m benchmarks.live --only load,latency --json
+python -m benchmarks.live --only latency --seconds 60  # so many one-second bars, and half a minute around them
 python -m benchmarks.live --quick                      # a look in a minute: its figures say little
 """
 
@@ -20,11 +21,11 @@ from benchmarks.live_memory import week
 TARGET_MS = 10.0
 
 
-def parts(quick: bool, folder: Path | None) -> dict[str, Callable[[], dict[str, Any]]]:
+def parts(quick: bool, folder: Path | None, seconds: int) -> dict[str, Callable[[], dict[str, Any]]]:
     """What can be measured."""
     return {
         "load": lambda: load(seconds=2.0 if quick else 10.0),
-        "latency": lambda: latency(seconds=20 if quick else 300, folder=folder),
+        "latency": lambda: latency(seconds=20 if quick else seconds, folder=folder),
         "replay": lambda: peak(seconds=3.0 if quick else 10.0),
         "memory": lambda: week(days=0.05 if quick else 7.0),
     }
@@ -56,9 +57,10 @@ def main() -> None:
     parser.add_argument("--only", default="load,latency,replay,memory", help="of these, with commas")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--folder", type=Path, help="for latency: on the disk that journal and ledger shall lie on")
+    parser.add_argument("--seconds", type=int, default=300, help="for latency: as many bars (300)")
     parser.add_argument("--json", action="store_true", dest="as_json")
     given = parser.parse_args()
-    known = parts(given.quick, given.folder)
+    known = parts(given.quick, given.folder, given.seconds)
     names = given.only.split(",")
     if unknown := [name for name in names if name not in known]:
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(known)}")

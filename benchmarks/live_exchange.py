@@ -12,20 +12,21 @@ import sys
 import time
 from typing import Any
 
-from bot.exchange import process
+from bot.exchange import link, process
+from bot.exchange.ccxt_account import CcxtAccount
 from bot.exchange.clerk import Clerk
-from bot.exchange.door import Door
 from bot.exchange.link import Link
-from bot.exchange.once import Once
+from bot.exchange.once import Claim, Once
 from bot.exchange.wire import Message, Place
 
 FILE = "TIDEGATE_BENCH_STAGES"
 
 
 def watch() -> None:
-    """Put the stop-watch into the classes."""
+    """Put the stop-watch into the classes. Bars are of a second: it holds as many rounds as a minute does there."""
+    link.PER_MINUTE["binance"] = 1e9
     marks: dict[str, dict[str, int]] = {}
-    answer, claim, place, run = Clerk.answer, Once.claim, Door.place, Link.run
+    answer, claim, place, run = Clerk.answer, Once.claim, CcxtAccount.place, Link.run
     running: list[str] = []
 
     async def answered(self: Clerk, message: Message, session: str) -> Message:
@@ -38,13 +39,13 @@ def watch() -> None:
             file.write(json.dumps({"client_id": message.client_id, **mark, "as": type(found).__name__}) + "\n")
         return found
 
-    def claimed(self: Once, client_id: str, ns: int, **more: Any) -> bool:
-        marks[client_id]["checked"] = time.time_ns()
-        found = claim(self, client_id, ns, **more)
-        marks[client_id]["claimed"] = time.time_ns()
+    async def claimed(self: Once, one: Claim) -> bool:
+        marks[one.client_id]["checked"] = time.time_ns()
+        found = await claim(self, one)
+        marks[one.client_id]["claimed"] = time.time_ns()
         return found
 
-    async def placed(self: Door, intent: Place, *, is_exit: bool) -> Message:
+    async def placed(self: CcxtAccount, intent: Place, *, is_exit: bool) -> Message:
         running.append(intent.client_id)
         return await place(self, intent, is_exit=is_exit)
 
@@ -56,7 +57,7 @@ def watch() -> None:
         return said
 
     Clerk.answer, Once.claim = answered, claimed  # type: ignore[method-assign]
-    Door.place, Link.run = placed, ran  # type: ignore[method-assign]
+    CcxtAccount.place, Link.run = placed, ran  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

@@ -19,9 +19,10 @@ from typing import Any
 
 import numpy as np
 
+from backtest.facts import coins_of
 from backtest.run import new_desk
 from backtest.spec import RunSpec
-from bot.engine import Engine, coins_of
+from bot.engine import Engine
 from bot.events import POSTS, Bar, Event, Posts, unpack
 from bot.feeds.door import Door
 from bot.journal import Journal

@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from backtest.facts import coins_of
 from backtest.run import new_desk
 from benchmarks.live_load import Seen, Watch, bars_at, posts_of, resident_mb, spec_of, usual_days
 from bot.context import current_config
-from bot.engine import Engine, coins_of
+from bot.engine import Engine
 from bot.events import Event, Posts, Report, Submit, Tick
 from bot.feeds.door import Door
 from bot.hearing import KEPT

@@ -23,11 +23,13 @@ from bot import (
     verbs_machine,
     verbs_operate,
     verbs_probe,
+    verbs_record,
     verbs_reports,
     verbs_runs,
     verbs_score,
     verbs_session,
     verbs_signal_report,
+    verbs_sources,
     verbs_sweep,
 )
 from bot.terminal import CALL, note, say, show_crash, show_error
@@ -116,8 +118,9 @@ def root(version: AskVersion = False, debug: AskDebug = False) -> None:
 
 
 TOPICS = (
-    verbs_machine, verbs_facts, verbs_fetch, verbs_import, verbs_score, verbs_runs, verbs_sweep, verbs_probe,
-    verbs_signal_report, verbs_session, verbs_operate, verbs_journal, verbs_drift, verbs_reports, verbs_lists,
+    verbs_machine, verbs_facts, verbs_fetch, verbs_record, verbs_import, verbs_score, verbs_runs, verbs_sweep,
+    verbs_probe, verbs_signal_report, verbs_session, verbs_operate, verbs_journal, verbs_drift, verbs_reports,
+    verbs_lists, verbs_sources,
 )  # fmt: skip
 for topic in TOPICS:
     topic.register(app)

@@ -14,6 +14,7 @@ from typing import Any, cast
 from pydantic import Field, TypeAdapter, ValidationError
 
 from bot.config_faults import Places, find_faults, nearest
+from bot.config_feeds import FeedTable, Record, read_feeds
 from bot.config_live import Exchange, Live, Metrics, Notify
 from bot.config_sections import Aliases, Execution, Fill, Limits, Market, Run, Section, Sources
 from bot.config_types import read_names
@@ -40,6 +41,8 @@ class Config(Section):
     live: Live = Live()
     notify: Notify = Notify()
     metrics: Metrics = Metrics()
+    record: Record = Record()
+    feeds: dict[str, FeedTable] = Field(default_factory=dict, description="the feeds that are recorded, by name")
     where: str = Field(default=SAMPLE, exclude=True)
     overridden: frozenset[str] = Field(default=frozenset(), exclude=True)
     folder: Path = Field(default=Path(), exclude=True)
@@ -85,6 +88,7 @@ class Config(Section):
 MODELS: Mapping[str, type[Section]] = {
     "run": Run, "sources": Sources, "aliases": Aliases, "fill": Fill, "execution": Execution, "market": Market,
     "limits": Limits, "exchange": Exchange, "live": Live, "notify": Notify, "metrics": Metrics,
+    "record": Record,
 }  # fmt: skip
 SECTIONS = {name: field for name, field in Config.model_fields.items() if not field.exclude}
 
@@ -176,6 +180,10 @@ def check(raw: Mapping[str, Any], *, places: Places, folder: Path) -> Config:
     parts: dict[str, Any] = {}
     for name, field in SECTIONS.items():
         if name not in raw:
+            continue
+        if name == "feeds":
+            parts[name], wrong = read_feeds(raw[name], places)
+            faults += wrong
             continue
         try:
             parts[name] = TypeAdapter[Any](cast(Any, field.annotation)).validate_python(raw[name])

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from bot.config_types import Fault
 from data.errors import InputError
@@ -65,14 +66,14 @@ def nearest(name: str, known: Iterable[str], *, noun: str = "Keys here") -> str:
 
 
 def find_faults(
-    error: ValidationError, *, section: str, model: type[BaseModel] | None, places: "Places"
+    error: ValidationError, *, section: str, model: type[BaseModel] | None, places: "Places", more: Iterable[str] = ()
 ) -> list[InputError]:
-    """One input error for each of pydantic's, with the dotted key as the user wrote it."""
+    """One input error for each of pydantic's, with the dotted key as the user wrote it; `more` keys may stand there."""
     faults = []
     for found in error.errors(include_url=False):
         path = (section, *(str(part) for part in found["loc"]))
         dotted = ".".join(path)
-        what, remedy = _describe(dict(found), model)
+        what, remedy = _describe(dict(found), model, more)
         whole = len(path) == 1 and isinstance(found["input"], Mapping)
         value = None if whole or may_hold_secret(path, unknown=found["type"] == "extra_forbidden") else found["input"]
         faults.append(InputError(what, where=places.of(dotted), key=dotted, value=value, remedy=remedy))
@@ -81,9 +82,15 @@ def find_faults(
 
 def may_hold_secret(path: Sequence[str], *, unknown: bool) -> bool:
     """True for a value that a message doesn't repeat: addresses of notices and gateways, and what looks like a key."""
+    if path[0].startswith("feeds.") and (unknown or len(path) == 1 or _sounds_secret(path[-1])):
+        return True
     if path[0] == "notify" or (path[0] == "exchange" and (unknown or len(path) == 1 or path[1] in ("urls", "options"))):
         return True
     return unknown and any(word in path[-1].lower() for word in SECRET_WORDS)
+
+
+def _sounds_secret(name: str) -> bool:
+    return any(word in name.lower() for word in SECRET_WORDS if word != "url")
 
 
 class Places:
@@ -101,18 +108,32 @@ class Places:
         return self.file
 
 
-def _describe(found: dict[str, Any], model: type[BaseModel] | None) -> tuple[str, str]:
+def _describe(found: dict[str, Any], model: type[BaseModel] | None, more: Iterable[str]) -> tuple[str, str]:
     kind, context, loc = found["type"], found.get("ctx", {}), found["loc"]
     fields = {} if model is None else model.model_fields
     fault = context.get("error")
     if isinstance(fault, Fault):
         return fault.what, fault.remedy
     if kind == "extra_forbidden":
-        return "unknown key", nearest(str(loc[-1]), fields)
+        return "unknown key", nearest(str(loc[-1]), [*fields, *more])
     name = next((str(part) for part in reversed(loc) if part in fields), "")
-    example = f"For example: {name} = {toml_text((fields[name].examples or [''])[0])}" if name else NO_FIELD
+    example = _example(name, fields[name]) if name else NO_FIELD
     if kind == "literal_error":
         return f"has to be one of {context['expected']}", example
     if kind in BOUNDS:
         return BOUNDS[kind].format(**{name: float(bound) for name, bound in context.items()}), example
+    if kind == "missing":
+        return "is missing", example
+    if kind == "value_error" and fault is not None:
+        return str(fault), example
     return PLAIN_WORDS.get(kind, str(found["msg"])), example
+
+
+def _example(name: str, field: FieldInfo) -> str:
+    """What to write: the field's own example, else its default, else what it means."""
+    if field.examples:
+        return f"For example: {name} = {toml_text(field.examples[0])}"
+    default = field.get_default(call_default_factory=True) if not field.is_required() else None
+    if isinstance(default, (str, int, float, tuple, list)) and default not in ("", (), []):
+        return f"For example: {name} = {toml_text(default)}"
+    return f"{name}: {field.description}" if field.description else NO_FIELD

@@ -62,7 +62,7 @@ class Run(Section):
     )
     decide_on: Literal["bar", "facts"] | None = key("overrides the strategy: at closes, or as facts arrive", "bar")
     every: Span | None = key("with decide_on facts: at most one decision in this time", "60s")
-    decision_delay: Duration = key("how long after the close a decision waits for facts", "0s", "0s")
+    decision_delay: Duration = key("facts known so long after a close still count for its decision", "0s", "0s")
     risk_bar: BarLength | None = key("closes at which losses are judged; left out: the bar", "1h")
     resume_after: Resume = key("when a halted run goes on: never, next day, or a duration", "12h", "never")
     allow_revised: Names = key("metrics that may be used although their history was revised", ["exchange_netflow"], ())

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from backtest.crowd import guard_limits, looked_at
-from backtest.spec import RunSpec, coin_of
+from backtest.spec import RunSpec
 from bot.events import Bar, Command, Condition, Event, Observation, Operator, Posts, Tick, Withdraw
 from bot.frozen import freeze, thaw
 from bot.hearing import Ear
@@ -149,7 +149,8 @@ class Engine:
             self._finish(min(self._awaited_ns, bar.ns - 1), rows, decisions)
         self._learn_bar(bar)
         if bar.close_ns <= self._row_ns or bar.close_ns < self._gathering.close_ns:
-            notes.append(f"a bar of {bar.symbol} came after its row was closed: signals learn it, nobody decides")
+            if not bar.caught_up:
+                notes.append(f"a bar of {bar.symbol} came after its row was closed: signals learn it, nobody decides")
             return
         self._gathering.add(bar)
         if self._gathering.whole:
@@ -358,13 +359,6 @@ def is_tightening(event: Event) -> bool:
     return (isinstance(event, Condition) and event.on) or (isinstance(event, Operator) and event.act == "halt")
 
 
-def coins_of(spec: RunSpec) -> tuple[str, ...]:
-    """Coins of a run: the symbols' own in their order, then those that signals name."""
-    own = [coin_of(symbol) for symbol in spec.symbols]
-    named = {fact[2] for signal in spec.strategy.signals.values() for fact in signal.facts()}
-    return (*own, *sorted(str(coin) for coin in named if coin not in (None, "*", *own)))
-
-
 def is_sound(bar: Bar, bar_ns: int) -> bool:
     """Whether it can be a bar of that length: one that can't is nobody's fact."""
     if bar.close_ns - bar.open_ns != bar_ns:
@@ -374,4 +368,4 @@ def is_sound(bar: Bar, bar_ns: int) -> bool:
     return bool(whole and bar.volume >= 0.0 and bar.low <= min(prices) and bar.high >= max(prices))
 
 
-__all__ = ["Engine", "coins_of", "is_sound", "is_tightening", "observed_now", "posts_now"]
+__all__ = ["Engine", "is_sound", "is_tightening", "observed_now", "posts_now"]

@@ -20,7 +20,7 @@ from data.errors import RefusedError
 from risk.desk import Desk
 
 CHUNK = 400  # warm facts of one record
-FACTS = "facts"  # of a step with decisions: the newest record of each kind that was known to them
+FACTS = "facts"  # of a step with decisions: the records that were known to them, see `bot.behind`
 
 Warm = Bar | Posts | Observation
 

@@ -16,6 +16,7 @@ from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
+from bot.behind import Behind
 from bot.engine import Engine
 from bot.events import Condition, Event, Tick, Withdraw, pack
 from bot.feeds.door import Door
@@ -30,7 +31,6 @@ from risk.records import HALTED
 
 LOG = logging.getLogger("tidegate.run")
 TICK_S = 1.0
-KINDS = ("Bar", "Posts", "Observation", "Funding")
 LAST_WORDS_S = 30.0  # for the cancels of a session whose journal failed
 Watcher = Callable[[Event, Step], None]
 
@@ -91,7 +91,7 @@ class Bot:
         self._stopping = asyncio.Event()
         self._chunk: deque[Event] = deque()  # taken from the door and not handled yet
         self._untold: deque[tuple[Event, Step, int]] = deque()  # what watchers weren't told of yet, and its record
-        self._newest: dict[str, int] = {}  # the newest record of each kind of event
+        self._behind = Behind()
 
     # --- life ---------------------------------------------------------------------------------------------------------
     async def run(self) -> None:
@@ -157,7 +157,8 @@ class Bot:
             if step.commands and send:
                 self._commit()
                 await self._send(step)
-                await asyncio.sleep(0)  # what was sent leaves now, before anybody is told and before the next event
+                for _ in range(3):  # what was sent leaves now, before anybody is told and before the next event
+                    await asyncio.sleep(0)
                 self._tell()
         self._commit()
         self._tell()
@@ -181,12 +182,17 @@ class Bot:
             self._untold.append((event, step, self.seq))
             return step
         self._write(event.ns, "event", pack(event))
-        self._newest[type(event).__name__] = self.seq
+        kind, seq = type(event).__name__, self.seq
+        knew = any(one.cutoff_ns >= event.ns for one in step.decisions)  # else it only told that a row's time was over
+        if knew or not step.decisions:
+            self._behind.heard(kind, seq)
         if not step.empty:
             body = step_body(step, self.engine.symbols, self.engine.names)
             if step.decisions:
-                body[FACTS] = {kind: self._newest[kind] for kind in KINDS if kind in self._newest}
+                body[FACTS] = self._behind.told()
             self._write(event.ns, "step", body)
+        if step.decisions and not knew:
+            self._behind.heard(kind, seq)
         self._untold.append((event, step, self.seq))
         return step
 

@@ -8,6 +8,7 @@ from bot.engine import Engine
 from bot.hearing import CAUSES
 from bot.step import Step, order_body, step_body
 from bot.terminal import clean
+from data.times import HOUR_NS, MINUTE_NS
 from risk.records import CAUSE_NAMES, LEVELS, NEVER, NO_NEW_RISK, RULES
 
 
@@ -35,6 +36,7 @@ def status_body(engine: Engine, ns: int) -> dict[str, Any]:
         "day_mark": float(account["day_mark"]),
         "turnover_day": float(account["turnover_day"]),
         "fees_day": float(account["fees_day"]),
+        "spent": _spent(engine, ns, fallen),
         "fees": float(account["fees"]),
         "realised": float(account["realised"]),
         "positions": positions,
@@ -43,6 +45,27 @@ def status_body(engine: Engine, ns: int) -> dict[str, Any]:
     }
     found: dict[str, Any] = clean(body)
     return found
+
+
+def _spent(engine: Engine, ns: int, fallen: float) -> dict[str, list[float | None]]:
+    """[spent, allowed] of every limit on what adds up; allowed None where there is none."""
+    desk, account = engine.desk, engine.desk.account
+    limits, times = desk.arrays["limits"][0], desk.arrays["rate"]
+    lost = 1.0 - float(account["equity"] / account["day_mark"]) if account["day_mark"] > 0 else 0.0
+    gross = min(float(limits["gross_notional"]), float(limits["gross_leverage"] * account["equity"]))
+    over = ns >= int(account["day_end_ns"])  # nothing of the new day was booked yet
+    found = {
+        "daily_loss": (max(lost, 0.0), limits["daily_loss"]),
+        "drawdown": (fallen, limits["drawdown"]),
+        "losses_in_a_row": (account["losses"], limits["loss_streak"]),
+        "gross_notional": (account["gross"], gross),
+        "net_notional": (abs(account["net"]), limits["net_notional"]),
+        "turnover_per_day": (0.0 if over else account["turnover_day"], limits["turnover_per_day"]),
+        "fees_per_day": (0.0 if over else account["fees_day"], limits["fees_per_day"]),
+        "orders_per_minute": (int((times > ns - MINUTE_NS).sum()), limits["orders_per_minute"]),
+        "orders_per_hour": (int((times > ns - HOUR_NS).sum()), limits["orders_per_hour"]),
+    }
+    return {name: [float(spent), float(allowed)] for name, (spent, allowed) in found.items()}
 
 
 def _latches(engine: Engine) -> list[dict[str, Any]]:

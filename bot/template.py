@@ -1,16 +1,20 @@
 """What `tidegate init` writes: a configuration with every key explained, and a strategy to change."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic.fields import FieldInfo
 
 from bot.config_faults import toml_text
+from bot.config_feeds import Record
 from bot.config_live import Exchange, Live, Metrics, Notify
 from bot.config_resolve import FILL_FIELDS, RENAMED_LIMITS
 from bot.config_sections import Aliases, Execution, Fill, Limits, Market, Run, Section, Sources
 from bot.config_types import write_share
 from bot.limit_table import NO_LIMIT, limit_text
 from data.times import format_duration
+
+if TYPE_CHECKING:
+    from data.feed import Source
 
 STRATEGY_FILE = "my_strategy.py"
 STARTS_WITH = {
@@ -24,6 +28,12 @@ HEADER = """\
 # What Tidegate runs. Every key is shown; one behind a "#" has its default: what follows is that, or an example.
 # Money is quoted text ("10000"), durations carry a unit ("90s", "6h"), shares are "15%" or 0.15, times are UTC.
 # Check it with: tidegate limits      Run it with: tidegate backtest
+"""
+
+FEEDS = """
+# What `tidegate record` records, a table for each feed; without any, it records the free ones. Each may also have the
+# keys enabled, patience (a feed that is silent for longer counts as down) and use (the source of a feed that has a name
+# of its own).
 """
 
 PARAMS = """
@@ -72,8 +82,37 @@ def config_text() -> str:
     parts += [_section("fill", Fill, fill_defaults()), _section("execution", Execution, {})]
     parts += [_section("limits", Limits, limit_defaults()), _section('market."BTC/USDT"', Market, {}, commented=True)]
     parts += [_section("exchange", Exchange, {}), _section("live", Live, {}), _section("notify", Notify, {})]
-    parts += [_section("metrics", Metrics, {})]
+    parts += [_section("metrics", Metrics, {}), _section("record", Record, {}), FEEDS, *_feed_tables()]
     return "\n".join(part.strip("\n") + "\n" for part in parts)
+
+
+def _feed_tables() -> list[str]:
+    """A commented table for each source that can be followed."""
+    from data.sources import all_sources
+
+    return [_feed_table(source) for source in all_sources().values() if source.card.live]
+
+
+def _feed_table(source: "Source") -> str:
+    card = source.card
+    costs = f"; USD {card.cost} for each item" if card.cost else ""
+    lines = [f"# [feeds.{card.name}]  # {card.title}{costs}. Terms: {card.terms.note}"]
+    for key, field in source.options.model_fields.items():
+        value = f"env:{card.name.upper()}_{key.upper()}" if key in card.keys else _shown(field)
+        told = " ".join((field.description or "").split())
+        if value in (None, "", (), [], {}):  # nothing that could stand here: no line of the file, only its meaning
+            lines.append(f"{f'# {key}':<{WIDTH}}  # {told.replace(' = ', '=')}")
+        else:
+            lines.append(f"{f'# {key} = {toml_text(value)}':<{WIDTH}}  # {told}")
+    return "\n".join(lines)
+
+
+def _shown(field: FieldInfo) -> Any:
+    """An example of a field, else its default, as it may stand in the file; None where there is neither."""
+    if field.examples:
+        return field.examples[0]
+    value = None if field.is_required() else field.get_default(call_default_factory=True)
+    return value if value is None or isinstance(value, (bool, int, float, list, tuple, dict)) else str(value)
 
 
 def fill_defaults() -> dict[str, Any]:

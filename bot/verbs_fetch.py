@@ -1,23 +1,55 @@
-"""Verbs that ask venues: `fetch bars`."""
+"""Verbs that bring history: `fetch bars`, what perpetuals tell, and every source that keeps any."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from bot.terminal import VAR, AsJson, VarFolder, emit, now_ns, progress, say
+from bot.terminal import VAR, AsJson, VarFolder, emit, note, now_ns, progress, say
 
 if TYPE_CHECKING:
+    from bot.fetching import SourceReport
     from data.market import FetchReport
+    from data.market_series import SeriesReport
+    from data.series_rows import What
 
 PANEL = "Facts"
+ANY = "source"
 
-verbs = typer.Typer(no_args_is_help=True, help="Ask a venue: bars.")
+
+class FetchVerbs(TyperGroup):
+    """The group: a word that is no verb of its own is the name of a source."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """`fetch fear_greed` stands for `fetch source fear_greed`."""
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            return ANY, self.commands[ANY], args
+        found: tuple[str | None, Any, list[str]] = super().resolve_command(ctx, args)
+        return found
+
+
+verbs = typer.Typer(cls=FetchVerbs, no_args_is_help=True, help="Bring history: bars, funding, any source that has it.")
+
+ExchangeName = Annotated[str, typer.Argument(help="The exchange by its name in ccxt: binance, kraken, bybit.")]
+Perpetuals = Annotated[list[str], typer.Argument(help="Linear perpetuals: BTC/USDT:USDT.")]
+Since = Annotated[str, typer.Option(help="From then on: 2024-01-01 or 2024-01-01T12:00Z.")]
+Until = Annotated[str | None, typer.Option(help="Before this; else up to now.")]
+Urls = Annotated[
+    list[str] | None,
+    typer.Option("--url", metavar="NAME=URL", help="Another address of the API, as a mirror has. Repeatable."),
+]
+Interval = Annotated[str, typer.Option(help="Distance of the values: 5m, 15m, 30m, 1h, 2h, 4h, 6h, 12h, 1d.")]
 
 
 @verbs.callback()
 def _group() -> None:
-    """Bring history from a venue. Public addresses only: no key is needed and none is read."""
+    """Bring history. Exchanges are asked at public addresses: no key is needed and none is read.
+
+    Any other word is the name of a source: tidegate fetch fear_greed --since 2024-01-01. They are listed by: tidegate
+    sources
+    """
 
 
 def register(app: typer.Typer) -> None:
@@ -27,29 +59,21 @@ def register(app: typer.Typer) -> None:
 
 @verbs.command()
 def bars(
-    exchange: Annotated[str, typer.Argument(help="The exchange by its name in ccxt: binance, kraken, bybit.")],
+    exchange: ExchangeName,
     symbols: Annotated[list[str], typer.Argument(help="BTC/USDT, or BTC/USDT:USDT for a linear perpetual.")],
-    since: Annotated[str, typer.Option(help="First bar: 2024-01-01 or 2024-01-01T12:00Z.")],
-    until: Annotated[str | None, typer.Option(help="The bars open before this; else up to now.")] = None,
+    since: Since,
+    until: Until = None,
     interval: Annotated[str, typer.Option(help="Length of a bar.")] = "1h",
-    urls: Annotated[
-        list[str] | None,
-        typer.Option("--url", metavar="NAME=URL", help="Another address of the API, as a mirror has. Repeatable."),
-    ] = None,
+    urls: Urls = None,
     var: VarFolder = VAR,
     as_json: AsJson = False,
 ) -> None:
     """Fetch bars. What is stored isn't asked for again; an interrupted fetch goes on where it stopped."""
-    from bot.config_types import Fault, read_bar
     from bot.context import open_store
-    from data.errors import InputError
     from data.market import fetch_bars
     from data.times import parse_time
 
-    try:
-        interval_ns = read_bar(interval)
-    except Fault as fault:
-        raise InputError(fault.what, key="--interval", value=interval, remedy=fault.remedy) from None
+    interval_ns = _interval(interval)
     now = now_ns()
     since_ns = parse_time(since, key="--since")
     until_ns = now if until is None else parse_time(until, key="--until")
@@ -66,6 +90,121 @@ def bars(
             _show(report)
     if as_json:
         emit([dataclasses.asdict(report) for report in reports])
+
+
+@verbs.command()
+def funding(
+    exchange: ExchangeName,
+    symbols: Perpetuals,
+    since: Since,
+    until: Until = None,
+    urls: Urls = None,
+    var: VarFolder = VAR,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch settled funding rates of perpetuals: the metric funding_rate."""
+    _series("funding", exchange, symbols, since, until, None, urls, var, as_json)
+
+
+@verbs.command("open-interest")
+def open_interest(
+    exchange: ExchangeName,
+    symbols: Perpetuals,
+    since: Since,
+    until: Until = None,
+    interval: Interval = "1h",
+    urls: Urls = None,
+    var: VarFolder = VAR,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch open interest of perpetuals: the metrics open_interest (base) and open_interest_value (quote)."""
+    _series("open_interest", exchange, symbols, since, until, interval, urls, var, as_json)
+
+
+@verbs.command("long-short-ratio")
+def long_short_ratio(
+    exchange: ExchangeName,
+    symbols: Perpetuals,
+    since: Since,
+    until: Until = None,
+    interval: Interval = "1h",
+    urls: Urls = None,
+    var: VarFolder = VAR,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch accounts that are long for each that is short: the metric long_short_ratio."""
+    _series("long_short_ratio", exchange, symbols, since, until, interval, urls, var, as_json)
+
+
+@verbs.command(ANY)
+def fetch_any(
+    name: Annotated[str, typer.Argument(help="A source, or a table [feeds.NAME] of the configuration.")],
+    since: Since,
+    until: Until = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="OPTION=VALUE", help="An option of the source. Repeatable.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file; else tidegate.toml here, if there is one.")] = None,
+    var: VarFolder = VAR,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch the history of any source that keeps one; the word `source` may be left out."""
+    from bot.context import open_store
+    from bot.fetching import fetch_source, options_of
+    from data.times import parse_time
+
+    source, options = options_of(name, config, settings or [])
+    span = parse_time(since, key="--since"), now_ns() if until is None else parse_time(until, key="--until")
+    with progress(f"{name}", "%") as advance:
+        report = fetch_source(open_store(var), source, options, span, progress=advance, tell=note)
+    if as_json:
+        emit(dataclasses.asdict(report))
+    else:
+        _show_source(report)
+
+
+def _series(
+    what: "What",
+    exchange: str,
+    symbols: list[str],
+    since: str,
+    until: str | None,
+    interval: str | None,
+    urls: list[str] | None,
+    var: Path,
+    as_json: bool,
+) -> None:
+    from bot.context import open_store
+    from data.market_series import fetch_series
+    from data.times import HOUR_NS, parse_time
+
+    interval_ns = HOUR_NS if interval is None else _interval(interval)
+    now = now_ns()
+    since_ns = parse_time(since, key="--since")
+    until_ns = now if until is None else parse_time(until, key="--until")
+    addresses = dict(_address(pair) for pair in urls or [])
+    reports = []
+    for symbol in symbols:
+        with progress(f"{exchange} {symbol} {what.replace('_', ' ')}", "hours") as advance:
+            report = fetch_series(
+                open_store(var), exchange, symbol, what, since_ns, until_ns,
+                now_ns=now, interval_ns=interval_ns, urls=addresses or None, progress=advance,
+            )  # fmt: skip
+        reports.append(report)
+        if not as_json:
+            _show_series(report)
+    if as_json:
+        emit([dataclasses.asdict(report) for report in reports])
+
+
+def _interval(text: str) -> int:
+    from bot.config_types import Fault, read_bar
+    from data.errors import InputError
+
+    try:
+        return read_bar(text)
+    except Fault as fault:
+        raise InputError(fault.what, key="--interval", value=text, remedy=fault.remedy) from None
 
 
 def _address(pair: str) -> tuple[str, str]:
@@ -85,8 +224,47 @@ def _show(report: "FetchReport") -> None:
         return
     span = f"{format_time(report.first_ns)} to {format_time(report.last_ns)}"
     say(f"{report.source} {report.symbol}: {report.bars:,} bars stored, {span} ({report.requests} requests)")
-    counts = {"added": report.added, "revised": report.revised, "set apart": report.quarantined}
-    say("  " + ", ".join(f"{count:,} {name}" for name, count in counts.items() if count or name == "added"))
+    _show_counts(report)
     missing = sum(gap.missing for gap in report.gaps)
     if missing:
         say(f"  {len(report.gaps)} gaps of the exchange's own, {missing:,} bars missing")
+
+
+def _show_counts(report: "FetchReport | SeriesReport | SourceReport") -> None:
+    counts = {"added": report.added, "revised": report.revised, "set apart": report.quarantined}
+    told = [f"{count:,} {name}" for name, count in counts.items() if count or name == "added"]
+    if report.unchanged:
+        told.insert(1, f"{report.unchanged:,} unchanged")
+    say("  " + ", ".join(told))
+
+
+def _show_series(report: "SeriesReport") -> None:
+    from data.times import format_duration, format_time
+
+    title = f"{report.source} {report.symbol} {', '.join(report.names)}"
+    if report.refused_before_ns:
+        say(f"{title}: the exchange keeps nothing before {format_time(report.refused_before_ns)}")
+    if not report.rows:
+        say(f"{title}: nothing in that span ({report.requests} requests)")
+        return
+    span = f"{format_time(report.first_ns)} to {format_time(report.last_ns)}"
+    say(f"{title}: {report.rows:,} values of each stored, {span} ({report.requests} requests)")
+    _show_counts(report)
+    if report.lag_ns:
+        say(f"  counted as known {format_duration(report.lag_ns)} after their interval's end (assumed_lag)")
+    missing = sum(gap.missing for gap in report.gaps)
+    if missing:
+        say(f"  {len(report.gaps)} gaps of the exchange's own, {missing:,} values missing")
+
+
+def _show_source(report: "SourceReport") -> None:
+    from data.times import format_time
+
+    if report.first_ns:
+        span = f"{format_time(report.first_ns)} to {format_time(report.last_ns)}"
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(report.kinds.items()))
+        say(f"{report.name}: {kinds}, {span}, {report.quality}")
+    else:
+        say(f"{report.name}: nothing in that span")
+    _show_counts(report)
+    say(f"  terms: {report.terms}")

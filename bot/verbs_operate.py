@@ -51,19 +51,30 @@ def status(
 ) -> None:
     """Show position, equity, ladder, latches, open orders, feed ages, last decisions and why. Works on a dead bot too.
 
-    Exit code 4 when the bot is there and doesn't answer.
+    Then the recorder's feeds, spending and gaps; a recorder is shown alone where there is no session. Exit code 4 when
+    the bot, or a recorder that is alone, is there and doesn't answer.
     """
-    from bot.operate.sessions import choose, one_of
+    from bot.operate.recording import gather_recorder, show_recorder
+    from bot.operate.sessions import choose, one_of, sessions
     from bot.operate.status import gather
     from bot.operate.status_view import clear_screen, show
 
-    folder = one_of(choose(var, name=name, mode=mode, config=config))
+    asked = any(word is not None for word in (config, name, mode))
+    alone = not asked and not sessions(var) and gather_recorder(var) is not None
+    folder = None if alone else one_of(choose(var, name=name, mode=mode, config=config))
     try:
         while True:
-            found = gather(folder)
+            recorder = gather_recorder(var)
+            found = {"running": recorder["running"] if recorder else False} if folder is None else gather(folder)
             if watch and not as_json and sys.stdout.isatty():
                 clear_screen()
-            emit(found) if as_json else show(found, now_ns=now_ns())
+            if as_json:
+                emit({**found, "recorder": recorder})
+            else:
+                if folder is not None:
+                    show(found, now_ns=now_ns())
+                if recorder is not None:
+                    show_recorder(recorder)
             if not watch:
                 break
             time.sleep(every)
@@ -88,7 +99,7 @@ def halt(
 
     With several sessions and no word which, all that may be meant are halted. Exit code 1 when a step didn't work.
     """
-    from bot.operate.door import default_spawn
+    from bot.operate.direct_line import default_spawn
     from bot.operate.sessions import choose, one_of, sessions
     from bot.operate.stop import Halt, Step
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data.facts import DATED, IDENTITY, SCHEMAS
+from data.keys import key_hashes, may_hold, write_keys
 from data.layout import LISTED_BY, REJECT_COLUMNS, label, label_counts, reject_table, sort_rows, split_series
 from data.manifest import (
     Manifest,
@@ -30,6 +31,9 @@ from data.merge import CONTRADICTION, merge, row_identity
 PART_ROWS_MAX = 4_000_000
 LONG_ROWS_MAX = 262_144
 """Rows of a part that smaller ones went into, for kinds with texts: writing one takes them all into memory."""
+
+REJECT_FILES_MAX = 16
+"""Files of bad rows of one origin; with the next one they become one file."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class _Transaction:
     before: Manifest
     origin: str
     parts: list[Part] = field(default_factory=list)
+    rejects: list[Rejects] = field(default_factory=list)
     bad: list[pa.Table] = field(default_factory=list)
     repeated: dict[str, int] = field(default_factory=dict)
     wrote: bool = False
@@ -79,7 +84,8 @@ def write(
         before = read_manifest(folder)
         try:
             sweep(folder, before)
-            return _write_locked(_Transaction(kind, folder, before, origin, list(before.parts)), table, rejects, spans)
+            job = _Transaction(kind, folder, before, origin, list(before.parts), list(before.rejects))
+            return _write_locked(job, table, rejects, spans)
         except OSError as error:
             # What this attempt wrote is named by no manifest, unless the rename itself came through.
             with suppress(OSError):
@@ -111,16 +117,14 @@ def _write_locked(
             job.bad.append(_contradicting(job.kind, merged.contradicting))
         if merged.fresh.num_rows:
             _place(job, series, merged.fresh, f"{job.sequence:08d}-{number:04d}")
-    fresh_rejects = _store_rejects(job)
+    quarantined = _store_rejects(job)
     duplicates = _duplicates(job)
     known_spans = {**job.before.spans, **{name: list(given) for name, given in (spans or {}).items()}}
     changed = job.wrote or duplicates != job.before.duplicates or known_spans != job.before.spans
     if changed:
-        kept = {part.file for part in job.parts}
-        retired = tuple(part.file for part in job.before.parts if part.file not in kept)
-        rejected = job.before.rejects if fresh_rejects is None else (*job.before.rejects, fresh_rejects)
-        commit(job.folder, Manifest(job.sequence, tuple(job.parts), rejected, retired, duplicates, known_spans))
-    return replace(total, quarantined=0 if fresh_rejects is None else fresh_rejects.rows)
+        after = Manifest(job.sequence, tuple(job.parts), tuple(job.rejects), (), duplicates, known_spans)
+        commit(job.folder, replace(after, retired=tuple(sorted(job.before.files() - after.files()))))
+    return replace(total, quarantined=quarantined)
 
 
 def _place(job: _Transaction, series: tuple[str, ...], fresh: pa.Table, stem: str) -> None:
@@ -140,6 +144,8 @@ def _place(job: _Transaction, series: tuple[str, ...], fresh: pa.Table, stem: st
     packed = ("event_ns", "known_ns") if job.kind in DATED else ("known_ns",)
     job.wrote = True
     write_table(job.folder / name, whole, packed=packed)
+    if job.kind not in DATED:
+        write_keys(job.kind, job.folder / name, whole)
     gone = {part.file for part in absorbed}
     line = describe(whole, file=name, series=series, sequence=job.sequence)
     job.parts = [part for part in job.parts if part.file not in gone] + [line]
@@ -148,7 +154,8 @@ def _place(job: _Transaction, series: tuple[str, ...], fresh: pa.Table, stem: st
 def _stored_keys(job: _Transaction, series: tuple[str, ...], rows: pa.Table) -> pa.Table:
     """Identity, known time, revision and payload of the stored rows that are about the same things as the new ones.
 
-    Part by part, so that a store of millions takes no more memory than a small one.
+    Part by part, so that a store of millions takes no more memory than a small one; of posts and scores only those
+    parts whose list of hashes says that they may hold one (`data.keys`).
     """
     wanted = ["known_ns", "revision", "payload"]
     wanted += ["event_ns"] if job.kind in DATED else ["source", *IDENTITY[job.kind]]
@@ -163,10 +170,15 @@ def _stored_keys(job: _Transaction, series: tuple[str, ...], rows: pa.Table) -> 
         return SCHEMAS[job.kind].empty_table().select(wanted)
     cut = ("event_ns", span["min"], span["max"] + 1) if job.kind in DATED else None
     keys = row_identity(job.kind, rows)
+    hashes = None if job.kind in DATED else key_hashes(job.kind, rows)
     found = []
     for part in near:
+        if hashes is not None and not may_hold(job.kind, job.folder, part, hashes):
+            continue
         stored = read_table(job.folder / part.file, wanted, span=cut).select(wanted)
         found.append(stored.filter(pc.is_in(row_identity(job.kind, stored), value_set=keys)))
+    if not found:
+        return SCHEMAS[job.kind].empty_table().select(wanted)
     return pa.concat_tables(found).combine_chunks()
 
 
@@ -177,28 +189,34 @@ def _contradicting(kind: str, rows: pa.Table) -> pa.Table:
     return reject_table(rows.append_column("reason", pa.repeat(pa.scalar(CONTRADICTION), rows.num_rows)))
 
 
-def _store_rejects(job: _Transaction) -> Rejects | None:
-    """Write the bad rows not yet in quarantine under this origin; None when there are none."""
+def _store_rejects(job: _Transaction) -> int:
+    """Write the bad rows not yet in quarantine under this origin; how many they were."""
     if not job.bad:
-        return None
+        return 0
     rows = pa.concat_tables(job.bad)
-    held: set[tuple[object, ...]] = set()
-    for reject in job.before.rejects:
-        if reject.origin == job.origin:
-            kept = read_table(job.folder / reject.file, list(REJECT_COLUMNS))
-            held |= set(zip(*[kept[name].to_pylist() for name in REJECT_COLUMNS], strict=True))
-    known = zip(*[rows[name].to_pylist() for name in REJECT_COLUMNS], strict=True)
-    fresh = rows.filter(pa.array([row not in held for row in known], pa.bool_()))
+    mine = [reject for reject in job.before.rejects if reject.origin == job.origin]
+    tables = [read_table(job.folder / reject.file, list(REJECT_COLUMNS)) for reject in mine]
+    held = {row for table in tables for row in _reject_rows(table)}
+    fresh = rows.filter(pa.array([row not in held for row in _reject_rows(rows)], pa.bool_()))
     if fresh.num_rows == 0:
-        return None
+        return 0
     name = f"rejects-{job.sequence:08d}.parquet"
     job.wrote = True
-    write_table(job.folder / name, fresh)
+    whole = fresh
+    if len(mine) >= REJECT_FILES_MAX:  # a source that goes on spoiling things would make ever more files
+        whole = pa.concat_tables([*tables, fresh])
+        job.rejects = [reject for reject in job.rejects if reject.origin != job.origin]
+    write_table(job.folder / name, whole)
     counts: dict[str, dict[str, int]] = {}
-    grouped = fresh.group_by(["series", "reason"]).aggregate([([], "count_all")])
+    grouped = whole.group_by(["series", "reason"]).aggregate([([], "count_all")])
     for row in grouped.to_pylist():
         counts.setdefault(row["series"], {})[row["reason"]] = row["count_all"]
-    return Rejects(name, job.origin, fresh.num_rows, counts, job.sequence)
+    job.rejects.append(Rejects(name, job.origin, whole.num_rows, counts, job.sequence))
+    return int(fresh.num_rows)
+
+
+def _reject_rows(table: pa.Table) -> Iterator[tuple[object, ...]]:
+    return zip(*[table[name].to_pylist() for name in REJECT_COLUMNS], strict=True)
 
 
 def _duplicates(job: _Transaction) -> dict[str, dict[str, int]]:

@@ -18,8 +18,12 @@ TIMEOUT_MS = 12_000
 WAIT_MAX_S = 120.0
 
 
+class NotGivenError(InputError):
+    """The exchange understood the question and doesn't answer it: so far back, that interval, that market."""
+
+
 class PublicExchange:
-    """The public side of a ccxt exchange, for bars of one interval; see `data.market.fetch_bars` for the arguments."""
+    """The public side of a ccxt exchange, for one interval (0: none is asked for); see `data.market.fetch_bars`."""
 
     def __init__(
         self,
@@ -47,7 +51,7 @@ class PublicExchange:
         self.exchange.has["fetchCurrencies"] = False  # public bars need no list of coins, and some venues want a key
         if urls:
             self.exchange.urls["api"] = {**self.exchange.urls["api"], **urls}
-        self.timeframe = self._timeframe(interval_ns)
+        self.timeframe = self._timeframe(interval_ns) if interval_ns else ""
         self._wait = wait or (lambda seconds: self.exchange.sleep(seconds * 1000))
 
     def _timeframe(self, interval_ns: int) -> str:
@@ -100,7 +104,7 @@ class PublicExchange:
             if not isinstance(rows, list):
                 raise ValueError(f"bars came as {type(rows).__name__}")
             if not rows:
-                _check_nothing(self.exchange.last_http_response)
+                check_empty(self.exchange.last_http_response)
             filled = [[np.nan if value is None else float(value) for value in row[:6]] for row in rows]
             if any(len(row) != 6 or not np.isfinite(row[0]) for row in filled):
                 raise ValueError("a bar without its six values")
@@ -109,8 +113,10 @@ class PublicExchange:
         answer: np.ndarray[Any, np.dtype[np.float64]] = self.ask(fetch)
         return answer
 
-    def ask(self, call: Callable[[], Any]) -> Any:
+    def ask(self, call: Callable[[], Any], *, may_refuse: bool = False) -> Any:
         """The answer of a public request; repeated while it may help.
+
+        With `may_refuse`, a question that the exchange finds wrong raises NotGivenError at once.
 
         ccxt's class of an error does not tell: a cut-off answer comes as a final-looking ExchangeError, a ban as
         DDoSProtection like any rate limit. A public question can be asked again safely, so all but a plain refusal is.
@@ -126,6 +132,10 @@ class PublicExchange:
                 raise InputError(_first_line(error), key="exchange", value=self.name) from error
             except (ccxt.AuthenticationError, ccxt.PermissionDenied) as error:
                 raise UnreachableError(f"{self.name} refuses: {_first_line(error)}") from error
+            except ccxt.BadRequest as error:
+                if may_refuse:
+                    raise NotGivenError(_first_line(error), key="exchange", value=self.name) from error
+                problem, pause = f"{type(error).__name__}: {_first_line(error)}", self._pause(error, attempt)
             except (ccxt.BaseError, TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
                 problem = f"{type(error).__name__}: {_first_line(error)}"
                 pause = self._pause(error, attempt)
@@ -151,8 +161,8 @@ class PublicExchange:
         return seconds
 
 
-def _check_nothing(answer: object) -> None:
-    """Raise when an answer without bars isn't an empty list of them: ccxt reads garbage as no bars, too."""
+def check_empty(answer: object) -> None:
+    """Raise ValueError when an answer without rows isn't an empty list of them: ccxt reads garbage as none, too."""
     try:
         loaded = json.loads(str(answer))
     except ValueError:

@@ -196,7 +196,8 @@ def sweep(folder: Path, manifest: Manifest) -> int:
     needed = manifest.files() | set(manifest.retired)
     swept = 0
     for path in folder.iterdir():
-        leftover = path.suffix == ".tmp" or (path.suffix == ".parquet" and path.name not in needed)
+        part = path.name if path.suffix != ".keys" else path.with_suffix(".parquet").name
+        leftover = path.suffix == ".tmp" or (path.suffix in (".parquet", ".keys") and part not in needed)
         if leftover:
             path.unlink(missing_ok=True)
             swept += 1

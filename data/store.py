@@ -119,6 +119,23 @@ class Store:
             raise InputError("what shall be forgotten?", where=self.root / kind, remedy="Name at least the source")
         return forget(self.root, kind, where)
 
+    def purge(self, source: str, keys: Sequence[str]) -> int:
+        """Empty the texts of posts that their authors deleted, all revisions; keys, times and scores stay.
+
+        Returns
+        -------
+        int
+            Rows emptied; keys that aren't stored make no difference.
+
+        Raises
+        ------
+        InputError
+            Disk full or not writable, or the store is damaged.
+        """
+        from data.purge import purge
+
+        return purge(self.root, source, keys) if keys else 0
+
     def bars(
         self,
         symbol: str,

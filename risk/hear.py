@@ -43,6 +43,7 @@ from risk.records import (
     EV_REJECTED,
     EV_UNKNOWN,
     EXIT,
+    KEPT,
     M_CLOSE,
     M_CONDITION,
     M_FUNDING,
@@ -205,13 +206,21 @@ def _close(desk: Ref, m: Ref) -> None:
 
 @inner
 def _cut(desk: Ref, m: Ref) -> None:
-    """The venue holds less than the desk: somebody else took `qty` of it, at about `price`."""
+    """The venue holds less than the desk: somebody else took `qty` of it, at about `price`.
+
+    What a person sold isn't bought back, now or by the next decision; an exit of the rest that is under way goes on.
+    """
     k = m.symbol
     book = book_of(desk, k)
     gone = min(m.qty, abs(book.qty))
     side = 1.0 if book.qty > 0.0 else -1.0
     if gone > 0.0:
         note(desk, m.ns, EV_OUTSIDE, 0, k, -1, abs(book.qty) - gone, abs(book.qty), -side * gone, m.price)
+        if book.target != 0.0:
+            book.target = np.nan
+        if book.blocked == 0.0:
+            book.blocked = KEPT * side
+        cancel(desk, k, True, False, False, m.ns)
         apply_fill(desk, m.ns, k, -1, OUTSIDE, -side * gone, m.price, 0.0, 0.0, False, book.last)
         after_fill(desk, m.ns, k)
         settle_protection(desk, m.ns, k)
@@ -236,13 +245,18 @@ def _late_fill(desk: Ref, m: Ref) -> None:
 
 
 @inner
-def pay_funding(desk: Ref, ns: int, k: int, rate: float) -> None:
-    """Pay or receive funding at the last mark."""
-    mark = book_of(desk, k).last
-    paid = apply_funding(desk, ns, k, rate, mark)
+def _funded(desk: Ref, ns: int, k: int, paid: float, rate: float, mark: float) -> None:
     if paid != 0.0:
+        apply_funding(desk, k, paid)
         note(desk, ns, EV_FUNDING, 0, k, -1, rate, paid, book_of(desk, k).qty, mark)
         after_fill(desk, ns, k)
+
+
+@inner
+def pay_funding(desk: Ref, ns: int, k: int, rate: float) -> None:
+    """Pay (rate > 0, long) or receive funding: position at its time x its last mark x rate."""
+    book = book_of(desk, k)
+    _funded(desk, ns, k, book.qty * book.last * rate, rate, book.last)
 
 
 @kernel
@@ -276,10 +290,7 @@ def hear(desk: Ref, m: Ref) -> bool:
     elif m.kind == M_TRANSFER:
         deposit(desk, m.qty)
     elif m.kind == M_FUNDING and m.fee != 0.0:
-        account.cash -= m.fee
-        account.funding += m.fee
-        note(desk, m.ns, EV_FUNDING, 0, m.symbol, -1, 0.0, m.fee, book_of(desk, m.symbol).qty, 0.0)
-        after_fill(desk, m.ns, m.symbol)
+        _funded(desk, m.ns, m.symbol, m.fee, 0.0, 0.0)
     elif m.kind == M_FUNDING:
         pay_funding(desk, m.ns, m.symbol, m.price)
     elif m.kind == M_LATE:

@@ -171,23 +171,23 @@ def apply_fill(
 
 
 @kernel
-def apply_funding(desk: Ref, ns: int, k: int, rate: float, mark: float) -> float:
-    """Pay (rate > 0, long) or receive funding: position at its time x mark x rate. Returns the quote paid.
+def apply_funding(desk: Ref, k: int, paid: float) -> None:
+    """Pay (`paid` > 0) or receive funding of symbol `k`, in quote.
 
-    What the free wallet can't pay is taken from the position's margin, which moves its liquidation price.
+    What the free wallet can't pay is taken from the position's margin, which moves its liquidation price. Where nothing
+    is held any more (a venue told of it later) all of it is the wallet's, and no trade's.
     """
     account = account_of(desk)
     book = book_of(desk, k)
-    paid = book.qty * mark * rate
-    if paid == 0.0:
-        return 0.0
-    from_cash = paid if paid < 0.0 else min(paid, max(account.cash - account.reserved, 0.0))
+    from_cash = paid
+    if paid > 0.0 and book.margin > 0.0:
+        from_cash = min(paid, max(account.cash - account.reserved, 0.0))
     account.cash -= from_cash
     book.margin -= paid - from_cash
-    book.trade_pnl -= paid
+    if not is_flat(desk, k):
+        book.trade_pnl -= paid
     account.funding += paid
     account.dirty = 1
-    return paid
 
 
 @kernel

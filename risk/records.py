@@ -137,12 +137,15 @@ BOOK = np.dtype([
     ("purpose", "i8"),  # why the target is 0, when it isn't the strategy's wish
     ("work_entry", "f8"), ("work_exit", "f8"), ("work_cost", "f8"),
     ("room", "f8"), ("room_ns", "i8"),  # what the bar opened at room_ns still lets fill
-    ("trade_pnl", "f8"), ("entry_ns", "i8"), ("extreme", "f8"), ("inside", "i8"), ("blocked", "f8"),
+    ("trade_pnl", "f8"), ("entry_ns", "i8"), ("extreme", "f8"), ("inside", "i8"),
+    ("blocked", "f8"),  # BARRED or KEPT x the side, until the strategy has wanted 0 or the other side; 0: neither
     ("protected", "i8"), ("unsure_ns", "i8"),
     ("novel_until", "i8"), ("novel_rule", "i8"),  # no new risk until then, and by which rule
     ("wait_ns", "i8"),  # no exit is tried again before then
     ("protect_ns", "i8"), ("refusals", "i8"),  # when protection was last sent, and how often it was refused
 ])  # fmt: skip
+
+BARRED, KEPT = 1.0, 2.0  # after a protective exit: to stay out; after somebody sold by hand: not to grow
 
 NOVELTY = np.dtype([
     ("return_mean", "f8"), ("return_var", "f8"), ("volume_mean", "f8"), ("volume_var", "f8"), ("prev_close", "f8"),

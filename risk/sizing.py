@@ -9,7 +9,7 @@ import numpy as np
 from risk.gate import exposure, quote_cost
 from risk.ledger import is_dust, is_flat, on_lots
 from risk.memory import Ref, account_of, book_of, f8_at, limits_of, market_of, policy_of, u1_at
-from risk.records import BY_EQUITY, BY_NOTIONAL, ENTRY, STALE_EXIT
+from risk.records import BY_EQUITY, BY_NOTIONAL, ENTRY, KEPT, STALE_EXIT
 from signals.jit import hot
 from signals.jit import inner as kernel
 
@@ -86,7 +86,9 @@ def fit(desk: Ref, k: int, side: int, qty: float, price: float) -> float:
 
 @kernel
 def _wish(desk: Ref, k: int, weight: float) -> float:
-    """The weight that may be aimed for: no short where none is declared, no re-entry while a protective exit blocks."""
+    """The weight that may be aimed for: no short where none is declared, no re-entry while a protective exit blocks, no
+    more than is held where somebody sold by hand.
+    """
     book = book_of(desk, k)
     if weight < 0.0 and policy_of(desk).short == 0:
         account_of(desk).clipped += 1
@@ -94,6 +96,9 @@ def _wish(desk: Ref, k: int, weight: float) -> float:
     if book.blocked != 0.0:
         if weight == 0.0 or weight * book.blocked < 0.0:
             book.blocked = 0.0
+        elif abs(book.blocked) == KEPT:
+            side = 1.0 if weight > 0.0 else -1.0
+            return side * min(abs(weight), max(side * held_weight(desk, k), 0.0))
         else:
             return 0.0
     return weight

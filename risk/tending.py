@@ -56,8 +56,8 @@ def _time_out(desk: Ref, now: int) -> None:
 
 @kernel
 def chase(desk: Ref, now: int, k: int, side: int, rest: float, chases: int) -> None:
-    """After an entry's wait is over: place the rest anew, take the market, or give up."""
-    if account_of(desk).level == ACTIVE:
+    """After an entry's wait is over: place the rest anew, take the market, or give up, as where it may not enter."""
+    if account_of(desk).level == ACTIVE and book_of(desk, k).blocked * side <= 0.0:
         if chases > 0:
             enter(desk, now, k, side, rest, chases - 1, False)
         elif policy_of(desk).then_market != 0:

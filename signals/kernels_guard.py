@@ -13,7 +13,7 @@ from signals.bare import inner, kernel
 from signals.kernels import Floats, Ints, finite
 from signals.kernels_posts import M_SUM, M_TIME, M_WEIGHT, advance, faded, keep_past, take_back
 from signals.kernels_tables import is_stranger, repetition
-from signals.ops import AUTHOR, DUPLICATES, FINE, JUMP, SOURCE, STRANGERS, TEMPLATE, TRICKS
+from signals.ops import AUTHOR, DUPLICATES, FINE, GAP, JUMP, SOURCE, STRANGERS, TEMPLATE, TRICKS
 
 MINUTE = 60 * 10**9
 HOUR, DAY = 60 * MINUTE, 24 * 60 * MINUTE
@@ -328,8 +328,10 @@ def judge_post(
     Returns (share, until, back, why, observed): the share of its weight that counts, 1 / k for the k-th of its
     near-duplicates, less where one source alone says it, 0 in a flood; until when the coin's mood isn't to be trusted,
     0 for now; how many posts of the last hour or two are to be taken back, since a flood was found out just now; and
-    what it was found out by.
+    what it was found out by. A row that tells of missing posts (`signals.ops.GAP`) comes back as (-1, until, ...).
     """
+    if flags & GAP != 0:
+        return -1.0, cluster, 0, FINE, 0.0
     if revision != 0 or trusted == 0 or not finite(score) or not weight > 0.0:
         return 0.0, 0, 0, FINE, 0.0
     again = repetition(clusters, coin, cluster, known_ns)

@@ -34,9 +34,9 @@ from signals.ops import (
 HOUR = 3600 * 10**9
 
 # Slots of a mood: weight, weighted sum, time both are stated for, newest event, newest event of an unpinned model,
-# ready, until when it is suspect, then weighted squares (disagreement), the weight of what is new (novelty), or weight
-# and sum by the other half-life (change).
-M_WEIGHT, M_SUM, M_TIME, M_NEWEST, M_UNPINNED, M_READY, M_UNTIL, M_OTHER, M_OTHER_SUM = range(9)
+# ready, until when it is suspect, until when posts are missing, then weighted squares (disagreement), the weight of
+# what is new (novelty), or weight and sum by the other half-life (change).
+M_WEIGHT, M_SUM, M_TIME, M_NEWEST, M_UNPINNED, M_READY, M_UNTIL, M_GAP, M_OTHER, M_OTHER_SUM = range(10)
 # Slots of attention, in the same places where they mean the same: newest bucket + 1, bucket of the first post known;
 # counts.
 A_HEAD, A_FIRST = 0, 1
@@ -201,8 +201,12 @@ def learn_post(
 ) -> None:  # fmt: skip
     """One scored post into signal `j`. Only a post's first score counts, of a pinned model.
 
-    share, until_ns, back: what `signals.kernels_guard.judge_post` made of it.
+    share, until_ns, back: what `signals.kernels_guard.judge_post` made of it; a share below 0 is no post but says until
+    when posts are missing.
     """
+    if share < 0.0:
+        ticks[at + M_GAP] = until_ns
+        return
     if revision != 0 or not finite(score) or not weight > 0.0:
         return
     if trusted == 0:
@@ -215,7 +219,9 @@ def learn_post(
         if op == ATTENTION:
             forget_attention(code, slab, ticks, j, at, known_ns)
         else:
+            missing_until = ticks[at + M_GAP]  # a feed's silence isn't taken back with a flood
             take_back(ticks, at, MOOD_WIDTH)
+            ticks[at + M_GAP] = missing_until
     ticks[at + M_UNTIL] = until_ns
     if not share > 0.0:
         return
@@ -242,7 +248,7 @@ def read_post(code: Ints, par: Floats, slab: Floats, ticks: Ints, j: int, at: in
         value = mood_value(code, par, slab, ticks, j, at, now_ns)
     if state == OK and 0 < code[j, MAX_AGE_NS] < now_ns - ticks[at + M_NEWEST]:
         state = STALE
-    if state != WARMING and now_ns < ticks[at + M_UNTIL]:
+    if state != WARMING and now_ns < max(ticks[at + M_UNTIL], ticks[at + M_GAP]):
         state = SUSPECT
     if state != OK and ticks[at + M_UNPINNED] > ticks[at + M_NEWEST]:
         state = ORIGIN

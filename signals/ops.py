@@ -36,16 +36,18 @@ S_COUNT, S_VALUE, S_LAST, S_END, S_OPEN, S_HIGH, S_LOW, S_CLOSE, S_VOLUME = rang
 BAR_HEAD = 9
 
 # --- state of signals moved by posts and by metrics -------------------------------------------------------------------
-MOOD_WIDTH = 9  # slots of a mood; they are there three times, and the hour of the last copy
+MOOD_WIDTH = 10  # slots of a mood; they are there three times, and the hour of the last copy
 MOOD_SLOTS = 3 * MOOD_WIDTH + 1
-ATTENTION_RING = 7  # slots before the ring of counts
+ATTENTION_RING = 8  # slots before the ring of counts
 ATTENTION_SPARE = 4  # buckets beside the window, for decisions that lag behind the newest post
 METRIC_SLOTS = 7
 
 
 # --- why a post is discounted; the texts stand in `signals.guard` -----------------------------------------------------
 FINE, DUPLICATES, TRICKS, TEMPLATE, AUTHOR, STRANGERS, SOURCE, JUMP = range(8)
-SMALL = 32  # an author with few followers, or nobody knows how many: a bit beside those of `data.facts.FLAGS`
+# Bits beside those of `data.facts.FLAGS`: an author with few followers, or nobody knows how many; not a post at all,
+# but word that until the time in `cluster` posts are missing, since a feed is or was down.
+SMALL, GAP = 32, 64
 
 
 def scope_of(coin: str | None, coins: tuple[str, ...]) -> int:

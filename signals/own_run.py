@@ -52,6 +52,7 @@ class OwnRun:
         self.suspect_ns = np.zeros(
             (2, len(symbols)), np.int64
         )  # until when posts are suspect: the coin's, the market's
+        self.missing_ns = self.suspect_ns.copy()  # until when posts are missing, likewise
 
     # --- one fact at a time -------------------------------------------------------------------------------------------
     def bar(self, k: int, close_ns: int, *prices: float) -> None:
@@ -78,6 +79,11 @@ class OwnRun:
         if fact.weight > 0.0:
             self._tell(coin, fact)
 
+    def gap(self, coin: int, until_ns: int) -> None:
+        """Posts about a coin, or about the market (-1), are missing until then."""
+        if "post" in self.signal.feeds and coin < len(self.symbols):
+            self.missing_ns[int(coin < 0), max(coin, 0) if coin >= 0 else slice(None)] = until_ns
+
     def metric(self, coin: int, fact: MetricFact) -> None:
         """One observation of a metric."""
         if "metric" in self.signal.feeds and fact.name in self.signal.metrics:
@@ -93,12 +99,12 @@ class OwnRun:
         """Values f8[M] and states u1[M]."""
         values = np.array([float(self.signal.value(memory, now_ns)) for memory in self.memories])
         values, codes = self._judged(values, self.counts, self.last_ns, self.newest_ns, np.int64(now_ns))
-        suspect = (self.suspect_ns > now_ns).any(axis=0) & (codes != ops.WARMING)
+        suspect = ((self.suspect_ns > now_ns) | (self.missing_ns > now_ns)).any(axis=0) & (codes != ops.WARMING)
         return np.where(suspect, np.nan, values), np.where(suspect, np.uint8(ops.SUSPECT), codes)
 
     def snapshot(self) -> dict[str, Any]:
         """Copy of all it remembers."""
-        kept = ("memories", "counts", "last_ns", "newest_ns", "suspect_ns", "slab")
+        kept = ("memories", "counts", "last_ns", "newest_ns", "suspect_ns", "missing_ns", "slab")
         return {name: copy.deepcopy(getattr(self, name)) for name in kept}
 
     def restore(self, snapshot: dict[str, Any]) -> None:
@@ -168,7 +174,9 @@ class OwnRun:
                     self._bars_at(b, inputs)
                 elif fact_is_due:
                     _, _, coin, fact, until_ns = facts[f]
-                    if isinstance(fact, PostFact):
+                    if fact is None:
+                        self.gap(coin, until_ns)
+                    elif isinstance(fact, PostFact):
                         self.post(coin, fact, until_ns)
                     else:
                         self.metric(coin, fact)
@@ -185,9 +193,12 @@ class OwnRun:
 
 def _facts_of(
     signal: OwnSignal, inputs: Inputs, judged: Verdicts | None
-) -> list[tuple[int, int, int, PostFact | MetricFact, int]]:
-    """(known_ns, order of its kind, coin, fact, posts suspect until) of all that it is told, in that order."""
-    facts: list[tuple[int, int, int, PostFact | MetricFact, int]] = []
+) -> list[tuple[int, int, int, PostFact | MetricFact | None, int]]:
+    """(known_ns, order of its kind, coin, fact, posts suspect until) of all that it is told, in that order.
+
+    Without a fact: posts are missing until then.
+    """
+    facts: list[tuple[int, int, int, PostFact | MetricFact | None, int]] = []
     if "metric" in signal.feeds:
         for name in sorted(signal.metrics):
             metric = inputs.metrics.get(name) or MetricTape.empty()
@@ -198,7 +209,9 @@ def _facts_of(
     if "post" in signal.feeds and judged is not None:
         tape = inputs.sentiment
         for f in range(len(tape)):
-            if tape.revision[f] == 0 and tape.trusted[f]:
+            if tape.flags[f] & ops.GAP:
+                facts.append((int(tape.known_ns[f]), 2, int(tape.coin[f]), None, int(judged.until_ns[f])))
+            elif tape.revision[f] == 0 and tape.trusted[f]:
                 told = post_fact(inputs.coins, tape, f, float(judged.share[f]))
                 facts.append((int(tape.known_ns[f]), 2, int(tape.coin[f]), told, int(judged.until_ns[f])))
     return sorted(facts, key=lambda fact: fact[:2])

@@ -138,7 +138,10 @@ class Stream:
                     program.code, program.par, self._slab, self._ticks, j, program.slot(j, k),
                     event_ns, known_ns, float(score), float(weight), revision, int(trusted), share, until_ns, back,
                 )  # fmt: skip
-        if self._own and revision == 0 and trusted:
+        if flags & ops.GAP:
+            for run in self._own.values():
+                run.gap(coin, until_ns)
+        elif self._own and revision == 0 and trusted:
             fact = PostFact(coin_name(self.coins, coin), event_ns, known_ns, score, weight * share, author, source)
             for run in self._own.values():
                 run.post(coin, fact, until_ns)

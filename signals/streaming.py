@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from data.errors import InputError
 from data.store import Store
-from data.times import SECOND_NS
+from data.times import DAY_NS, SECOND_NS
 from signals.models import ModelCard
 from signals.score_report import ScoreOptions, ScoreProgress, ScoreReport
 from signals.scorer import Compute
@@ -35,6 +35,9 @@ FIRST_BATCH: Final = 32
 """Posts of a micro-batch until it is known how many are scored in half of the budget."""
 
 MAX_DELAY_NS: Final = SECOND_NS // 5
+SEEN_NS: Final = DAY_NS
+"""A post that says it was written longer before the newest one counts as seen."""
+
 _DELAYS_KEPT: Final = 10_000
 _LOOK_S: Final = 0.05  # how long the scorer waits at once, so that Ctrl-C is heard
 
@@ -47,28 +50,55 @@ class Waiting(NamedTuple):
 
 
 class Watch:
-    """What is new in the store's posts, since the last look."""
+    """What is new in the store's posts, since the last look.
+
+    A commit may write older posts into a larger file once more: those are told from new ones by their ids, kept for
+    what was written within a day of the newest.
+    """
 
     def __init__(self, job: Job) -> None:
         self._job = job
         self._sequence = -1
-        self._seen: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        self._seen: NDArray[np.int64] = np.empty(0, dtype=np.int64)  # ascending
+        self._written: NDArray[np.int64] = np.empty(0, dtype=np.int64)  # when each of them was written
 
     def look(self) -> pa.Table | None:
         """Posts that weren't there at the last look, in total order, with their ids; None when nothing has changed."""
         manifest = self._job.store.manifest("posts")
         if manifest.sequence == self._sequence:
             return None
+        first = self._sequence < 0
         fresh = [part.known_min for part in manifest.parts if part.sequence > self._sequence]
         self._sequence = manifest.sequence
         if not fresh:
             return None
         where = {"source": self._job.options.sources}
-        rows = self._job.store.table("posts", where, min(fresh), None, CONTENT)
+        rows = self._job.store.table("posts", where, min(fresh), None, (*CONTENT, "ingested_ns"))
+        written = rows["ingested_ns"].to_numpy()
+        rows = rows.drop_columns(["ingested_ns"])
+        if not first and len(self._written):
+            recent = written >= self._written.max() - SEEN_NS
+            rows, written = rows.filter(pa.array(recent)), written[recent]
         ids = self._job.ids(rows)
-        new = ~np.isin(ids, self._seen)
-        self._seen = np.union1d(self._seen, ids)
+        new = ~self._is_seen(ids)
+        self._remember(ids[new], written[new])
         return rows.append_column("id", pa.array(ids)).filter(pa.array(new))
+
+    def _is_seen(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+        if not len(self._seen):
+            return np.zeros(len(ids), dtype=bool)
+        at = np.minimum(np.searchsorted(self._seen, ids), len(self._seen) - 1)
+        found: NDArray[np.bool_] = self._seen[at] == ids
+        return found
+
+    def _remember(self, ids: NDArray[np.int64], written: NDArray[np.int64]) -> None:
+        if not len(ids):
+            return
+        seen, when = np.concatenate([self._seen, ids]), np.concatenate([self._written, written])
+        kept = when >= when.max() - SEEN_NS
+        seen, when = seen[kept], when[kept]
+        order = np.argsort(seen, kind="stable")
+        self._seen, self._written = seen[order], when[order]
 
 
 class Inbox:

@@ -10,7 +10,10 @@ HOUSE = Path(__file__).resolve().parent.parent
 FLOORS = ("data", "signals", "strategies", "risk", "backtest", "bot")
 FUNCTION_LINES_MAX = 60
 FILE_LINES_MAX = 400
-HEAVY = {"torch", "transformers", "ccxt", "tweepy", "vectorbt", "plotly", "matplotlib", "ta", "arch", "scipy"}
+HEAVY = {
+    *("torch", "transformers", "ccxt", "tweepy", "vectorbt", "plotly", "matplotlib", "ta", "arch", "scipy"),
+    *("httpx", "feedparser", "websockets", "asyncpraw", "web3"),
+}
 CLOCKS = {
     "time": {"time", "time_ns", "perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns", "process_time"},
     "datetime": {"now", "utcnow", "today"},

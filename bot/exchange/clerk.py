@@ -1,4 +1,4 @@
-"""What the exchange process does with an intent: checks of its own first, then the door; it never sends one twice.
+"""What the exchange process does with an intent: checks of its own first, then the account; it never sends one twice.
 
 The order of checks of a new order: whose it is, the client id, the venue's state, the caps at this process's own price,
 the kill latch, and last the durable claim of the client id.
@@ -16,9 +16,9 @@ from pathlib import Path
 
 from bot.exchange import modes, questions, views
 from bot.exchange.caps import Breach, Caps, Reference, price_breach
-from bot.exchange.door import Door
+from bot.exchange.ccxt_account import CcxtAccount
 from bot.exchange.link import LOG
-from bot.exchange.once import Once, Spent
+from bot.exchange.once import Claim, Once, Spent
 from bot.exchange.settings import Settings
 from bot.exchange.streams import Polling
 from bot.exchange.wire import (
@@ -65,12 +65,16 @@ def latch_is_active(folder: Path) -> bool:
 class Clerk:
     """All intents of all connections come here."""
 
-    def __init__(self, settings: Settings, door: Door, once: Once, push: Callable[[Message], None]) -> None:
-        self.settings, self.door, self.once = settings, door, once
-        self.caps = Caps(settings.limits, once.since(time.time_ns() - 86_400 * 10**9))
-        self.reference = Reference(door.price)
-        self.polling = Polling(door, push, lambda: True)
+    def __init__(
+        self, settings: Settings, account: CcxtAccount, once: Once, push: Callable[[Message], None],
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> None:  # fmt: skip
+        self.settings, self.account, self.once, self._now_ns = settings, account, once, now_ns
+        self.caps = Caps(settings.limits, once.since(now_ns() - 86_400 * 10**9))
+        self.reference = Reference(account.price)
+        self.polling = Polling(account, push, lambda: True)
         self._push = push
+        self._claiming: set[str] = set()
         self._prepared = False
         self._readying: asyncio.Task[Failed | None] | None = None
 
@@ -83,14 +87,14 @@ class Clerk:
         return await asyncio.shield(self._readying)
 
     async def _make_ready(self) -> Failed | None:
-        clock = await self.door.clock()
-        failed = clock if isinstance(clock, Failed) else await self.door.load_markets()
+        clock = await self.account.clock()
+        failed = clock if isinstance(clock, Failed) else await self.account.load_markets()
         if failed is not None:
             return failed
-        unknown = [one for one in self.settings.symbols if one not in self.door.api.markets]
+        unknown = [one for one in self.settings.symbols if one not in self.account.api.markets]
         if unknown:
             return Failed(text=f"the venue has no {', '.join(unknown)}")
-        failed = await modes.prepare(self.door)
+        failed = await modes.prepare(self.account)
         self._prepared = failed is None
         return failed
 
@@ -99,15 +103,15 @@ class Clerk:
         if isinstance(message, Ping):
             return Done()
         if isinstance(message, Clock):
-            return await self.door.clock()
+            return await self.account.clock()
         if isinstance(message, Rights):
-            return await questions.rights(self.door)
+            return await questions.rights(self.account)
         if isinstance(message, Balances):
-            return await self.door.balances()
+            return await self.account.balances()
         failed = await self.ready()
         if isinstance(message, Place):
             return await self.place(message, failed)
-        if failed is not None and not (self.door.api.markets and isinstance(message, (Cancel, CancelAll, CloseOut))):
+        if failed is not None and not (self.account.api.markets and isinstance(message, (Cancel, CancelAll, CloseOut))):
             return NotSent(text=failed.text, until_ns=failed.until_ns) if isinstance(message, Cancel) else failed
         return await self._told(message, session)
 
@@ -120,37 +124,38 @@ class Clerk:
             case CloseOut():
                 return await self.close_out(message, session)
             case Lookup():
-                return await self.door.lookup(message)
+                return await self.account.lookup(message)
             case OpenOrders():
-                return await self.door.open_orders()
+                return await self.account.open_orders()
             case Trades():
-                return await questions.trades(self.door, message)
+                return await questions.trades(self.account, message)
             case Positions():
-                return await questions.positions(self.door)
+                return await questions.positions(self.account)
             case Fundings():
-                return await questions.fundings(self.door, message)
+                return await questions.fundings(self.account, message)
             case Markets():
-                return await questions.markets(self.door, message)
+                return await questions.markets(self.account, message)
             case DeadMan():
-                return await questions.dead_man(self.door, message, self.is_protection)
+                return await questions.dead_man(self.account, message, self.is_protection)
         return Failed(text=f"{type(message).__name__} isn't an intent or a question")
 
     # --- new orders ---------------------------------------------------------------------------------------------------
     async def place(self, intent: Place, failed: Failed | None) -> Message:
         """One new order, or why not."""
-        if self.once.purpose(intent.client_id) is not None:  # first: any other refusal would say that it never was
+        # First of all: any other refusal would say that it never was.
+        if intent.client_id in self._claiming or self.once.purpose(intent.client_id) is not None:
             return _duplicate()
         refused = self._misfit(intent)
         if refused is not None:
             return refused
         is_exit = self.is_exit(intent)
-        if failed is not None and not (is_exit and self.door.api.markets):
+        if failed is not None and not (is_exit and self.account.api.markets):
             return NotSent(text=failed.text, until_ns=failed.until_ns)
         price = None if is_exit else await self.reference.price(intent.symbol)
         notional = self._notional(intent, price)
         if not is_exit and price is None:
             return _capped(intent, "no reference price")
-        now_ns = time.time_ns()
+        now_ns = self._now_ns()
         breach = self.caps.check(now_ns, notional, is_exit)
         if breach is None and price is not None:
             limit = None if intent.limit is None else Decimal(intent.limit)
@@ -159,31 +164,34 @@ class Clerk:
             return _capped(intent, breach)
         if not is_exit and not latch_is_active(self.settings.folder):
             return Refused(why="latched", code="latch", text="the kill latch isn't ACTIVE")
-        age_ns = time.time_ns() - intent.decided_ns
-        if intent.decided_ns > 0 and age_ns > AGE_NS:
-            # The fence of an order that got no answer counts on it: what is older than this never leaves.
-            return NotSent(text=f"decided {age_ns / 1e9:.0f} s ago: too old to be sent")
+        if (late := self._too_old(intent)) is not None:
+            return late
         return await self._sent(intent, now_ns, notional, is_exit)
 
+    def _too_old(self, intent: Place) -> NotSent | None:
+        """The fence of an order that got no answer counts on it: what is older than this never leaves."""
+        age_ns = self._now_ns() - intent.decided_ns
+        if intent.decided_ns <= 0 or age_ns <= AGE_NS:
+            return None
+        return NotSent(text=f"decided {age_ns / 1e9:.0f} s ago: too old to be sent")
+
     async def _sent(self, intent: Place, now_ns: int, notional: Decimal, is_exit: bool) -> Message:
+        claim = Claim(intent.client_id, now_ns, intent.symbol, intent.side, intent.purpose, is_exit, notional)
+        self.caps.count(Spent(intent.client_id, now_ns, notional, is_exit))  # before others are checked
+        self._claiming.add(intent.client_id)
         try:
-            claimed = self.once.claim(
-                intent.client_id,
-                now_ns,
-                symbol=intent.symbol,
-                side=intent.side,
-                purpose=intent.purpose,
-                is_exit=is_exit,
-                notional=notional,
-            )
+            claimed = await self.once.claim(claim)
         except WorkError as error:
+            self.caps.release(intent.client_id)
             self._push(Alarm(kind="ledger", text=str(error)))
             return Refused(why="other", code="ledger", text=str(error))
+        finally:
+            self._claiming.discard(intent.client_id)
         if not claimed:
             return _duplicate()
-        self.caps.count(Spent(intent.client_id, now_ns, notional, is_exit))
+        late = self._too_old(intent)  # a disk that stalled holds it up, too
         self.polling.watch(intent.client_id, intent.symbol)
-        answer = await self.door.place(intent, is_exit=is_exit)
+        answer = late or await self.account.place(intent, is_exit=is_exit)
         self._settled(intent, answer)
         return answer
 
@@ -234,7 +242,7 @@ class Clerk:
         """Cancel one order of ours; of others none."""
         if not intent.client_id.startswith(self.settings.bot_id):
             return Refused(why="other", code="client-id", text="not a client id of this bot")
-        answer = await self.door.cancel(intent)
+        answer = await self.account.cancel(intent)
         if isinstance(answer, Accepted):
             self.polling.seen(answer.order)
         return answer
@@ -246,7 +254,7 @@ class Clerk:
 
     async def _cancel_own(self, protection: bool, symbol: str | None) -> tuple[bool, list[str], int]:
         """Whether any of them had filled meanwhile, what went wrong, and how many are gone."""
-        orders = await self.door.open_orders(symbol)
+        orders = await self.account.open_orders(symbol)
         if isinstance(orders, Failed):
             return False, [orders.text], 0
         own = [one for one in orders.orders if one.client_id.startswith(self.settings.bot_id)]
@@ -281,7 +289,7 @@ class Clerk:
         problems, done = [], 0
         for symbol, raw in intent.quantities.items():
             qty = views.number(raw)
-            if qty is None or symbol not in self.door.api.markets or (qty < 0 and self.settings.market == "spot"):
+            if qty is None or symbol not in self.account.api.markets or (qty < 0 and self.settings.market == "spot"):
                 problems.append(f"{symbol}: can't close {raw}")
                 continue
             moved, trouble, _ = await self._cancel_own(True, symbol)
@@ -296,7 +304,7 @@ class Clerk:
         return Failed(text="; ".join(problems)) if problems else Done(count=done)
 
     async def _sold(self, symbol: str, qty: Decimal, session: str) -> tuple[int, list[str]]:
-        shown = await questions.markets(self.door, Markets(symbols=(symbol,)))
+        shown = await questions.markets(self.account, Markets(symbols=(symbol,)))
         if isinstance(shown, Failed):
             return 0, [shown.text]
         market = shown.markets[0]  # type: ignore[attr-defined]
@@ -313,7 +321,7 @@ class Clerk:
                 qty=views.text(part),
                 reduce_only=self.settings.market == "perp",
                 purpose="flatten",
-                decided_ns=time.time_ns(),
+                decided_ns=self._now_ns(),
             )
             answer = await self.place(order, None)
             if not isinstance(answer, Accepted):

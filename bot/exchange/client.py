@@ -42,6 +42,7 @@ class SocketTransport:
         self._hello = Hello(bot=bot_id, session=session, watch=watch)
         self._writer: asyncio.StreamWriter | None = None
         self._number = 0
+        self._lines: list[bytes] = []  # on their way into the socket
         self._waiting: dict[int, asyncio.Future[Message]] = {}
         self._pushes: asyncio.Queue[Message | None] = asyncio.Queue(PUSHES_MAX)
         self._keeper: asyncio.Task[None] | None = None
@@ -91,7 +92,7 @@ class SocketTransport:
         line = encode(number, message)
         self._waiting[number] = future
         try:
-            writer.write(line)
+            self._write(line)
             async with asyncio.timeout(timeout_s):
                 answer: Message = await future
                 return answer
@@ -99,6 +100,17 @@ class SocketTransport:
             self._waiting.pop(number, None)
             if future.done() and not future.cancelled():
                 future.exception()
+
+    def _write(self, line: bytes) -> None:
+        """Orders of one decision leave in one write: the process then makes them durable by one sync."""
+        self._lines.append(line)
+        if len(self._lines) == 1:
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        lines, self._lines = self._lines, []
+        if self._writer is not None and lines:
+            self._writer.write(b"".join(lines))
 
     async def pushes(self) -> AsyncIterator[Message]:
         """What the process tells of itself, until `close`."""
@@ -169,6 +181,7 @@ class SocketTransport:
     async def _drop(self, text: str) -> None:
         self._up.clear()
         writer, self._writer = self._writer, None
+        self._lines.clear()
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(ConnectionError(text))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -24,6 +26,28 @@ CREATE TABLE IF NOT EXISTS placed (
     venue_id TEXT NOT NULL DEFAULT ''
 ) WITHOUT ROWID
 """
+
+
+HOPS = 6  # turns of the loop in which further orders of one decision may come before their ids are written
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A client id that is about to be taken, and for what."""
+
+    client_id: str
+    ns: int
+    symbol: str
+    side: str
+    purpose: str
+    is_exit: bool
+    notional: Decimal
+
+    @property
+    def row(self) -> tuple[str | int, ...]:
+        """As it is stored."""
+        is_exit, notional = int(self.is_exit), str(self.notional)
+        return (self.client_id, self.ns, self.symbol, self.side, self.purpose, is_exit, notional)
 
 
 @dataclass(frozen=True)
@@ -47,6 +71,7 @@ class Once:
 
     def __init__(self, file: Path) -> None:
         os.close(os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        self._waiting: list[tuple[Claim, asyncio.Future[bool]]] = []
         self._base = sqlite3.connect(file, isolation_level=None)
         try:
             mode = self._base.execute("PRAGMA journal_mode = WAL").fetchone()[0]
@@ -63,26 +88,65 @@ class Once:
             self._base.close()
             raise InputError(f"the ledger of placed orders isn't safe here: {mode}, {full}, {sound}", where=file)
 
-    def claim(
-        self, client_id: str, ns: int, *, symbol: str, side: str, purpose: str, is_exit: bool, notional: Decimal
-    ) -> bool:
-        """Take a client id, durably; False when it was ever taken before.
+    async def claim(self, claim: Claim) -> bool:
+        """Take a client id, durably; False when it was ever taken before. Those that come together share one sync.
 
         Raises
         ------
         WorkError
             It couldn't be made durable: nothing may be sent.
         """
-        row = (client_id, ns, symbol, side, purpose, int(is_exit), str(notional))
+        loop = asyncio.get_running_loop()
+        taken: asyncio.Future[bool] = loop.create_future()
+        self._waiting.append((claim, taken))
+        if len(self._waiting) == 1:
+            loop.call_soon(self._gather, loop, HOPS)
+        return await taken
+
+    def _gather(self, loop: asyncio.AbstractEventLoop, hops: int) -> None:
+        if hops:
+            loop.call_soon(self._gather, loop, hops - 1)
+            return
+        waiting, self._waiting = self._waiting, []
+        try:
+            taken = self.take([claim for claim, _ in waiting])
+        except WorkError as error:
+            for _, one in waiting:
+                if not one.done():
+                    one.set_exception(error)
+            return
+        for (_, one), new in zip(waiting, taken, strict=True):
+            if not one.done():
+                one.set_result(new)
+
+    def take(self, claims: Sequence[Claim]) -> list[bool]:
+        """Take client ids at once, durably; which of them were never taken before.
+
+        Raises
+        ------
+        WorkError
+            None of them could be made durable.
+        """
+        found = []
+        try:
+            self._base.execute("BEGIN IMMEDIATE")
+            for claim in claims:
+                found.append(self._insert(claim))
+            self._base.execute("COMMIT")
+        except sqlite3.Error as error:
+            with contextlib.suppress(sqlite3.Error):
+                self._base.execute("ROLLBACK")
+            raise WorkError(f"the ledger of placed orders can't be written: {error}") from error
+        return found
+
+    def _insert(self, claim: Claim) -> bool:
         try:
             self._base.execute(
                 "INSERT INTO placed (client_id, ns, symbol, side, purpose, is_exit, notional) VALUES (?,?,?,?,?,?,?)",
-                row,
+                claim.row,
             )
         except sqlite3.IntegrityError:
             return False
-        except sqlite3.Error as error:
-            raise WorkError(f"the ledger of placed orders can't be written: {error}") from error
         return True
 
     def settle(self, client_id: str, outcome: str, venue_id: str = "", *, left: bool = True) -> None:

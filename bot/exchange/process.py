@@ -23,9 +23,9 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from bot.exchange.ccxt_account import CcxtAccount
 from bot.exchange.clerk import Clerk
 from bot.exchange.codec import WireError, decode, encode
-from bot.exchange.door import Door
 from bot.exchange.keys import Key, find_key
 from bot.exchange.link import LOG, Link
 from bot.exchange.once import Once
@@ -70,8 +70,8 @@ class Process:
         self.settings, self._key, self._times = settings, key, times or Times()
         self.link = Link(settings, key, self.push)
         self.once = Once(settings.folder / LEDGER)
-        self.door = Door(settings, self.link, self.push, self.once.client_of)
-        self.clerk = Clerk(settings, self.door, self.once, self.push)
+        self.account = CcxtAccount(settings, self.link, self.push, self.once.client_of)
+        self.clerk = Clerk(settings, self.account, self.once, self.push, self._times.now_ns)
         self._peers: set[Peer] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._beside: list[asyncio.Task[None]] = []
@@ -147,7 +147,7 @@ class Process:
             self.push(StreamState(up=True, text=f"no stream: asking every {polling.poll_s:g} s"))
             await polling.run()
             return
-        private = Private(self.door, self._key, self.push, self._times)
+        private = Private(self.account, self._key, self.push, self._times)
         polling.is_streaming = lambda: private.up
         async with asyncio.TaskGroup() as group:
             group.create_task(private.run())
@@ -164,7 +164,7 @@ class Process:
     async def _clocks(self) -> None:
         while True:
             await asyncio.sleep(CLOCK_EVERY_S)
-            await self.door.clock()
+            await self.account.clock()
 
     # --- connections --------------------------------------------------------------------------------------------------
     async def _met(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

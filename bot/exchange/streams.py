@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bot.exchange import questions, views
-from bot.exchange.door import Door
+from bot.exchange.ccxt_account import CcxtAccount
 from bot.exchange.keys import Key
 from bot.exchange.link import LOG, build
 from bot.exchange.redact import redact
@@ -50,13 +50,14 @@ class Times:
     first_retry_s: float = RETRY_S[0]
     last_retry_s: float = RETRY_S[1]
     poll_s: float = POLL_S
+    now_ns: Callable[[], int] = time.time_ns  # what the age of an intent is measured by: its bot's clock
 
 
 class Private:
     """Keeps one private stream up and pushes what it tells."""
 
-    def __init__(self, door: Door, key: Key, push: Push, times: Times | None = None) -> None:
-        self._door, self._key, self._push = door, key, push
+    def __init__(self, account: CcxtAccount, key: Key, push: Push, times: Times | None = None) -> None:
+        self._door, self._key, self._push = account, key, push
         self._times = times or Times()
         self.up = self._told_down = False
 
@@ -111,9 +112,9 @@ class Private:
 class Connection:
     """One connection: ccxt's streaming class, its orders and trades tapped."""
 
-    def __init__(self, door: Door, key: Key, push: Push) -> None:
-        self._door, self._push = door, push
-        self.api = build(door.settings, key, pro=True)
+    def __init__(self, account: CcxtAccount, key: Key, push: Push) -> None:
+        self._door, self._push = account, push
+        self.api = build(account.settings, key, pro=True)
         self.broken = asyncio.Event()
         self.error: BaseException | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -207,7 +208,7 @@ def _tapped(told: Callable[[Mapping[str, Any]], None]) -> Any:
 class Polling:
     """Asks for our own open orders where no stream tells of them."""
 
-    door: Door
+    account: CcxtAccount
     push: Push
     is_streaming: Callable[[], bool]
     poll_s: float = POLL_S
@@ -235,11 +236,11 @@ class Polling:
     async def once(self) -> None:
         """One round: trades first, so that an order's end comes after them."""
         orders = list(self.watched.items())[:POLLED_MAX]
-        found = [await self.door.lookup(Lookup(client_id=one, symbol=symbol)) for one, symbol in orders]
+        found = [await self.account.lookup(Lookup(client_id=one, symbol=symbol)) for one, symbol in orders]
         changed = [one.order for one in found if isinstance(one, Accepted) and self._is_new(one.order)]
         since_ns = self._since_ns - 60 * 10**9
         for symbol in sorted({one.symbol for one in changed if one.filled != "0"}):
-            told = await questions.trades(self.door, Trades(symbol=symbol, since_ns=since_ns))
+            told = await questions.trades(self.account, Trades(symbol=symbol, since_ns=since_ns))
             if isinstance(told, TradesAre):
                 for trade in told.trades:
                     if trade.trade_id not in self._told:

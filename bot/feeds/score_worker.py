@@ -29,7 +29,7 @@ class Told:
 
     def __init__(self) -> None:
         self.counts: dict[str, Any] = {"texts": 0, "failed_texts": 0, "posts_done": 0, "posts_waiting": 0}
-        self._last = 0.0
+        self._last = float("-inf")
 
     def beat(self, *, now: bool = False) -> None:
         """Say how it goes, when it is time."""

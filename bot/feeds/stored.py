@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -17,10 +17,14 @@ import numpy as np
 import pyarrow as pa
 
 from backtest.facts import (
+    MARKERS,
     METRICS,
     SENTIMENT,
     check_metric,
     coins_of,
+    gap_tape,
+    join_tapes,
+    marker_where,
     metric_names,
     metric_where,
     needs_posts,
@@ -34,6 +38,7 @@ from bot.events import POSTS, Bar, Event, Observation, Posts
 from bot.feeds.follow import Follower
 from bot.ports import Clock, Put
 from data.errors import InputError
+from data.gaps import FOREVER, Outages
 from data.store import Store
 from data.times import DAY_NS, SECOND_NS
 from risk.records import Array
@@ -58,17 +63,26 @@ class StoredFacts:
     clock : Clock
     every_s : float
         How often the store is looked at.
+
+    Attributes
+    ----------
+    until : callable
+        Facts that are known later than it says wait: those behind a close until its row is done (`bot.feeds.gate`).
     """
 
     name = "facts"
 
     def __init__(self, store: Store, spec: RunSpec, *, clock: Clock, every_s: float = EVERY_S) -> None:
         self.sources: dict[int, str] = {}
+        self.until: Callable[[], int] = lambda: FOREVER
         self._spec, self._clock, self._every_s = spec, clock, every_s
         self._coins = coins_of(spec)
         self._posts: Follower | None = None
+        self._markers: Follower | None = None
+        self._outages = Outages(spec.source_weights)
         if needs_posts(spec):
             self._posts = Follower(store, "sentiment", sentiment_where(spec, self._coins), SENTIMENT)
+            self._markers = Follower(store, "metrics", marker_where(), MARKERS)
         self._metrics: Follower | None = None
         names = metric_names(spec)
         if names:
@@ -128,7 +142,7 @@ class StoredFacts:
     def health(self) -> dict[str, Any]:
         """Ages of the newest facts and counts."""
         now = self._clock.now_ns()
-        followers = [follower for follower in (self._posts, self._metrics) if follower is not None]
+        followers = [one for one in (self._posts, self._metrics, self._markers) if one is not None]
         return {
             "age_s": {name: (now - known_ns) / SECOND_NS for name, known_ns in sorted(self._last.items())},
             "posts_by_source": dict(self._by_source),
@@ -146,12 +160,19 @@ class StoredFacts:
         posts = None if self._posts is None else self._posts.look()
         if posts is not None and posts.num_rows:
             self._found += self._scored(posts)
+        markers = None if self._markers is None else self._markers.look()
+        if markers is not None and markers.num_rows:
+            gaps = gap_tape(table_columns(markers, MARKERS), self._coins, self._outages)
+            if len(gaps):
+                self._found.append(Posts(ns=0, rows=posts_of(gaps)))
 
     def _scored(self, table: pa.Table) -> list[Posts | Observation]:
         rows = table_columns(table, SENTIMENT)
         names = sorted(set(rows["source"]))
         self.sources.update(zip(ids_of(names).tolist(), names, strict=True))
         self._by_source.update(rows["source"])
+        for source, known_ns in zip(rows["source"], rows["known_ns"].tolist(), strict=True):
+            self._outages.seen(source, known_ns)
         tape = sentiment_tape(rows, self._coins, self._spec.source_weights)
         return [Posts(ns=0, rows=posts_of(tape))]
 
@@ -181,7 +202,7 @@ class StoredFacts:
 
     def _take(self, put: Put) -> None:
         """Put what is known by now; keep the rest for its time."""
-        now = self._clock.now_ns()
+        now = min(self._clock.now_ns(), self.until())
         if self._found:
             self._waiting, self._found = in_order([*self._waiting, *self._found]), []
         later: list[Posts | Observation] = []
@@ -237,8 +258,21 @@ def stored_facts(store: Store, spec: RunSpec, since_ns: int | None, until_ns: in
     if needs_posts(spec):
         rows = read_columns(store, "sentiment", sentiment_where(spec, coins), since_ns, until_ns, SENTIMENT)
         if len(rows["known_ns"]):
-            found.append(Posts(ns=0, rows=posts_of(sentiment_tape(rows, coins, spec.source_weights))))
+            posts = sentiment_tape(rows, coins, spec.source_weights)
+            gaps = Posts(ns=0, rows=posts_of(join_tapes(_gaps(store, spec, coins, until_ns), posts)))
+            fact = gaps if since_ns is None else _cut(gaps, since_ns, None)
+            found += [] if fact is None else [fact]
     return found
+
+
+def _gaps(store: Store, spec: RunSpec, coins: Sequence[str], until_ns: int | None) -> SentimentTape:
+    """When feeds of posts were down, from the beginning of the store on: an outage may have begun before the span."""
+    outages = Outages(spec.source_weights)
+    names = ("source", "known_ns")
+    posts = read_columns(store, "sentiment", sentiment_where(spec, coins), None, until_ns, names)
+    for source, known_ns in zip(posts["source"], posts["known_ns"].tolist(), strict=True):
+        outages.seen(source, known_ns)
+    return gap_tape(read_columns(store, "metrics", marker_where(), None, until_ns, MARKERS), coins, outages)
 
 
 def warm_bars(store: Store, spec: RunSpec, since_ns: int | None, until_ns: int | None) -> list[Bar]:

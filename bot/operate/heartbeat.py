@@ -42,7 +42,7 @@ class Heartbeat:
 
     def __init__(self, folder: Path, session: str, *, every_s: float = EVERY_S) -> None:
         self.file, self.session, self.events, self.failed = folder / HEARTBEAT_FILE, session, 0, 0
-        self._every_ns, self._written_ns, self._boot = int(every_s * 1e9), 0, boot_id()
+        self._every_ns, self._written_ns, self._boot = int(every_s * 1e9), 0, boot_id()  # 0: never written
         self.beaten_ns = 0  # monotonic
 
     def start(self, ns: int) -> None:
@@ -53,7 +53,7 @@ class Heartbeat:
         """One event was handled."""
         self.events += 1
         self.beaten_ns = time.monotonic_ns()
-        if self.beaten_ns - self._written_ns >= self._every_ns:
+        if not self._written_ns or self.beaten_ns - self._written_ns >= self._every_ns:
             self._write(RUNNING, ns)
 
     def stop(self, ns: int) -> None:

@@ -10,6 +10,8 @@ from bot.operate.status import feed_lines, is_passing, latch_figures
 from bot.operate.words import NONE, age, age_s, figure, moment, money, number, plain, share, words
 from bot.terminal import say, table
 
+SHARES = ("daily_loss", "drawdown")
+
 
 def show(status: dict[str, Any], *, now_ns: int) -> None:
     """Print a status for people."""
@@ -84,10 +86,10 @@ def _show_money(status: dict[str, Any]) -> None:
 
 
 def _show_health(status: dict[str, Any]) -> None:
-    names = {"turnover_day": "turnover of the day", "fees_day": "fees of the day"}
-    spend = status.get("spend") or {shown: status[name] for name, shown in names.items() if name in status}
-    if spend:
-        say("spend        " + "   ".join(f"{words(name)} {_spent(value)}" for name, value in spend.items()))
+    spent = status.get("spent")
+    if spent:
+        columns = ("limit", "spent", "allowed", "used")
+        table("", columns, [tuple(_spent_row(name, *pair)) for name, pair in spent.items()], right=columns[1:])
     for name, title in (("exchange", "exchange"), ("venue", "venue")):
         if status.get(name):
             say(f"{title:<13}" + plain(status[name]))
@@ -152,11 +154,15 @@ def _decision_row(entry: dict[str, Any]) -> Iterator[str]:
     yield ", ".join(text for text in (str(entry.get("why") or ""), named, *values) if text) or NONE
 
 
-def _spent(value: Any) -> str:
-    """A figure, or [used, limit]."""
-    if isinstance(value, (list, tuple)) and len(value) == 2:
-        return f"{figure(value[0])} of {figure(value[1]) if value[1] is not None else 'no limit'}"
-    return figure(value)
+def _spent_row(name: str, spent: Any, allowed: Any) -> Iterator[str]:
+    """One limit: what is spent of it, what it allows, and the part of it."""
+    yield words(name)
+    if name in SHARES:
+        yield from (share(spent), NONE if allowed is None else share(allowed))
+    else:
+        yield figure(round(number(spent), 2))
+        yield "no limit" if allowed is None else figure(round(number(allowed), 2))
+    yield share(number(spent) / number(allowed)) if allowed else NONE
 
 
 def clear_screen() -> None:

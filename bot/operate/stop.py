@@ -29,7 +29,7 @@ from bot.exchange.wire import (
     TradeView,
 )
 from bot.operate.control import SOCKET_FILE, NoAnswer, NobodyThere, ask
-from bot.operate.door import Door, Spawn, open_door
+from bot.operate.direct_line import DirectLine, Spawn, open_line
 from bot.operate.known import MARGIN_NS, Known, holdings, positions, read_known
 from bot.operate.latch import HALTED, write_latch
 from bot.operate.lock import LOCK_FILE, InstanceLock, acquire, boot_id, holder, last_holder
@@ -133,25 +133,25 @@ class Halt:
         seen = last_holder(self.folder)
         bot_id, session = known.bot or seen.bot, known.session or seen.session
         try:
-            with open_door(
+            with open_line(
                 self.folder,
                 bot_id=bot_id,
                 session=session,
                 spawn=self.spawn,
-                tell=lambda text: self.say("door", DONE, text),
-            ) as door:
-                if self.cancel(door, protection=False) and close and self.cancel(door, protection=True):
-                    self.close_out(door, known)
+                tell=lambda text: self.say("line", DONE, text),
+            ) as line:
+                if self.cancel(line, protection=False) and close and self.cancel(line, protection=True):
+                    self.close_out(line, known)
         except TidegateError as error:
             self.say("cancel", FAILED, f"{error}. Open orders may stand: look at the venue")
 
-    def cancel(self, door: Door, *, protection: bool) -> bool:
+    def cancel(self, line: DirectLine, *, protection: bool) -> bool:
         """Cancel the bot's orders; tried again, since it can't do harm twice."""
         what = "cancel protection" if protection else "cancel"
         text = ""
         for number in range(CANCEL_TRIES):
             try:
-                answer = door.ask(CancelAll(protection=protection), timeout_s=CANCEL_S)
+                answer = line.ask(CancelAll(protection=protection), timeout_s=CANCEL_S)
             except NoAnswer as error:
                 self.say(what, FAILED, f"{error}. Open orders may stand: look at the venue")
                 return False
@@ -164,16 +164,16 @@ class Halt:
         self.say(what, FAILED, f"{text}. Open orders may stand: look at the venue")
         return False
 
-    def close_out(self, door: Door, known: Known) -> None:
+    def close_out(self, line: DirectLine, known: Known) -> None:
         """Sell what the journal and the venue's trades say is the bot's. Never repeated."""
         bare = "protection is cancelled and the position is NOT sold: sell it by hand at the venue"
         try:
-            quantities = self._quantities(door, known)
+            quantities = self._quantities(line, known)
             if not quantities:
                 self.say("flatten", DONE, "the bot holds nothing")
                 return
             texts = {symbol: f"{qty.normalize():f}" for symbol, qty in quantities.items()}
-            answer = door.ask(CloseOut(quantities=texts, reason=self.reason), timeout_s=CLOSE_S)
+            answer = line.ask(CloseOut(quantities=texts, reason=self.reason), timeout_s=CLOSE_S)
         except TidegateError as error:
             self.say("flatten", FAILED, f"{error}; {bare}")
             return
@@ -183,17 +183,17 @@ class Halt:
         else:
             self.say("flatten", FAILED, f"{listed}: {_said(answer)}. Not tried again; look at the venue")
 
-    def _quantities(self, door: Door, known: Known) -> dict[str, Decimal]:
+    def _quantities(self, line: DirectLine, known: Known) -> dict[str, Decimal]:
         if known.snapshot is None:
             raise InputError("the journal has no snapshot: what the bot holds isn't known", where=self.folder)
         symbols, since = positions(known), max(known.at_ns - MARGIN_NS, 1)
         seen: list[TradeView] = []
         for symbol in symbols:
-            answer = door.ask(Trades(symbol=symbol, since_ns=since), timeout_s=CANCEL_S)
+            answer = line.ask(Trades(symbol=symbol, since_ns=since), timeout_s=CANCEL_S)
             if not isinstance(answer, TradesAre):
                 raise WorkError(f"the venue doesn't tell its trades of {symbol}: {_said(answer)}")
             seen += answer.trades
-        return holdings(known, seen, _at_venue(door, symbols))
+        return holdings(known, seen, _at_venue(line, symbols))
 
     def _known(self, *, trades: bool) -> Known:
         try:
@@ -231,12 +231,12 @@ class Halt:
             time.sleep(0.02)
 
 
-def _at_venue(door: Door, symbols: dict[str, Decimal]) -> dict[str, Decimal]:
+def _at_venue(line: DirectLine, symbols: dict[str, Decimal]) -> dict[str, Decimal]:
     """The most of each symbol that can be ours: what the venue has of it."""
-    answer = door.ask(Positions(), timeout_s=CANCEL_S)
+    answer = line.ask(Positions(), timeout_s=CANCEL_S)
     if isinstance(answer, PositionsAre) and answer.positions:
         return {view.symbol: Decimal(view.qty) for view in answer.positions}
-    balances = door.ask(Balances(), timeout_s=CANCEL_S)
+    balances = line.ask(Balances(), timeout_s=CANCEL_S)
     if not isinstance(balances, BalancesAre):
         raise WorkError(f"the venue doesn't tell its balances: {_said(balances)}")
     free = {view.coin: Decimal(view.free) for view in balances.balances}

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bot.operate.door import DOCUMENT_FILE
+from bot.operate.direct_line import DOCUMENT_FILE
 
 USER, GROUP = "tidegate", "tidegate"
 

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bot.operate.door import Spawn, default_spawn, spawner
+from bot.operate.direct_line import Spawn, default_spawn, spawner
 from bot.operate.heartbeat import RUNNING, STOPPED, Beat, read_beat
 from bot.operate.latch import read_latch
 from bot.operate.lock import boot_id, holder

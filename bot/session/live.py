@@ -18,7 +18,7 @@ from bot.exchange.line import VenueSettings
 from bot.exchange.modes import NOT_READY
 from bot.exchange.venue import ExchangeVenue
 from bot.exchange.wire import Failed, Markets, MarketsAre, MarketView
-from bot.operate.door import DOCUMENT_FILE
+from bot.operate.direct_line import DOCUMENT_FILE
 from bot.operate.files import write_whole
 from bot.ports import Clock
 from bot.session.opening import Opened

@@ -16,6 +16,7 @@ from bot.events import Bar, Observation, Posts
 from bot.feeds.bars import LiveBars
 from bot.feeds.door import Door
 from bot.feeds.funding import AssumedFunding
+from bot.feeds.gate import RowGate
 from bot.feeds.public import CcxtBars
 from bot.feeds.scoring import Scoring
 from bot.feeds.stored import StoredFacts, warm_bars
@@ -29,10 +30,12 @@ from bot.session.running import Parts, SystemClock, run_session
 from bot.session.terms import spec_of, with_markets
 from data.errors import InputError, RefusedError
 from data.store import Store
+from data.times import SECOND_NS
 
 if TYPE_CHECKING:
     from bot.config import Config
 
+AFTER_NS = SECOND_NS
 Tell = Callable[[str], None]
 Fact = Posts | Observation
 
@@ -110,6 +113,12 @@ class Missed:
         return {"facts": len(self._facts)}
 
 
+def settle_of(config: Config, spec: RunSpec) -> int:
+    """How long after its end a bar is told: behind the declared delay, until which facts still count for its close."""
+    declared = config.run.decision_delay
+    return max(config.live.settle, declared + min(AFTER_NS, spec.bar_ns // 8) if declared else 0)
+
+
 def live_parts(
     opened: Opened, config: Config, clock: Clock, facts: StoredFacts, venue: Venue, missed: Sequence[Fact], var: Path
 ) -> Parts:
@@ -117,12 +126,16 @@ def live_parts(
 
     def parts(door: Door) -> tuple[Venue, Sequence[Feed]]:
         engine, spec = opened.engine, opened.spec
+        facts.until = RowGate(
+            lambda: engine.row_ns, clock, bar_ns=spec.bar_ns, delay_ns=config.run.decision_delay,
+            patience_ns=spec.decision_delay_ns,
+        )  # fmt: skip
         since = clock.now_ns() - lookback_ns(spec)
         known = {symbol: max(engine.last_close(symbol), since) for symbol in spec.symbols}
         source = CcxtBars(config.exchange, spec.symbols, spec.bar_ns, clock.now_ns)
         bars = LiveBars(
             source, spec.symbols, spec.bar_ns, clock=clock, rng=random.Random(), last_close=known,
-            settle_ns=config.live.settle,
+            settle_ns=settle_of(config, spec),
         )  # fmt: skip
         scoring = [Scoring(config, var, clock=clock, rng=random.Random())] if needs_posts(spec) else []
         feeds: list[Feed] = [bars, facts, *scoring, *([Missed(missed)] if missed else [])]

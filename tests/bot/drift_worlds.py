@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from backtest.facts import coins_of
 from backtest.run import new_desk, settled
 from backtest.spec import RunSpec
-from bot.engine import Engine, coins_of
+from bot.engine import Engine
 from bot.events import Bar, Event, Report, Submit
 from bot.feeds.door import Door
 from bot.journal import MemoryJournal

@@ -41,6 +41,10 @@ def snapshot(**positions: float) -> dict[str, Any]:
     return {
         "at_ns": BEFORE_NS, "level": "NO_NEW_RISK", "equity": 10_234.5, "cash": 4_000.0, "positions": held,
         "day_mark": 10_300.0, "drawdown": 0.021, "turnover_day": 500.25, "fees_day": 0.5,
+        "spent": {
+            "daily_loss": [0.0064, 0.05], "turnover_per_day": [500.254, 2000.0], "orders_per_minute": [3.0, 12.0],
+            "net_notional": [4000.0, None],
+        },
         "latches": [
             {"cause": "stream", "level": "NO_NEW_RISK", "since_ns": BEFORE_NS - 9 * 10**9, "until_ns": None,
              "rule": "private stream", "limit": 0.0, "observed": 0.0, "symbol": "", "stands": True, "text": "cut off"},

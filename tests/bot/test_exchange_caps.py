@@ -15,7 +15,7 @@ import pytest
 
 from bot.exchange.budget import Budget, Pace, retry_after_s
 from bot.exchange.caps import EXIT_ROOM, Breach, Caps, Limits, Reference, price_breach
-from bot.exchange.once import Once, Spent
+from bot.exchange.once import Claim, Once, Spent
 from bot.exchange.settings import read_settings
 from bot.exchange.wire import Accepted, Refused
 from data.errors import InputError
@@ -231,11 +231,14 @@ def test_pace_spreads_what_isnt_urgent() -> None:
 
 
 # --- once -------------------------------------------------------------------------------------------------------------
+def claim_of(client_id: str, ns: int = 1) -> Claim:
+    """A client id to be taken."""
+    return Claim(client_id, ns, "BTC/USDT", "buy", "entry", False, Decimal("12.5"))
+
+
 def claim(once: Once, client_id: str, ns: int = 1) -> bool:
-    """Claim a client id."""
-    return once.claim(
-        client_id, ns, symbol="BTC/USDT", side="buy", purpose="entry", is_exit=False, notional=Decimal("12.5")
-    )
+    """Take a client id."""
+    return once.take([claim_of(client_id, ns)])[0]
 
 
 def test_once(tmp_path: Path) -> None:
@@ -253,6 +256,24 @@ def test_once(tmp_path: Path) -> None:
     assert once.purpose("c") is None
     once.close()
     assert (tmp_path / "x.sqlite").stat().st_mode & 0o777 == 0o600
+
+
+def test_ids_that_come_together_share_one_sync(tmp_path: Path) -> None:
+    """Each is taken once, those of one decision by one commit; all are durable when they are told."""
+    once = Once(tmp_path / "x.sqlite")
+    said: list[str] = []
+    once._base.set_trace_callback(said.append)
+
+    async def run() -> None:
+        taken = await asyncio.gather(*(once.claim(claim_of(name)) for name in ("a", "b", "a", "c")))
+        assert taken == [True, True, False, True] and said.count("COMMIT") == 1
+        other = sqlite3.connect(tmp_path / "x.sqlite")
+        assert [row[0] for row in other.execute("SELECT client_id FROM placed ORDER BY client_id")] == ["a", "b", "c"]
+        other.close()
+        assert not await once.claim(claim_of("b")) and await once.claim(claim_of("d"))
+
+    asyncio.run(run())
+    once.close()
 
 
 def test_a_damaged_ledger_refuses_to_open(tmp_path: Path) -> None:
@@ -327,5 +348,22 @@ def test_a_ledger_that_cant_be_written_stops_orders(tmp_path: Path) -> None:
             answer = await there.ask(order(2))
             assert isinstance(answer, Refused) and answer.code == "ledger" and not there.stands(2)
             blocker.close()
+
+    asyncio.run(run())
+
+
+def test_orders_that_come_together_share_the_caps(tmp_path: Path) -> None:
+    """One is counted before the next is checked, also while none of them has left; the same one comes once."""
+
+    async def run() -> None:
+        async with world(tmp_path, caps={"orders_per_minute": 2}) as there:
+            answers = await asyncio.gather(*(there.ask(order(number)) for number in (1, 2, 3, 4)))
+            assert sum(isinstance(one, Accepted) for one in answers) == 2
+            codes = {one.code for one in answers if isinstance(one, Refused)}
+            assert codes == {"orders_per_minute"}
+        async with world(tmp_path / "b") as there:
+            answers = await asyncio.gather(*(there.ask(order(1)) for _ in range(3)))
+            assert sum(isinstance(one, Accepted) for one in answers) == 1
+            assert {one.why for one in answers if isinstance(one, Refused)} == {"duplicate"}
 
     asyncio.run(run())

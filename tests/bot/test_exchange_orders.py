@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from bot.exchange.clerk import latch_is_active
+from bot.exchange.once import Claim
 from bot.exchange.wire import (
     Accepted,
     Balances,
@@ -38,7 +40,7 @@ from bot.exchange.wire import (
     Trades,
     TradesAre,
 )
-from tests.bot.exchange_worlds import BOT, BTC, MONEY, PRICES, World, activate, order, world
+from tests.bot.exchange_worlds import BOT, BTC, MONEY, PRICES, QUICK, World, activate, order, world
 from tests.venue.faults import Fault
 from tests.venue.server import LocalVenue
 
@@ -83,16 +85,25 @@ def test_latched_entries_stay_exits_go(tmp_path: Path) -> None:
 
 
 def test_what_was_decided_long_ago_never_leaves(tmp_path: Path) -> None:
-    """A process that was stalled for longer than the bot waits for answers: the fence counts on this."""
+    """By the bot's clock: the process stood still for too long, or its disk did. The fence counts on it."""
+    now = [time.time_ns() + 3600 * 10**9]  # an hour from this machine's
 
     async def story(there: World) -> None:
-        late = order(1, decided_ns=time.time_ns() - 11 * 10**9)
-        fresh = order(2, decided_ns=time.time_ns())
-        assert isinstance(await there.ask(late), NotSent)
-        assert isinstance(await there.ask(fresh), Accepted)
+        once = there.process.once
+        take = once.take
+
+        def slowly(claims: Sequence[Claim]) -> list[bool]:
+            now[0] += 11 * 10**9
+            return take(claims)
+
+        assert isinstance(await there.ask(order(1, decided_ns=now[0] - 11 * 10**9)), NotSent)
+        assert isinstance(await there.ask(order(2, decided_ns=now[0])), Accepted)
+        once.take = slowly  # type: ignore[method-assign]
+        answer = await there.ask(order(3, decided_ns=now[0]))
+        assert isinstance(answer, NotSent) and "too old" in answer.text
         assert len(there.venue.orders(BOT)) == 1
 
-    play(tmp_path, story)
+    play(tmp_path, story, times=replace(QUICK, now_ns=lambda: now[0]))
 
 
 def test_cancel_all_is_ours_alone(tmp_path: Path) -> None:
@@ -163,7 +174,7 @@ def test_stops_where_only_limits_are_allowed(tmp_path: Path) -> None:
         venue = LocalVenue(balances={**MONEY, "ETH": "5"}, prices=PRICES)
         async with world(tmp_path, venue=venue, symbols=[BTC, "ETH/USDT"]) as there:
             await there.ask(Markets(symbols=(BTC,)))
-            markets = there.process.door.api.markets
+            markets = there.process.account.api.markets
             markets[BTC]["info"]["orderTypes"] = [*plain, "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT"]
             markets["ETH/USDT"]["info"]["orderTypes"] = list(plain)
             shown = await there.ask(Markets(symbols=(BTC, "ETH/USDT")))

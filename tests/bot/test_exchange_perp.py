@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from bot.exchange.door import Door
+from bot.exchange.ccxt_account import CcxtAccount
 from bot.exchange.keys import Key
 from bot.exchange.link import Link
 from bot.exchange.wire import (
@@ -187,8 +187,8 @@ def test_outcomes(tmp_path: Path, row: tuple[Fault, type]) -> None:
 
 # --- venues whose codes alone are known here: the answer of one endpoint, through their own ccxt class ----------------
 @asynccontextmanager
-async def stub(folder: Path, name: str, status: int, body: str) -> AsyncIterator[tuple[Door, list[str]]]:
-    """A door to a venue that answers everything alike, with one market put in by hand."""
+async def stub(folder: Path, name: str, status: int, body: str) -> AsyncIterator[tuple[CcxtAccount, list[str]]]:
+    """A account to a venue that answers everything alike, with one market put in by hand."""
     seen: list[str] = []
 
     async def answer(request: web.Request) -> web.Response:
@@ -212,7 +212,7 @@ async def stub(folder: Path, name: str, status: int, body: str) -> AsyncIterator
     }  # fmt: skip
     link.api.set_markets([link.api.safe_market_structure(market)])
     try:
-        yield Door(settings, link, lambda message: None, lambda venue_id: ""), seen
+        yield CcxtAccount(settings, link, lambda message: None, lambda venue_id: ""), seen
     finally:
         await link.close()
         await runner.cleanup()
@@ -243,8 +243,8 @@ def test_stub_venues(tmp_path: Path, row: tuple[str, int, dict[str, Any], str]) 
     text = json.dumps(body).replace('"ID"', f'"{order().client_id}"')
 
     async def run() -> None:
-        async with stub(tmp_path / "s", name, status, text) as (door, seen):
-            answer = await door.place(order(), is_exit=False)
+        async with stub(tmp_path / "s", name, status, text) as (account, seen):
+            answer = await account.place(order(), is_exit=False)
             found = answer.why if isinstance(answer, Refused) else type(answer).__name__
             assert found == wanted
             assert len(seen) == 1 and order().client_id in seen[0] and "0.01" in seen[0] and "50500" not in seen[0]

@@ -12,6 +12,7 @@ from backtest.load import load_inputs
 from backtest.spec import RunSpec
 from bot.events import POSTS, Bar, Event, Observation, Posts
 from bot.feeds.follow import KEEP_NS, Follower
+from bot.feeds.gate import RowGate
 from bot.feeds.stored import StoredFacts, in_order, known_of, posts_of, warm_bars, warm_facts
 from data.errors import InputError
 from data.facts import fact_table
@@ -346,3 +347,35 @@ def test_in_order_parts_posts_where_others_lie_between() -> None:
     found = in_order([value, Posts(ns=0, rows=rows[2:]), Posts(ns=0, rows=rows[:2]), closed])
     assert [type(event).__name__ for event in found] == ["Posts", "Observation", "Posts", "Bar", "Posts"]
     assert [event.rows["known_ns"].tolist() for event in found if isinstance(event, Posts)] == [[1], [2, 2], [5]]
+
+
+def test_what_is_known_behind_a_close_waits_for_its_row(var: Path) -> None:
+    store, clock, done = Store(var), Clock(), [START - HOUR_NS]
+    feed = Counted(store, SPEC, clock=clock)
+    feed.warm()
+    feed.until = RowGate(
+        lambda: done[0], clock, bar_ns=HOUR_NS, delay_ns=2 * SECOND_NS, patience_ns=5 * SECOND_NS
+    )  # fmt: skip
+
+    def write() -> None:
+        rows = [("a", "BTC", START - SECOND_NS, 0.1), ("b", "BTC", START + 2 * SECOND_NS, 0.2)]
+        store.append("sentiment", scores(*rows, ("c", "BTC", START + 3 * SECOND_NS, 0.3)))
+        clock.ns = START + 4 * SECOND_NS
+
+    def heard_scores(*steps: Any) -> list[float]:
+        found = [event for event in listen(feed, *steps) if isinstance(event, Posts)]
+        return [float(row["score"]) for event in found for row in event.rows]
+
+    assert heard_scores(write) == [0.1, 0.2]
+    done[0] = START
+    assert heard_scores(lambda: None) == [0.3]
+    store.append("sentiment", scores(("d", "BTC", START + HOUR_NS + 3 * SECOND_NS, 0.4)))
+
+    def later() -> None:
+        clock.ns = START + HOUR_NS + 4 * SECOND_NS
+
+    def too_late() -> None:
+        clock.ns = START + HOUR_NS + 5 * SECOND_NS + 1
+
+    assert heard_scores(later) == []
+    assert heard_scores(too_late) == [0.4]  # the row's bars didn't come: nothing waits for longer than the bot does

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bot.exchange.wire import CancelAll, CloseOut, Done, Failed, Message, Refused, Trades, TradesAre, TradeView
-from bot.operate.door import Spawn, spawner
+from bot.operate.direct_line import Spawn, spawner
 from bot.operate.heartbeat import read_beat
 from bot.operate.latch import read_latch
 from bot.operate.lock import holder, last_holder
@@ -103,7 +103,7 @@ def test_the_exchange_process_is_started_and_ended_again(folder: Path) -> None:
         return started[0]
 
     worked, steps = halt(folder, spawn=kept)
-    assert worked and how(steps)["door"] == "done", steps
+    assert worked and how(steps)["line"] == "done", steps
     assert (folder / "asked.jsonl").read_text().splitlines()[-1] == '["CancelAll", false]'
     assert started[0].poll() is not None
 
@@ -133,9 +133,9 @@ def test_hung_exchange_process(folder: Path) -> None:
     def anew(place: Path) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(command, cwd=HOUSE, env=env)
 
-    import bot.operate.door
+    import bot.operate.direct_line
 
-    patience, bot.operate.door.PING_S = bot.operate.door.PING_S, 0.3
+    patience, bot.operate.direct_line.PING_S = bot.operate.direct_line.PING_S, 0.3
     try:
         worked, steps = halt(folder)
         assert not worked and f"kill {hung.pid}" in steps[-1].text, steps
@@ -143,7 +143,7 @@ def test_hung_exchange_process(folder: Path) -> None:
         assert worked and any(f"{hung.pid} hangs: killing it" in step.text for step in steps), steps
         assert hung.wait(5) == -signal.SIGKILL
     finally:
-        bot.operate.door.PING_S = patience
+        bot.operate.direct_line.PING_S = patience
         end(hung)
 
 
@@ -298,9 +298,9 @@ def test_paper_has_no_exchange(tmp_path: Path) -> None:
 
 def test_trades_answer_is_not_taken_from_another_question(folder: Path) -> None:
     """Pushes and answers to other questions are passed over."""
-    from bot.operate.door import Door
+    from bot.operate.direct_line import DirectLine
 
-    with exchange(folder) as there, Door(folder / "exchange.sock", bot_id=BOT, session="") as door:
+    with exchange(folder) as there, DirectLine(folder / "exchange.sock", bot_id=BOT, session="") as line:
         there.trades = [trade("t1", "buy", "1")]
-        assert isinstance(door.ask(Trades(symbol="ETH/USDT"), timeout_s=2), TradesAre)
-        assert door.ask(CancelAll(), timeout_s=2) == Done(count=3)
+        assert isinstance(line.ask(Trades(symbol="ETH/USDT"), timeout_s=2), TradesAre)
+        assert line.ask(CancelAll(), timeout_s=2) == Done(count=3)

@@ -65,6 +65,9 @@ def test_status_of_a_dead_bot(live: Path) -> None:
         "mood is warming up", "mood 0.31, price 100", "day -65.50   drawdown 2.1%", "private stream; cut off",
     ):  # fmt: skip
         assert text in done.stdout, text
+    shown = " ".join(done.stdout.split())
+    for text in ("daily loss 0.6% 5.0% 12.8%", "turnover per day 500.25 2,000 25.0%", "net notional 4,000 no limit –"):
+        assert text in shown, text
     assert "ETH/USDT            0" not in done.stdout
     found = json.loads(run("status", "--json").stdout)
     assert found["source"] == "journal" and found["running"] is False and found["positions"]["BTC/USDT"]["qty"] == 1.0

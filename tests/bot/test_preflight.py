@@ -284,7 +284,7 @@ def test_limits_and_decision(desk: Desk) -> None:
     status, text = desk.one("limits", limits=ALL.replace("drawdown", "#"))
     assert status == "fail" and "limits.drawdown" in text
     assert limits_hash(configured(desk.tmp))[:12] in desk.one("limits")[1]
-    two = ("run.symbols=BTC/USDT,ETH/USDT", "run.decision_delay=1s")
+    two = ("run.symbols=BTC/USDT,ETH/USDT", "live.settle=10s")
     assert desk.one("decision", *two)[0] == "warn"
     assert desk.one("decision", "run.decision_delay=1s")[0] == "ok"
 

@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from backtest.facts import coins_of
 from backtest.run import new_desk
 from benchmarks.live_load import Watch, bars_at, spec_of, usual_days
-from bot.engine import Engine, coins_of
+from bot.engine import Engine
 from bot.events import Command, Event, Operator
 from bot.feeds.door import Door
 from bot.journal import MemoryJournal
@@ -110,5 +111,42 @@ def test_what_was_taken_is_handled_when_the_consumer_is_cancelled() -> None:
         await asyncio.gather(taking, return_exceptions=True)
         await driver._end()
         assert heard.count("Operator") == 3 and notes.count("left") == 2
+
+    asyncio.run(main())
+
+
+def test_a_decision_names_the_records_behind_it() -> None:
+    """Those that came since the decision before it; what only told that a row's time was over belongs to the next."""
+
+    async def main() -> None:
+        driver = driver_of([])
+        clock = driver.clock
+        assert isinstance(clock, Watch)
+        post = next(usual_days(START_NS, days=1))
+        first, second = bars_at(START_NS, SECOND, True), bars_at(START_NS + SECOND, SECOND, False)
+        await driver.take([post, *first])
+        clock.ns = START_NS + SECOND
+        await driver.take([second[0]])
+        clock.ns = START_NS + 2 * SECOND - 1  # the other bar didn't come in time; a post says so
+        await driver.take([post])
+        await driver.take(bars_at(START_NS + 2 * SECOND, SECOND, True))
+        assert isinstance(driver.keeper, MemoryJournal)
+        told, known = [], {"Bar": [], "Posts": []}
+        for record in driver.keeper.records():
+            if record.kind == "event" and record.body["is"] in known:
+                known[record.body["is"]].append(record.seq)
+            elif record.kind == "step" and record.body.get("decisions"):
+                told.append(record.body["facts"])
+        bars, posts = known["Bar"], known["Posts"]
+        assert [one["Bar"] for one in told] == [
+            {"newest": bars[1], "first_new": bars[0], "new": 2},
+            {"newest": bars[2], "first_new": bars[2], "new": 1},
+            {"newest": bars[4], "first_new": bars[3], "new": 2},
+        ]
+        assert [one["Posts"] for one in told] == [
+            {"newest": posts[0], "first_new": posts[0], "new": 1},
+            {"newest": posts[0], "new": 0},
+            {"newest": posts[1], "first_new": posts[1], "new": 1},
+        ]
 
     asyncio.run(main())

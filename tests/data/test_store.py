@@ -330,3 +330,16 @@ def test_revisions_against_a_slow_twin(
         seen = stored
         again = store.append("metrics", observed(rows, ingested + 100))
         assert (again.added, again.revised) == (0, 0)
+
+
+def test_bad_rows_of_one_origin_become_one_file(store: Store) -> None:
+    for number in range(40):
+        rows = pa.table({"reason": ["bad"], "series": ["feed"], "content": [f"row {number}"]})
+        assert store.quarantine("posts", rows, "feed") == 1
+    assert store.quarantine("posts", pa.table({"reason": ["bad"], "content": ["x"]}), "other") == 1
+    files = [path for path in (store.root / "posts").iterdir() if path.name.startswith("rejects-")]
+    assert len(files) <= append.REJECT_FILES_MAX + 3
+    kept = store.rejects("posts").to_pylist()
+    assert sorted(row["content"] for row in kept if row["origin"] == "feed") == sorted(f"row {n}" for n in range(40))
+    counts = {line.name: dict(line.quarantined) for line in store.catalog()}
+    assert counts["feed"] == {"bad": 40}

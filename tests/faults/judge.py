@@ -31,6 +31,7 @@ class Ledger:
     sessions: dict[int, str] = field(default_factory=dict)  # of each order
     fees_base: defaultdict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
     outside: int = 0
+    funding: Decimal = Decimal(0)  # paid
     alarms: list[str] = field(default_factory=list)
 
     def held(self, symbol: str) -> Decimal:
@@ -50,6 +51,8 @@ def read(account: Path) -> Ledger:
                 session = str(record.body["session"])
             elif record.kind == "event" and record.body["is"] == "Outside":
                 ledger.outside += 1
+            elif record.kind == "event" and record.body["is"] == "Funding":
+                ledger.funding += Decimal(repr(record.body["amount"]))
             elif record.kind == "event" and record.body["is"] == "Condition" and record.body["on"]:
                 ledger.alarms.append(f"{record.body['cause']}: {record.body['text']}")
             elif record.kind == "step":
@@ -83,10 +86,10 @@ def faults(
         Nothing is under way any more: working orders, holdings and protection have to fit, too.
     """
     ours = [one for one in truth["orders"] if str(one["client_id"]).startswith(ledger.bot)]
-    found = [*_doubled(ours), *_unknown(ours, ledger), *_oversold(truth, ours, foreign)]
-    found += [*_limits(truth, ours, limits), *_foreign(truth, ledger)]
+    found = [*doubled(ours), *unknown(ours, ledger), *_oversold(truth, ours, foreign)]
+    found += [*_limits(truth, ours, limits), *others(truth, ledger)]
     if quiet:
-        found += [*_booked(ours, ledger), *_held(truth, ledger, foreign), *_protected(truth, ours, foreign)]
+        found += [*booked(ours, ledger), *_held(truth, ledger, foreign), *_protected(truth, ours, foreign)]
     return found
 
 
@@ -95,14 +98,14 @@ def number_of(order: Mapping[str, Any]) -> int:
     return int(str(order["client_id"])[16:], 16)
 
 
-def _doubled(ours: list[Any]) -> list[str]:
+def doubled(ours: list[Any]) -> list[str]:
     """No order twice: neither a client id nor a number of the desk."""
     ids, numbers = Counter(one["client_id"] for one in ours), Counter(number_of(one) for one in ours)
     twice = [f"client id {name} stands {count} times" for name, count in ids.items() if count > 1]
     return twice + [f"order {number} was sent {count} times" for number, count in numbers.items() if count > 1]
 
 
-def _unknown(ours: list[Any], ledger: Ledger) -> list[str]:
+def unknown(ours: list[Any], ledger: Ledger) -> list[str]:
     """No order that the journal didn't have first, and none other than it had."""
     found = []
     for one in ours:
@@ -111,7 +114,9 @@ def _unknown(ours: list[Any], ledger: Ledger) -> list[str]:
             found.append(f"order {one['client_id']} isn't in the journal")
             continue
         sides = {"buy": 1, "sell": -1}
-        same = known["symbol"].replace("/", "") == one["symbol"] and known["side"] == sides[one["side"]]
+        same = (
+            known["symbol"].partition(":")[0].replace("/", "") == one["symbol"] and known["side"] == sides[one["side"]]
+        )
         if not same or Decimal(str(one["qty"])) > Decimal(repr(known["qty"])) + NEAR:
             found.append(f"order {one['client_id']} isn't the one that was decided: {one} {known}")
         if ledger.sessions[number_of(one)] != str(one["client_id"])[8:16]:
@@ -166,14 +171,14 @@ def _limits(truth: Truth, ours: list[Any], limits: Mapping[str, Any]) -> list[st
     return found
 
 
-def _foreign(truth: Truth, ledger: Ledger) -> list[str]:
+def others(truth: Truth, ledger: Ledger) -> list[str]:
     """Nobody but its owner ended a foreign order."""
     others = [one for one in truth["orders"] if not str(one["client_id"]).startswith(ledger.bot)]
     return [f"foreign order {one['client_id']} was cancelled" for one in others
             if one["status"] == "CANCELED" and one["reason"] != "by hand"]  # fmt: skip
 
 
-def _booked(ours: list[Any], ledger: Ledger) -> list[str]:
+def booked(ours: list[Any], ledger: Ledger) -> list[str]:
     """Every fill of the venue is in the journal, and no other."""
     found = []
     there = {number_of(one): Decimal(str(one["filled"])) for one in ours}

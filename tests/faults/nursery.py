@@ -140,7 +140,7 @@ def _live(asked: Mapping[str, Any]) -> int:
     `DEATHS`) with nth.
     """
     from bot.config import load_config
-    from bot.exchange import door, link
+    from bot.exchange import ccxt_account, link
     from bot.exchange.line import VenueSettings
     from bot.session import live, real
     from data.errors import TidegateError
@@ -158,8 +158,9 @@ def _live(asked: Mapping[str, Any]) -> int:
     live.venue_settings = settings
     real.start_process = _forked_exchange  # type: ignore[assignment]
     real.start_watchdog = _forked_watchdog if asked.get("watchdog") else _no_watchdog  # type: ignore[assignment]
-    link.PER_MINUTE["binance"] = 1e9  # a second here holds as many rounds as a minute there
-    door.MARKETS_AGE_S = 0.5  # for the same reason
+    link.PER_MINUTE["binance"] = link.PER_MINUTE["bybit"] = 1e9  # a second here holds as many rounds as a minute there
+    _know_seconds()
+    ccxt_account.MARKETS_AGE_S = 0.5  # for the same reason
     signal.signal(signal.SIGUSR1, _tell_tasks)
     if asked.get("die"):
         _doom(str(asked["die"]), int(asked.get("nth", 1)))
@@ -172,6 +173,14 @@ def _live(asked: Mapping[str, Any]) -> int:
         print(f"error: {error}", flush=True)
         return error.exit_code
     return 0
+
+
+def _know_seconds() -> None:
+    """Bars of a second at the perpetual venue, whose shortest are of a minute."""
+    from ccxt.async_support import bybit
+
+    described = bybit.describe
+    bybit.describe = lambda self: self.deep_extend(described(self), {"timeframes": {"1s": "1s"}})
 
 
 def _tell_tasks(*_: Any) -> None:
@@ -213,7 +222,7 @@ def _forked_exchange(document: dict[str, Any], folder: Path) -> Any:
     """`bot.session.live.start_process`, by a fork."""
     from bot.exchange import client
     from bot.exchange.keys import environment_names
-    from bot.operate.door import DOCUMENT_FILE
+    from bot.operate.direct_line import DOCUMENT_FILE
     from bot.operate.files import write_whole
 
     write_whole(folder / DOCUMENT_FILE, json.dumps(document, indent=1) + "\n")

@@ -9,7 +9,7 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -19,7 +19,7 @@ from tests.faults import judge
 from tests.faults.bot_world import FOREIGN_BTC, LIMITS
 from tests.faults.lives import Life, Tape, brief, is_quiet, world
 from tests.faults.nursery import DEATHS, Nursery
-from tests.venue.faults import seeded
+from tests.venue.faults import Fault, seeded
 from tests.venue.server import LocalVenue
 
 # Tight ones, so that they bind.
@@ -63,7 +63,12 @@ class Story:
                 found[name] = 1.0 + self.rng.choice((1, -1)) * self.rng.uniform(0.0005, 0.003)
         return found
 
-    async def run(self, lives: int, *, faults: bool = True) -> Verdict:
+    def wrong(self, truth: judge.Truth, ledger: judge.Ledger, *, quiet: bool) -> list[str]:
+        """Everything that is."""
+        foreign = {"BTC": str(self.foreign)}
+        return judge.faults(truth, ledger, foreign=foreign, limits=BOUNDS, quiet=quiet)
+
+    async def run(self, lives: int, *, faults: bool = True) -> None:
         """All lives, the quiet after them, the verdict."""
         async with self.tape.running(self.moves):
             for _ in range(lives):
@@ -76,7 +81,6 @@ class Story:
         if code:
             self.verdict.wrong.append(f"SIGTERM ended it with {code}")
         self._judge()
-        return self.verdict
 
     async def killed(self, count: int) -> None:
         """Killed again and again; see `kill`."""
@@ -109,13 +113,13 @@ class Story:
             more = {"die": self.rng.choice(DEATHS), "nth": self.rng.randint(1, 8)}
         self.verdict.ends[end] += 1
         if faults:
-            self.venue.faults.add(*seeded(self.rng.randrange(2**31), self.rng.randint(1, 5), within=12))
+            self.venue.faults.add(*self.faults())
         self.life.start(**more)
         span = self.rng.uniform(1.0, 5.5)
         limit = time.monotonic() + span
         while self.life.lives and time.monotonic() < limit:
             if self.rng.random() < 0.05:
-                self._somebody()
+                self.somebody()
             await asyncio.sleep(0.1)
         await self._end(end)
 
@@ -136,7 +140,11 @@ class Story:
         elif self.life.lives:
             await self.life.kill()
 
-    def _somebody(self) -> None:
+    def faults(self) -> list[Fault]:
+        """What goes wrong in one life."""
+        return seeded(self.rng.randrange(2**31), self.rng.randint(1, 5), within=12)
+
+    def somebody(self) -> None:
         """Somebody else uses the account: a deposit, a withdrawal, a trade or an order far away, all small."""
         venue, what = self.venue, self.rng.choice(("in", "out", "far", "buy"))
         if what in ("in", "out"):
@@ -193,8 +201,7 @@ class Story:
     def _judge(self, *, quiet: bool = True) -> None:
         truth, ledger = self.venue.truth(), judge.read(self.life.account)
         verdict = self.verdict
-        foreign = {"BTC": str(self.foreign)}
-        verdict.wrong += judge.faults(truth, ledger, foreign=foreign, limits=BOUNDS, quiet=quiet)
+        verdict.wrong += self.wrong(truth, ledger, quiet=quiet)
         ours = [one for one in truth["orders"] if str(one["client_id"]).startswith(ledger.bot)]
         verdict.orders = len(ours)
         verdict.trades = len(truth["trades"])
@@ -202,41 +209,53 @@ class Story:
         verdict.lost = len(ledger.orders) - len(ours)
 
 
-async def play(nursery: Nursery, folder: Path, seed: int, *, lives: int = 0, faults: bool = True) -> Verdict:
+Made = tuple[Callable[..., Any], type[Story]]  # how a world is made, and what happens in it
+
+
+def spot(nursery: Nursery, folder: Path) -> Any:
+    """A world of coins."""
+    return world(nursery, folder, limits=BOUNDS, run={"decision_delay": "150ms"})
+
+
+def _made(perp: bool) -> Made:
+    if not perp:
+        return spot, Story
+    from tests.faults import perp_lives
+
+    return perp_lives.world, perp_lives.PerpStory
+
+
+async def play(
+    nursery: Nursery, folder: Path, seed: int, *, lives: int = 0, faults: bool = True, perp: bool = False
+) -> Verdict:
     """One seed from its birth to its verdict; an error of the story itself is a verdict, too.
 
-    lives: how many before the last one; 0: one to four.
+    lives: how many before the last one; 0: one to four. perp: on perpetuals.
     """
-    began = time.monotonic()
-    verdict = Verdict(seed)
-    sections = {"limits": BOUNDS, "run": {"decision_delay": "150ms"}}
-    try:
-        async with world(nursery, folder, **sections) as (venue, life, tape):
-            story = Story(seed, venue, life, tape)
-            verdict = story.verdict
-            try:
-                await story.run(lives or 1 + seed % 4, faults=faults)
-            except (AssertionError, ValueError) as error:
-                verdict.wrong.append(f"{type(error).__name__}: {error}")
-    finally:
-        verdict.seconds = time.monotonic() - began
-    return verdict
+    return await _told(nursery, folder, seed, perp, lambda story: story.run(lives or 1 + seed % 4, faults=faults))
 
 
-async def kill(nursery: Nursery, folder: Path, seed: int, count: int) -> Verdict:
+async def kill(nursery: Nursery, folder: Path, seed: int, count: int, *, perp: bool = False) -> Verdict:
     """So many SIGKILLs of one account's bot while it trades, each followed by a start; judged after every one.
 
     What is under way when it is killed can't be judged then; what was doubled, sold of others or breached can. At the
     end all comes to rest, and everything is judged.
     """
+    return await _told(nursery, folder, seed, perp, lambda story: story.killed(count))
+
+
+async def _told(
+    nursery: Nursery, folder: Path, seed: int, perp: bool, story_of: Callable[[Story], Awaitable[None]]
+) -> Verdict:
     began = time.monotonic()
     verdict = Verdict(seed)
+    make, kind = _made(perp)
     try:
-        async with world(nursery, folder, limits=BOUNDS, run={"decision_delay": "150ms"}) as (venue, life, tape):
-            story = Story(seed, venue, life, tape)
+        async with make(nursery, folder) as (venue, life, tape):
+            story = kind(seed, venue, life, tape)
             verdict = story.verdict
             try:
-                await story.killed(count)
+                await story_of(story)
             except (AssertionError, ValueError) as error:
                 verdict.wrong.append(f"{type(error).__name__}: {error}")
     finally:

@@ -136,6 +136,10 @@ def test_liquidation_cuts_the_desk() -> None:
         world.say("resume")
         await runner.until(lambda: not runner.standing())
         await runner.bars(BTCUSDT=1.01)
+        await asyncio.sleep(0.3)
+        assert len(world.venue.engine.orders) == count  # as after any protective exit: not before a target of 0
+        await runner.bars()
+        await runner.bars(BTCUSDT=1.01)
         await runner.until(lambda: runner.held(BTC) > 0)
 
     play(story)
@@ -315,7 +319,7 @@ def test_an_account_that_is_set_up_otherwise_is_refused() -> None:
         assert engine.account("main").leverage == {"BTCUSDT": 3, "ETHUSDT": 3}
         desk.info = lambda dcp: {**told(dcp), "marginMode": "REGULAR_MARGIN"}  # type: ignore[method-assign]
         assert world.process is not None
-        world.process.door.modes_at = float("-inf")  # as if a minute had gone
+        world.process.account.modes_at = float("-inf")  # as if a minute had gone
         await runner.until(lambda: "venue" in runner.standing())
         await runner.bars(BTCUSDT=1.01)
         await asyncio.sleep(0.2)

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from backtest.facts import coins_of
 from backtest.load import RunInputs
 from backtest.loop import LOGS_FULL, loop
 from backtest.run import new_desk, prepare_run, settled
 from backtest.spec import RunSpec
-from bot.engine import Engine, coins_of
+from bot.engine import Engine
 from bot.events import POSTS, Bar, Event, Observation, Posts
 from bot.step import Step
 from data.store import Store

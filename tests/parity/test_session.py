@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from backtest.facts import coins_of
 from backtest.run import new_desk, settled
 from backtest.spec import RunSpec
-from bot.engine import Engine, coins_of
+from bot.engine import Engine
 from bot.events import Bar, Event, Posts, Tick
 from bot.feeds.door import Door
 from bot.journal import MemoryJournal

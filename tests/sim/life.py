@@ -8,9 +8,10 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+from backtest.facts import coins_of
 from backtest.run import new_desk
 from backtest.spec import RunSpec
-from bot.engine import Engine, coins_of
+from bot.engine import Engine
 from bot.events import Event, Operator
 from bot.exchange.ids import Ids
 from bot.exchange.line import VenueSettings

@@ -7,7 +7,7 @@ from collections import defaultdict
 from decimal import Decimal
 from typing import Any
 
-from bot.engine import coins_of
+from backtest.facts import coins_of
 from bot.exchange.ids import client_id
 from bot.journal.chain import GENESIS, canonical, digest
 from bot.replay import replay_batch, replay_engine

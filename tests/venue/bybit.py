@@ -15,7 +15,7 @@ from tests.venue import faults as faulty
 from tests.venue.bybit_auth import Denied, Key
 from tests.venue.bybit_desk import Desk
 from tests.venue.bybit_front import Front
-from tests.venue.bybit_tape import NAMES, Tape
+from tests.venue.bybit_tape import ALL_NAMES, Tape
 from tests.venue.bybit_ws import Streams
 from tests.venue.control import run_command
 from tests.venue.faults import Fault, Faults
@@ -178,10 +178,10 @@ class LocalPerpVenue:
     ) -> None:  # fmt: skip
         """Give a bar (open, high, low, close, volume), as it is: REST has it, and the stream tells unless not `tell`.
 
-        interval as ccxt names it, "1m" to "1d". walk: the market first moves through it, open, low, high, close
-        (falling bars: high before low).
+        interval as ccxt names it, "1m" to "1d", or "1s". walk: the market first moves through it, open, low, high,
+        close (falling bars: high before low).
         """
-        number = {name: number for number, name in NAMES.items()}[interval]
+        number = {name: number for number, name in ALL_NAMES.items()}[interval]
         texts = [str(value) for value in values]
         if walk:
             rising = Decimal(texts[3]) >= Decimal(texts[0])

@@ -19,6 +19,7 @@ NAMES = {
     "1": "1m", "3": "3m", "5": "5m", "15": "15m", "30": "30m", "60": "1h", "120": "2h", "240": "4h", "360": "6h",
     "720": "12h", "D": "1d",
 }  # fmt: skip
+ALL_NAMES = {**NAMES, "1s": "1s"}  # seconds, which the real venue hasn't: a bot that is killed can't wait for minutes
 
 
 class Tape:
@@ -56,7 +57,7 @@ class Tape:
     # --- endpoints ---------------------------------------------------------------------------------------------------
     def kline(self, query: Row, now: int) -> Row:
         """Bars, newest first; the one that is still forming too. With a start the oldest are given, else the newest."""
-        symbol, name = self._symbol(query), NAMES.get(str(query.get("interval")))
+        symbol, name = self._symbol(query), ALL_NAMES.get(str(query.get("interval")))
         if name is None:
             raise Denied(10001, "params error: interval invalid")
         first, last = (int(query[name]) if query.get(name) else None for name in ("start", "end"))

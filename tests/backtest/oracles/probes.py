@@ -79,7 +79,7 @@ def probe_book(desk: Ref, count: int, steps: int, numbers: int, out: int) -> Non
             fee = f8_at(numbers, 4 * i + 2)
             apply_fill(desk, ns, k, i, 0, amount, price, fee, f8_at(numbers, 4 * i + 3), False, price)
         else:
-            apply_funding(desk, ns, k, amount, price)
+            apply_funding(desk, k, book.qty * price * amount)
         book.last = price
         value(desk)
         put_f8(out, 6 * i, account.cash)

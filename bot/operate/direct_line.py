@@ -36,7 +36,7 @@ class Hangs(NoAnswer):
         self.pid = pid
 
 
-class Door:
+class DirectLine:
     """One connection to the exchange process."""
 
     def __init__(self, file: Path, *, bot_id: str, session: str) -> None:
@@ -69,7 +69,7 @@ class Door:
             self.close()
             raise
 
-    def __enter__(self) -> Door:
+    def __enter__(self) -> DirectLine:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -113,12 +113,12 @@ class Door:
             if not piece:
                 raise ConnectionError("it hung up")
             self._rest += piece
-        line, _, self._rest = self._rest.partition(b"\n")
-        return line
+        told, _, self._rest = self._rest.partition(b"\n")
+        return told
 
 
 @contextlib.contextmanager
-def open_door(
+def open_line(
     folder: Path,
     *,
     bot_id: str,
@@ -126,7 +126,7 @@ def open_door(
     spawn: Spawn | None,
     tell: Callable[[str], None],
     start_s: float = START_S,
-) -> Iterator[Door]:
+) -> Iterator[DirectLine]:
     """The exchange process of an account, started when none runs, and ended again when it was started here.
 
     One that hangs is killed and started anew when `spawn` is given; else that is left to a person.
@@ -139,7 +139,7 @@ def open_door(
     file, started = folder / EXCHANGE_SOCKET, None
     try:
         try:
-            door = Door(file, bot_id=bot_id, session=session)
+            line = DirectLine(file, bot_id=bot_id, session=session)
         except (NobodyThere, Hangs) as error:
             if isinstance(error, Hangs):
                 _end_hung(error, spawn, tell)
@@ -147,9 +147,9 @@ def open_door(
                 raise
             tell("no exchange process runs: starting one")
             started = spawn(folder)
-            door = _wait_for(file, started, bot_id=bot_id, session=session, start_s=start_s)
-        with door:
-            yield door
+            line = _wait_for(file, started, bot_id=bot_id, session=session, start_s=start_s)
+        with line:
+            yield line
     finally:
         if started is not None:
             end_process(started)
@@ -190,11 +190,11 @@ def default_spawn(folder: Path) -> Spawn | None:
     return spawner([sys.executable, "-m", "bot.exchange.process", str(document.resolve())])
 
 
-def _wait_for(file: Path, started: subprocess.Popen[bytes], *, bot_id: str, session: str, start_s: float) -> Door:
+def _wait_for(file: Path, started: subprocess.Popen[bytes], *, bot_id: str, session: str, start_s: float) -> DirectLine:
     until = time.monotonic() + start_s
     while True:
         try:
-            return Door(file, bot_id=bot_id, session=session)
+            return DirectLine(file, bot_id=bot_id, session=session)
         except (NobodyThere, Hangs) as error:
             code = started.poll()
             if code is not None:

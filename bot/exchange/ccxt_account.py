@@ -41,7 +41,7 @@ WEIGHTS = {
 }
 
 
-class Door:
+class CcxtAccount:
     """Orders and questions of one account. `note` takes alarms, `client_of` names our client id of a venue's id."""
 
     def __init__(

@@ -1,0 +1,104 @@
+"""Which part may hold a row about the same thing: a sorted list of hashes beside each part of posts and scores.
+
+A store of millions is asked at every write whether it knows what has come. Posts keep their identity when they are
+re-dated, so no span of time narrows the question; eight bytes a row do. Such a list is worked out from its part and can
+be worked out again: one that is absent, torn or damaged is, and nothing else depends on it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from data.facts import IDENTITY
+from data.manifest import Part, read_table
+from data.merge import row_identity
+
+SUFFIX: Final = ".keys"
+DIGEST_BYTES: Final = 16
+KEPT: Final = 256
+"""Lists that a process keeps open; each is mapped, not read into memory."""
+
+Hashes = np.ndarray[Any, np.dtype[np.uint64]]
+_OPEN: OrderedDict[tuple[str, int], Hashes] = OrderedDict()
+
+
+def key_hashes(kind: str, table: pa.Table) -> Hashes:
+    """Eight bytes for what each row is about, u8[n]."""
+    blake2b = hashlib.blake2b
+    texts = row_identity(kind, table).to_pylist()
+    joined = b"".join([blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest() for text in texts])
+    return np.frombuffer(joined, "<u8").astype(np.uint64)
+
+
+def write_keys(kind: str, path: Path, table: pa.Table) -> None:
+    """Write the list of a part that was just written; without it, reading works it out again."""
+    with suppress(OSError):
+        _write(path.with_suffix(SUFFIX), np.sort(key_hashes(kind, table)))
+
+
+def may_hold(kind: str, folder: Path, part: Part, hashes: Hashes) -> bool:
+    """Whether a part holds a row about any of the things with these hashes; a hash that is shared says yes as well.
+
+    Raises
+    ------
+    InputError
+        The part is damaged.
+    FileNotFoundError
+        It is gone.
+    """
+    held = _hashes_of(kind, folder / part.file, part.rows)
+    at = np.searchsorted(held, hashes)
+    at[at == len(held)] = 0
+    return bool((held[at] == hashes).any())
+
+
+def _hashes_of(kind: str, path: Path, rows: int) -> Hashes:
+    listed = path.with_suffix(SUFFIX)
+    name = (str(listed), rows)
+    if name in _OPEN:
+        _OPEN.move_to_end(name)
+        return _OPEN[name]
+    held = _read(listed, rows)
+    if held is None:
+        columns = ["source", *IDENTITY[kind]]
+        held = np.sort(key_hashes(kind, read_table(path, columns).select(columns)))
+        with suppress(OSError):
+            _write(listed, held)
+    _OPEN[name] = held
+    while len(_OPEN) > KEPT:
+        _OPEN.popitem(last=False)
+    return held
+
+
+def _write(path: Path, hashes: Hashes) -> None:
+    body = hashes.astype("<u8").tobytes()
+    fresh = path.with_name(f"{path.name}.tmp")
+    fresh.write_bytes(_digest(path, body) + body)
+    fresh.replace(path)
+
+
+def _read(path: Path, rows: int) -> Hashes | None:
+    """The list, mapped; None when it isn't there or isn't what was written."""
+    try:
+        if path.stat().st_size != DIGEST_BYTES + 8 * rows:
+            return None
+        raw = np.memmap(path, dtype=np.uint8, mode="r")
+    except (OSError, ValueError):
+        return None
+    body = raw[DIGEST_BYTES:]
+    if _digest(path, body.data) != bytes(raw[:DIGEST_BYTES]):
+        return None
+    found: Hashes = body.view("<u8")
+    return found
+
+
+def _digest(path: Path, body: bytes | memoryview) -> bytes:
+    """Of the list and of its name: one that was put beside another part isn't taken for that part's."""
+    return hashlib.blake2b(body, digest_size=DIGEST_BYTES, key=path.stem.encode()[:64]).digest()
