@@ -135,7 +135,7 @@ def follows(bars: Grid, seen: Inputs, first: int) -> bool:
         len(seen.close_ns) == len(seen.decide_ns) == first + n
         and bars.close.ctypes.data == seen.close.ctypes.data + skip
         and bars.close_ns.ctypes.data == seen.close_ns.ctypes.data + first * 8
-        and bool(bars.decides.all())
+        and int(np.count_nonzero(bars.decides)) == n
     )
 
 

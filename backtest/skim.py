@@ -6,8 +6,6 @@ looked at in blocks: each question is asked of a whole block without a branch, b
 where the answer is no of its rows one by one.
 """
 
-import numpy as np
-
 from backtest.compile import ask_all
 from backtest.tape import write_turn
 from risk.execution import act, answered
@@ -207,11 +205,9 @@ def content(desk: Ref, weights: int, closes: int, equity: float) -> bool:
     """What `risk.sizing.quiet` asks, at the closes of a row: does every symbol hold what this decision wants?"""
     for k in range(desk.symbols):
         weight = f8_at(weights, k)
-        qty = book_of(desk, k).qty
-        if qty == 0.0:
-            if weight != 0.0 and not np.isnan(weight):
-                return False
-        elif not suits(desk, k, weight, f8_at(closes, k), equity):
+        none = book_of(desk, k).qty == 0.0
+        wanted = (weight != 0.0) & (weight == weight)
+        if (none & wanted) | ((not none) & (not suits(desk, k, weight, f8_at(closes, k), equity))):
             return False
     return True
 

@@ -118,7 +118,7 @@ class Tape:
         n, symbols = prices[0].shape
         d, width = len(decide_ns), rows.shape[2]
         self.feed = feed
-        bars = int(decides.sum())
+        bars = int(np.count_nonzero(decides))
         names = ("open", "high", "low", "close", "volume")
         self.arrays: dict[str, Array] = {
             "open_ns": open_ns, "close_ns": close_ns, **dict(zip(names, prices, strict=True)), "decides": decides,

@@ -11,7 +11,7 @@ from data.errors import InputError
 from signals import kernels_bars, kernels_metrics, kernels_posts, ops
 from signals.guard import OFF, GuardLimits, Verdicts, verdicts
 from signals.inputs import Array, Inputs, MetricTape
-from signals.kernels_dense import AVERAGE, dense_rows
+from signals.kernels_dense import AVERAGE, all_there, dense_rows
 from signals.own_bars import coarse_end, last_bars, own_bars, stretches
 from signals.program import Program, compile_signals, larger, own_runs, price_column
 from signals.signal import Signal
@@ -120,14 +120,13 @@ def _opened(inputs: Inputs) -> tuple[Array, bool]:
 
 def _whole(inputs: Inputs) -> bool:
     """Whether every bar is there and decided on at its close: so it is in most runs, and it is quick to see."""
-    n, closes = len(inputs.close_ns), inputs.close_ns
-    return (
-        0 < n == len(inputs.decide_ns)
-        and np.array_equal(inputs.decide_ns, closes)
-        and np.array_equal(inputs.decide_bar, np.arange(n))
-        and bool((closes[1:] >= closes[:-1]).all())
-        and bool(np.isfinite(inputs.close).all())
+    n = len(inputs.close_ns)
+    if not 0 < n == len(inputs.decide_ns):
+        return False
+    decided = inputs.every_close or (
+        np.array_equal(inputs.decide_ns, inputs.close_ns) and np.array_equal(inputs.decide_bar, np.arange(n))
     )
+    return decided and bool(all_there(inputs.close_ns, inputs.close))
 
 
 @dataclass(frozen=True)
