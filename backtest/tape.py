@@ -116,8 +116,10 @@ class Tape:
         feed: Feed | None = None,
     ) -> None:  # fmt: skip
         n, symbols = prices[0].shape
-        d, width = len(decide_ns), rows.shape[2]
         self.feed = feed
+        if feed is not None:
+            rows = feed.arrays["room"]
+        d, width = len(decide_ns), rows.shape[2]
         bars = int(np.count_nonzero(decides))
         names = ("open", "high", "low", "close", "volume")
         self.arrays: dict[str, Array] = {

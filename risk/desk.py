@@ -44,14 +44,13 @@ class Desk:
         self._point()
 
     def _point(self) -> None:
-        for name, array in self.arrays.items():
-            self._header[name] = array.ctypes.data
-        for name, code in entry_points().items():
-            self._header[name] = code.address
-        self._header["symbols"] = len(self.arrays["books"])
-        self._header["places"] = len(self.arrays["orders"])
-        self._header["rate_places"] = len(self.arrays["rate"])
-        self._header["log_places"] = min(len(self.arrays[log]) for log in LOGS)
+        sizes = {
+            "symbols": len(self.arrays["books"]), "places": len(self.arrays["orders"]),
+            "rate_places": len(self.arrays["rate"]), "log_places": min(len(self.arrays[log]) for log in LOGS),
+        }  # fmt: skip
+        places = {name: array.__array_interface__["data"][0] for name, array in self.arrays.items()}
+        known = places | sizes | entry_points()
+        self._header[0] = tuple(known.get(name, 0) for name in HEADER.names or ())
 
     @property
     def ref(self) -> Ref:

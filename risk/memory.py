@@ -198,6 +198,6 @@ def entry_point(name: str) -> Any:
     return numba.cfunc(signature, cache=True, error_model="numpy", fastmath=False)(function)
 
 
-def entry_points() -> dict[str, Any]:
-    """Every far kernel by name. Their addresses go into each desk's header."""
-    return {name: entry_point(name) for name in FAR}
+def entry_points() -> dict[str, int]:
+    """Address of every far kernel by name; they go into each desk's header."""
+    return {name: entry_point(name).address for name in FAR}

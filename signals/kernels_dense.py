@@ -133,7 +133,7 @@ def all_there(close_ns: Ints, close: Floats) -> bool:
     faults = 0
     for place in range(n * m):
         price = f8_at(prices, place)
-        faults |= int(not (price - price == 0.0))
+        faults |= int(price - price != 0.0)
     for i in range(1, n):
         faults |= int(i8_at(times, i) < i8_at(times, i - 1))
     return faults == 0
