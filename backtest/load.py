@@ -30,7 +30,7 @@ from backtest.facts import (
 )
 from backtest.grid import Grid, coarse_grid, refine
 from backtest.result import InputShare
-from backtest.spec import RunSpec, coin_of, quote_of
+from backtest.spec import RunSpec, bar_patience, coin_of, quote_of
 from data.bars import BarSeries
 from data.errors import InputError
 from data.gaps import POSTS_UP, Outages
@@ -102,7 +102,8 @@ def load_inputs(store: Store, spec: RunSpec) -> RunInputs:
         metrics=metrics,
     )
     at = np.clip(inputs.decide_bar, 0, None)
-    late = grid.known_ns[at] > np.maximum(inputs.cutoff_ns, grid.close_ns[at])[:, None]
+    waited_ns = np.maximum(inputs.cutoff_ns, grid.close_ns[at]) + bar_patience(spec.bar_ns)
+    late = grid.known_ns[at] > waited_ns[:, None]
     return RunInputs(
         signals=inputs,
         bars=bars,

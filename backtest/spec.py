@@ -15,6 +15,14 @@ from strategies.base import Strategy
 NEVER_RESUME, NEXT_DAY = -1, -2
 
 
+PATIENCE_NS = 5 * 10**9
+
+
+def bar_patience(bar_ns: int) -> int:
+    """How long after a close, and a declared delay, its bars are waited for; one that comes later is no bar for it."""
+    return min(PATIENCE_NS, bar_ns // 4)
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
     """One run. Times in nanoseconds UTC; money in quote; `since_ns` to `until_ns` is the span that decisions fall into.

@@ -9,7 +9,7 @@ from typing import Any
 from data.errors import InputError
 from data.feed import Batch, Card, Item, Progress, Reading, Spoilt, Take, Tools
 from data.http import Answer
-from data.readings import Rounds, is_metric_name, number, past_batch, spoilt
+from data.readings import RefusedError, Rounds, is_metric_name, number, past_batch, spoilt
 from data.times import MILLISECOND_NS, SECOND_NS, Span, parse_time
 
 
@@ -53,13 +53,13 @@ class DatedSeries(Rounds):
                 raise InputError("not a metric's name", key="metrics", value=name, remedy=remedy)
         if not metrics or not coins:
             key = "metrics" if not metrics else "coins"
-            raise InputError("nothing to ask for", key=key, remedy=f"Name some {key}")
+            raise InputError("nothing to ask for", key=key, remedy=f"Name some {key}, or --set {key}=...")
         self._series = {f"{name} {coin}": (name, coin) for name in metrics for coin in dict.fromkeys(coins)}
         super().__init__(card, tools, list(self._series), every_s)
         self._metrics, self.interval_ns = dict(metrics), interval_ns
 
     async def read(self, metric: str, coin: str, span: Span) -> tuple[Iterable[Row], Answer]:
-        """Rows of the vendor's metric for a coin whose intervals start in a span. Raises FeedError."""
+        """Rows of the vendor's metric for a coin whose intervals start in a span. Raises FeedError, or RefusedError."""
         raise NotImplementedError
 
     def quality(self, metric: str, row: Row) -> str:
@@ -75,12 +75,13 @@ class DatedSeries(Rounds):
 
     async def past(self, span: Span, take: Take, progress: Progress) -> None:
         """See `Polled`: one series after the other."""
-        for done, topic in enumerate(self._series):
-            progress(float(done), float(len(self._series)))
-            items, arrived = await self._items(topic, (span[0] - self.interval_ns, span[1] - self.interval_ns))
-            await take(past_batch(items, span, arrived, self.card.lag_ns))
-            await self.tools.sleep(self.pace_s)
-        progress(1.0, 1.0)
+        async for topic in self.each(self._series, progress):
+            try:
+                items, arrived = await self._items(topic, (span[0] - self.interval_ns, span[1] - self.interval_ns))
+            except RefusedError as error:
+                self.skip(topic, error)
+            else:
+                await take(past_batch(items, span, arrived, self.card.lag_ns))
 
     async def _items(self, topic: str, span: Span) -> tuple[list[Item], int]:
         name, coin = self._series[topic]

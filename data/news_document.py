@@ -239,10 +239,10 @@ def _parse(text: str, shown: str) -> list[dict[str, Any]]:
 
 def _read(entry: dict[str, Any], shown: str, summary_max: int) -> Entry:
     # dict.get: feedparser's own look-up warns of names that it has renamed, and guesses others
-    url = clean_link(dict.get(entry, "link"), shown)
+    url, said = clean_link(dict.get(entry, "link"), shown), dict.get(entry, "id")
     title = clean_text(dict.get(entry, "title"), html=True, most=TITLE_MAX).replace("\n", " ")
     return Entry(
-        key=_key(dict.get(entry, "id"), url),
+        key=short_key(clean_link(said) or said) or short_key(url),
         title=title,
         summary=_summary(entry, title, summary_max),
         author=clean_name(clean_text(dict.get(entry, "author"), html=True)),
@@ -252,12 +252,12 @@ def _read(entry: dict[str, Any], shown: str, summary_max: int) -> Entry:
     )
 
 
-def _key(said: Any, url: str) -> str:
-    """The entry's own name, else its link; a long one is cut and told apart by its hash."""
-    key = clean_name(clean_link(said) or said) or url
+def short_key(value: Any) -> str:
+    """A key that fits: a long one is cut, and told apart from others that begin alike by its hash."""
+    key = clean_name(value)
     if len(key) <= KEY_MAX:
         return key
-    return f"{key[:KEY_MAX]}~{blake2b(str(said or url).encode('utf-8', 'replace'), digest_size=8).hexdigest()}"
+    return f"{key[:KEY_MAX]}~{blake2b(str(value).encode('utf-8', 'surrogatepass'), digest_size=8).hexdigest()}"
 
 
 def _summary(entry: dict[str, Any], title: str, most: int) -> str:

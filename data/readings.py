@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from math import isfinite
 from typing import Any, Final
 
 from data.errors import InputError
-from data.feed import Batch, Card, FeedError, Item, Reading, Spoilt, Take, Tools
+from data.feed import Batch, Card, FeedError, Item, Progress, Reading, Spoilt, Take, Tools
 from data.http import Answer
 from data.polled import Polled
 from data.times import DAY_NS, SECOND_NS, Span
@@ -20,6 +20,10 @@ OVERLAP_NS: Final = 7 * DAY_NS
 """Live, so much of what was there before is looked at again: a source that corrects itself does it within days."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+class RefusedError(FeedError):
+    """The source won't answer about one topic, however long we wait: the others go on without it."""
 
 
 class Rounds(Polled):
@@ -47,9 +51,11 @@ class Rounds(Polled):
     ) -> None:
         super().__init__(card, tools, every_s)
         self.behind: set[str] = set()  # topics to be asked about again at once
+        self.refused: dict[str, str] = {}
         self._others_s = dict(others_s or {})
         self.pace_s = 60.0 / card.per_minute
         self._due = dict.fromkeys(topics, 0)
+        self._skipped: list[str] = []
 
     async def ask_about(self, topic: str) -> Batch:
         """What the source says of a topic now; its cursor, if any, holds for all topics. Raises FeedError."""
@@ -66,6 +72,10 @@ class Rounds(Polled):
             pause_s = self._others_s.get(topic, self.every_s) * (1.0 + 0.1 * self.tools.rng.random())
             try:
                 batch = await self.ask_about(topic)
+            except RefusedError as error:
+                self._drop(topic, error)
+                await self.tools.sleep(self.pace_s)
+                continue
             except FeedError:
                 self._due[topic] = asked_ns + int(pause_s * SECOND_NS / 4)
                 raise
@@ -76,6 +86,46 @@ class Rounds(Polled):
                 self.cursor = dict(batch.cursor)
             self._due[topic] = asked_ns + (0 if topic in self.behind else int(pause_s * SECOND_NS))
             await self.tools.sleep(self.pace_s)
+
+    async def each(self, topics: Iterable[str], progress: Progress) -> AsyncIterator[str]:
+        """Topics one after the other, for history; to be told of refusals by `skip`. The progress ends with the last.
+
+        Raises
+        ------
+        FeedError
+            At the end, final: the source refused some.
+        """
+        chosen, self._skipped = list(topics), []
+        for done, topic in enumerate(chosen):
+            progress(float(done), float(len(chosen)))
+            yield topic
+            await self.tools.sleep(self.pace_s)
+        progress(1.0, 1.0)
+        if self._skipped:
+            raise FeedError(f"refused: {'; '.join(self._skipped)}", final=True)
+
+    def skip(self, topic: str, error: RefusedError) -> None:
+        """History: remember a refusal for the end."""
+        self._skipped.append(f"{topic}: {error}")
+
+    def health(self) -> dict[str, Any]:
+        """See `Polled`; with what the source refuses, which is asked for again after a restart."""
+        return {**super().health(), **({"refused": dict(self.refused)} if self.refused else {})}
+
+    def _drop(self, topic: str, error: RefusedError) -> None:
+        """Don't ask about a topic any more.
+
+        Raises
+        ------
+        FeedError
+            Final: it was the last one.
+        """
+        self.tools.alive()
+        self.counts["refused"] += 1
+        if len(self._due) == 1:
+            raise FeedError(f"{topic}: {error}", final=True) from error
+        self.refused[topic] = str(error)
+        del self._due[topic]
 
     def since_ns(self, topic: str) -> int:
         """From when on events are looked at, live: some days back from the last one handed over, or from now."""

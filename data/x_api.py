@@ -1,4 +1,4 @@
-"""X's API version 2 as the feeds ask it, through tweepy's clients: rules, search, look-up, counts.
+"""X's API version 2 as the feeds ask it, through tweepy's clients: rules, search, look-up, counts, compliance jobs.
 
 Each call makes one request: nothing is tried again, nothing waits. tweepy's clients get a `Door` for their session
 and no key; see `data.x_door`.
@@ -104,6 +104,16 @@ class XApi:
             paged: Reply = await self._client.request("GET", "/2/tweets/counts/recent", params=params)
             return paged
         answer: Reply = await self._client.get_recent_tweets_count(query, granularity="hour", **bounds)
+        return answer
+
+    async def create_job(self) -> Reply:
+        """Begin a batch compliance job for posts."""
+        answer: Reply = await self._client.create_compliance_job("tweets", name="tidegate")
+        return answer
+
+    async def job(self, identity: str) -> Reply:
+        """How a batch compliance job stands."""
+        answer: Reply = await self._client.get_compliance_job(identity)
         return answer
 
     async def _present(self) -> list[Mapping[str, Any]]:

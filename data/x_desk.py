@@ -48,8 +48,8 @@ class Desk:
         USD for a post with all that is asked for with it.
     cursor : dict
         `newest`: greatest identity that the stream has brought; `gaps`: spans of identities that a refill still has to
-        ask for; `connects`: when the stream was connected; `round`, `looked`: see `data.x_recheck`; `fetched`: see
-        `data.x_search`.
+        ask for; `connects`: when the stream was connected; `fetched`: see `data.x_search`; `round`, `looked` and `job`:
+        see `data.x_recheck`.
     """
 
     tools: Tools

@@ -19,11 +19,12 @@ from urllib.parse import urlsplit
 from data.clean import clean_text
 from data.errors import InputError
 from data.feed import Clock, FeedError, Tools
-from data.http import BUSY_S, PAUSE_MAX_S, USER_AGENT, host_of, look_up, read_json, redacted, retry_after_s
+from data.http import BUSY_S, PAUSE_MAX_S, USER_AGENT, bare, host_of, look_up, read_json, redacted, retry_after_s
 from data.times import SECOND_NS
 
 if TYPE_CHECKING:
     import aiohttp
+    from yarl import URL
 
 BASE: Final = "https://api.x.com"
 DEADLINE_S: Final = 30.0
@@ -94,7 +95,27 @@ class Door:
 
     def request(self, method: str, url: str, **given: Any) -> _Visit:
         """What tweepy calls; to be entered with `async with`."""
-        return _Visit(self, method, self.base + urlsplit(url).path, given)
+        from yarl import URL
+
+        return _Visit(self, method, URL(self.base + urlsplit(url).path), given)
+
+    async def carry(self, method: str, url: str, content: bytes = b"") -> Reply:
+        """Ask an address that X has named, without the key; its query may be secret and is never shown.
+
+        Raises
+        ------
+        FeedError
+        """
+        from yarl import URL
+
+        parts = urlsplit(url)
+        if parts.scheme != "https" and (parts.hostname or "") not in self.near:
+            raise FeedError(f"{bare(url)}: X has named an address that isn't encrypted")
+        headers = {"Content-Type": "text/plain"} if content else {}
+        given = {"headers": headers, "data": content or None}
+        async with _Visit(self, method, URL(url, encoded=True), given, keyed=False) as answer:
+            reply: Reply = answer
+            return reply
 
     async def close(self) -> None:
         """Hang up; the door can be used again."""
@@ -119,8 +140,9 @@ class Door:
 class _Visit:
     """One request: an answer read whole, or the open stream."""
 
-    def __init__(self, door: Door, method: str, url: str, given: Mapping[str, Any]) -> None:
-        self._door, self._method, self._url, self._given = door, method, url, given
+    def __init__(self, door: Door, method: str, url: URL, given: Mapping[str, Any], *, keyed: bool = True) -> None:
+        self._door, self._method, self._url, self._given, self._keyed = door, method, url, given, keyed
+        self._shown = bare(str(url))
         self._response: aiohttp.ClientResponse | None = None
 
     async def __aenter__(self) -> Any:
@@ -131,12 +153,12 @@ class _Visit:
                 return await self._enter()
         except TimeoutError:
             self._hang_up()
-            raise FeedError(f"{self._url}: no whole answer within {DEADLINE_S:g} s") from None
+            raise FeedError(f"{self._shown}: no whole answer within {DEADLINE_S:g} s") from None
         except aiohttp.ClientConnectorError as error:
-            raise XError(f"{self._url}: {type(error).__name__}: {redacted(str(error))}", 0) from None
+            raise XError(f"{self._shown}: {type(error).__name__}: {redacted(str(error))}", 0) from None
         except (aiohttp.ClientError, aiohttp.InvalidURL, OSError, ValueError) as error:
             self._hang_up()
-            raise FeedError(f"{self._url}: {type(error).__name__}: {redacted(str(error))}") from None
+            raise FeedError(f"{self._shown}: {type(error).__name__}: {redacted(str(error))}") from None
         except BaseException:
             self._hang_up()
             raise
@@ -146,28 +168,27 @@ class _Visit:
 
     async def _enter(self) -> Any:
         door, given = self._door, self._given
-        parts = urlsplit(self._url)
         try:
-            await look_up(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80), door.near)
+            await look_up(self._url.host or "", self._url.port or 443, door.near)
         except FeedError as error:
             raise XError(str(error), 0, final=error.final) from None
         headers = {
             **(given.get("headers") or {}),
             "User-Agent": USER_AGENT,
             "Accept-Encoding": "gzip, deflate",
-            "Authorization": f"Bearer {door.token}",
+            **({"Authorization": f"Bearer {door.token}"} if self._keyed else {}),
         }
         asked = {name: given[name] for name in ("params", "json", "data") if given.get(name) is not None}
         self._response = response = await door.open_session().request(
             self._method, self._url, headers=headers, allow_redirects=False, **asked
         )
-        if response.status == 200 and parts.path.endswith("/stream"):
+        if response.status == 200 and self._keyed and self._url.path.endswith("/stream"):
             return response
-        body = await _read(response, self._url)
+        body = await _read(response, self._shown)
         told = {name.lower(): value for name, value in response.headers.items()}
         if not 200 <= response.status < 300:
-            raise refusal(response.status, told, body, self._url, door.clock.now_ns())
-        return Reply(response.status, response.reason or "", told, body, self._url, door.clock.now_ns())
+            raise refusal(response.status, told, body, self._shown, door.clock.now_ns())
+        return Reply(response.status, response.reason or "", told, body, self._shown, door.clock.now_ns())
 
     def _hang_up(self) -> None:
         response, self._response = self._response, None

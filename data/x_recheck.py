@@ -1,9 +1,11 @@
-"""Deletions on X honoured: stored posts are looked up again within a day, and what is gone is handed over as gone.
+"""Deletions on X honoured: stored posts are asked after again within a day, and what is gone is handed over as gone.
 
-X tells of deletions by itself in its compliance stream, which only Enterprise plans have. Without it a stored post has
-to be asked for again. A look-up is billed as a post is, without its author, and a post that is gone isn't billed. So
-each round takes the posts of the last days in hundreds, the newest first (most deletions come soon), until the day's
-money for it is spent; how many it left is counted in `unchecked`. What is gone has to be gone in two answers.
+X tells of deletions by itself in its compliance stream, which only Enterprise plans have. Without it stored posts have
+to be asked after. A round does that by a batch compliance job (`data.x_jobs`), which costs nothing by X's list. Where X
+refuses the job or it fails, the round looks the posts up again in hundreds: a look-up is billed as a post is, without
+its author, and a post that is gone isn't billed. So the newest are looked up first (most deletions come soon) until the
+day's money for it is spent; how many that left is counted in `unchecked`. By look-up, what is gone has to be gone in
+two answers. Look-ups also find newer texts of posts that were edited; a job doesn't, there the stream brings them.
 """
 
 from __future__ import annotations
@@ -13,10 +15,11 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
-from data.feed import Item, Take
+from data.feed import FeedError, Item, Take
 from data.times import DAY_NS, HOUR_NS, SECOND_NS, format_date
 from data.x_api import LOOKED_UP, XApi
 from data.x_desk import Desk
+from data.x_jobs import finish_job, start_job
 from data.x_posts import gone_items, is_number, read_look_up
 
 NAP_S: Final = 300.0
@@ -37,6 +40,8 @@ class Recheck:
         Posts that were stored within so many days.
     usd : Decimal
         What look-ups may cost in a UTC day; the purse's caps hold beside it.
+    jobs : bool
+        Try a batch compliance job first.
     """
 
     desk: Desk
@@ -44,20 +49,70 @@ class Recheck:
     every_h: float
     days: int
     usd: Decimal
+    jobs: bool = True
 
     async def run(self, api: XApi, take: Take) -> None:
         """Rounds until cancelled; without a store there is nothing to look up."""
         desk = self.desk
-        if desk.tools.store is None or not self.days:
+        if not self.possible:
             return
         while True:
             now_ns = desk.tools.clock.now_ns()
             began_ns, below_ns = self._place()
-            due_ns = began_ns + int(self.every_h * HOUR_NS)
-            if below_ns or now_ns >= due_ns:
-                await self._round(api, take, began_ns if below_ns else now_ns, below_ns)
+            if below_ns:
+                await self._round(api, take, began_ns, below_ns)
+            elif now_ns >= self._due_ns():
+                if not await self._by_job(api, take):
+                    await self._round(api, take, now_ns, 0)
             else:
-                await desk.tools.sleep(min((due_ns - now_ns) / SECOND_NS, NAP_S))
+                await desk.tools.sleep(min((self._due_ns() - now_ns) / SECOND_NS, NAP_S))
+
+    async def without_money(self, api: XApi, take: Take) -> None:
+        """A round by job if one is due: while a cap stops the feed, what is deleted has to go all the same."""
+        if self.possible and self.desk.tools.clock.now_ns() >= self._due_ns():
+            await self._by_job(api, take)
+
+    @property
+    def possible(self) -> bool:
+        """Whether there are stored posts to ask after."""
+        return self.desk.tools.store is not None and self.days > 0
+
+    def _due_ns(self) -> int:
+        return self._place()[0] + int(self.every_h * HOUR_NS)
+
+    async def _by_job(self, api: XApi, take: Take) -> bool:
+        """A round by a batch compliance job; whether it came to its end. A job that was begun is waited for again."""
+        desk = self.desk
+        if not self.jobs:
+            return False
+        try:
+            identity, began_ns = self._job()
+            if not identity:
+                began_ns = desk.tools.clock.now_ns()
+                keys = [key for key, _ in self._keys(began_ns)]
+                if keys:
+                    identity = await start_job(api, keys)
+                    await desk.hand_over([], began_ns, take, {"job": [identity, began_ns]})
+            gone, arrived_ns = frozenset[str](), began_ns
+            if identity:
+                gone, arrived_ns = await finish_job(api, identity, desk.tools)
+        except FeedError:
+            desk.counts["jobs_failed"] += 1
+            await desk.hand_over([], desk.tools.clock.now_ns(), take, {"job": []})
+            return False
+        items = gone_items(gone & {key for key, _ in self._keys(desk.tools.clock.now_ns())})
+        await desk.hand_over(items, arrived_ns, take, {"job": [], "round": [began_ns, 0]})
+        desk.counts["gone"] += len(items)
+        desk.counts["rounds"] += 1
+        return True
+
+    def _job(self) -> tuple[str, int]:
+        """A job that was begun and not finished, and when; empty for none. X keeps results for a week."""
+        found = self.desk.cursor.get("job")
+        if isinstance(found, list) and len(found) == 2 and is_number(found[0]) and isinstance(found[1], int):
+            if self.desk.tools.clock.now_ns() - found[1] < DAY_NS:
+                return found[0], found[1]
+        return "", 0
 
     async def _round(self, api: XApi, take: Take, began_ns: int, below_ns: int) -> None:
         """Look up what was stored before `below_ns` (0: all of it) in hundreds."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,12 +16,17 @@ SCORE_DELAY_NS: Final = 2 * SECOND_NS
 
 @dataclass(frozen=True)
 class ScoreProgress:
-    """How far a run is: posts done of all to do, posts a second so far, seconds left (None until that can be said)."""
+    """How far a run is: posts done of all to do, posts a second so far, seconds left (None until that can be said).
+
+    Live, `waiting` counts posts that are in no batch yet, and `delays_ns` are the latest from arrival to score.
+    """
 
     done: int
     total: int
     posts_per_second: float
     left_s: float | None
+    waiting: Callable[[], int] = lambda: 0
+    delays_ns: Sequence[int] = ()
 
 
 @dataclass

@@ -14,7 +14,7 @@ cluster that its post belongs to as known then, and the flags of what its text s
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -42,6 +42,8 @@ CHUNK_POSTS: Final = 20_000
 
 WINDOW_POSTS: Final = 100_000
 """Posts read together; bounds the memory."""
+
+DELAYS_KEPT: Final = 2_048
 
 _IDENTITY: Final = ("source", "key", "revision", "known_ns")
 _FACT: Final = (
@@ -152,6 +154,8 @@ class Job:
         self.begun_ns = now_ns()
         self.ready = 0
         self.total = 0
+        self.waiting: Callable[[], int] = lambda: 0  # live: posts that are in no batch yet
+        self.delays_ns: deque[int] = deque(maxlen=DELAYS_KEPT)  # live: from a post's arrival to its score
 
     def run(self) -> ScoreReport:
         """The whole job; returns early, with everything stored that was ready, on Ctrl-C."""
@@ -327,4 +331,4 @@ class Job:
         elapsed = (self.now_ns() - self.begun_ns) / SECOND_NS
         rate = self.ready / elapsed if elapsed > 0 else 0.0
         left = (self.total - self.ready) / rate if rate > 0 else None
-        self.progress(ScoreProgress(self.ready, self.total, rate, left))
+        self.progress(ScoreProgress(self.ready, self.total, rate, left, self.waiting, self.delays_ns))

@@ -1,10 +1,10 @@
 """Scores posts as they arrive: micro-batches within a latency budget, a bounded queue, delays measured.
 
-A watcher thread looks for posts that are new in the store and puts them into the queue; when the queue is full it
-waits, so that what can't be scored yet stays in the store. A micro-batch closes when half of the latency budget has
-gone by since its first post was seen, or when it holds as many posts as were lately scored in the other half. A score
-counts as known when it was ready, never before: the delay is part of the fact. Past the budget nothing is dropped:
-posts are late, and the report says how late.
+A watcher thread looks for posts that are new in the store and puts them into the queue, oldest first; when the queue is
+full it waits, so that what can't be scored yet stays in the store, and is counted. A micro-batch closes when half of
+the latency budget has gone by since its first post was seen, or when it holds as many posts as were lately scored in
+the other half. A score counts as known when it was ready, never before: the delay is part of the fact. Past the budget
+nothing is dropped: posts are late, and the report says how late.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from data.errors import InputError
 from data.store import Store
-from data.times import DAY_NS, SECOND_NS
+from data.times import SECOND_NS
 from signals.models import ModelCard
 from signals.score_report import ScoreOptions, ScoreProgress, ScoreReport
 from signals.scorer import Compute
-from signals.scoring import CONTENT, Job, Late, open_cache
+from signals.scoring import Job, Late, open_cache
+from signals.watch import Watch
 
 QUEUE_POSTS: Final = 4_096
 """Posts that wait at most; the rest stays in the store."""
@@ -34,10 +34,10 @@ QUEUE_POSTS: Final = 4_096
 FIRST_BATCH: Final = 32
 """Posts of a micro-batch until it is known how many are scored in half of the budget."""
 
-MAX_DELAY_NS: Final = SECOND_NS // 5
-SEEN_NS: Final = DAY_NS
-"""A post that says it was written longer before the newest one counts as seen."""
+CATCH_UP: Final = 1_024
+"""Posts of a micro-batch when the budget is lost already: then what counts is how many get done."""
 
+MAX_DELAY_NS: Final = SECOND_NS // 5
 _DELAYS_KEPT: Final = 10_000
 _LOOK_S: Final = 0.05  # how long the scorer waits at once, so that Ctrl-C is heard
 
@@ -47,58 +47,6 @@ class Waiting(NamedTuple):
 
     seen_ns: int
     row: dict[str, Any]
-
-
-class Watch:
-    """What is new in the store's posts, since the last look.
-
-    A commit may write older posts into a larger file once more: those are told from new ones by their ids, kept for
-    what was written within a day of the newest.
-    """
-
-    def __init__(self, job: Job) -> None:
-        self._job = job
-        self._sequence = -1
-        self._seen: NDArray[np.int64] = np.empty(0, dtype=np.int64)  # ascending
-        self._written: NDArray[np.int64] = np.empty(0, dtype=np.int64)  # when each of them was written
-
-    def look(self) -> pa.Table | None:
-        """Posts that weren't there at the last look, in total order, with their ids; None when nothing has changed."""
-        manifest = self._job.store.manifest("posts")
-        if manifest.sequence == self._sequence:
-            return None
-        first = self._sequence < 0
-        fresh = [part.known_min for part in manifest.parts if part.sequence > self._sequence]
-        self._sequence = manifest.sequence
-        if not fresh:
-            return None
-        where = {"source": self._job.options.sources}
-        rows = self._job.store.table("posts", where, min(fresh), None, (*CONTENT, "ingested_ns"))
-        written = rows["ingested_ns"].to_numpy()
-        rows = rows.drop_columns(["ingested_ns"])
-        if not first and len(self._written):
-            recent = written >= self._written.max() - SEEN_NS
-            rows, written = rows.filter(pa.array(recent)), written[recent]
-        ids = self._job.ids(rows)
-        new = ~self._is_seen(ids)
-        self._remember(ids[new], written[new])
-        return rows.append_column("id", pa.array(ids)).filter(pa.array(new))
-
-    def _is_seen(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-        if not len(self._seen):
-            return np.zeros(len(ids), dtype=bool)
-        at = np.minimum(np.searchsorted(self._seen, ids), len(self._seen) - 1)
-        found: NDArray[np.bool_] = self._seen[at] == ids
-        return found
-
-    def _remember(self, ids: NDArray[np.int64], written: NDArray[np.int64]) -> None:
-        if not len(ids):
-            return
-        seen, when = np.concatenate([self._seen, ids]), np.concatenate([self._written, written])
-        kept = when >= when.max() - SEEN_NS
-        seen, when = seen[kept], when[kept]
-        order = np.argsort(seen, kind="stable")
-        self._seen, self._written = seen[order], when[order]
 
 
 class Inbox:
@@ -116,6 +64,7 @@ class Inbox:
 
     def __init__(self, watch: Callable[[], pa.Table | None], now_ns: Callable[[], int], budget_ns: int) -> None:
         self._watch = watch
+        self._unput = 0
         self._now_ns = now_ns
         self._budget_ns = budget_ns
         self._posts: queue.Queue[Waiting] = queue.Queue(QUEUE_POSTS)
@@ -138,8 +87,11 @@ class Inbox:
             while not self._stop.wait(self._budget_ns / SECOND_NS / 8):
                 found = self._watch()
                 seen = self._now_ns()
-                for row in [] if found is None else found.to_pylist():
+                rows = [] if found is None else found.to_pylist()
+                for at, row in enumerate(rows):
+                    self._unput = len(rows) - at
                     self._put(Waiting(seen, row))
+                self._unput = 0
         except Exception as error:  # handed to the scorer's thread, which raises it
             self._error = error
 
@@ -160,7 +112,8 @@ class Inbox:
         """
         found: list[Waiting] = []
         wait = _LOOK_S
-        while len(found) < self._room:
+        room = self._room
+        while len(found) < room:
             try:
                 found.append(self._posts.get(timeout=wait))
             except queue.Empty:
@@ -168,10 +121,17 @@ class Inbox:
             left = found[0].seen_ns + self._budget_ns // 2 - self._now_ns()
             if left <= 0 and self._posts.empty():
                 break
+            if left < -self._budget_ns:
+                room = max(self._room, CATCH_UP)
             wait = max(left / SECOND_NS, 1e-6)
         if not found and self._error is not None:
             raise self._error
         return found
+
+    @property
+    def waiting(self) -> int:
+        """Posts that were looked up and aren't in a batch yet."""
+        return self._posts.qsize() + self._unput
 
     def scored(self, count: int, took_ns: int) -> None:
         """Tell how long a micro-batch took: the next ones hold what fits into half of the budget."""
@@ -220,7 +180,9 @@ def follow_posts(
         job.run()
         if not job.report.interrupted:
             job.options = replace(chosen, live=True)
-            _serve(job, Inbox(watch.look, now_ns, max_delay_ns), until)
+            inbox = Inbox(watch.look, now_ns, max_delay_ns)
+            job.waiting = lambda: watch.waiting() + inbox.waiting
+            _serve(job, inbox, until)
     return job.report
 
 
@@ -240,6 +202,7 @@ def _serve(job: Job, inbox: Inbox, until: Callable[[], bool]) -> None:
                 ended = job.now_ns()
                 inbox.scored(len(batch), ended - begun)
                 delays.extend(ended - post.seen_ns for post in batch)
+                job.delays_ns.extend(ended - _arrived(post) for post in batch)
     except KeyboardInterrupt:
         job.stop()
     finally:
@@ -248,3 +211,8 @@ def _serve(job: Job, inbox: Inbox, until: Callable[[], bool]) -> None:
     if delays:
         spread = np.percentile(np.array(delays) / 1e6, [50, 95, 100])
         job.report.delays_ms = dict(zip(("median", "p95", "most"), map(float, spread), strict=True))
+
+
+def _arrived(post: Waiting) -> int:
+    """When a post could first have been scored: as it was recorded; of what was imported, when it was seen."""
+    return int(post.row["known_ns"]) if post.row["quality"] == "recorded" else post.seen_ns

@@ -14,6 +14,7 @@ COMES_LATER: set[str] = set()
 # Brought along by a declared package that can't do without it.
 COMES_WITH = {
     "llvmlite": "numba", "tokenizers": "transformers", "safetensors": "transformers", "huggingface-hub": "transformers",
+    "yarl": "aiohttp",
 }  # fmt: skip
 
 

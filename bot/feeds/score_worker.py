@@ -30,11 +30,14 @@ class Told:
     def __init__(self) -> None:
         self.counts: dict[str, Any] = {"texts": 0, "failed_texts": 0, "posts_done": 0, "posts_waiting": 0}
         self._last = float("-inf")
+        self.progress: Any = None  # the latest `signals.score_report.ScoreProgress`
 
     def beat(self, *, now: bool = False) -> None:
         """Say how it goes, when it is time."""
         if now or time.monotonic() - self._last >= EVERY_S:
             self._last = time.monotonic()
+            if self.progress is not None:
+                self.counts |= _figures(self.progress)
             _say(self.counts)
 
 
@@ -78,7 +81,7 @@ def serve(document: dict[str, Any], ended: threading.Event) -> None:
     compute, told = Compute(), Told()
     told.counts |= {"model": card.name, "revision": card.pinned}
     told.beat(now=True)
-    options = ScoreOptions(scorer=Counting(Late(card, compute), told))
+    options = ScoreOptions(scorer=Counting(Late(card, compute), told), sources=config.record.score_sources or None)
     if config.aliases.file:
         from signals.aliases import read_aliases
         from signals.entities import Linker
@@ -90,12 +93,24 @@ def serve(document: dict[str, Any], ended: threading.Event) -> None:
         return ended.is_set()
 
     def progress(done: Any) -> None:
-        told.counts |= {"posts_done": done.done, "posts_waiting": done.total - done.done}
+        told.progress = done
         told.beat()
 
     follow_posts(
         Store(Path(document["var"])), card, compute, time.time_ns, progress, options, document["budget_ns"], until
     )
+
+
+def _figures(done: Any) -> dict[str, Any]:
+    """Posts done and waiting, the store's backlog with them, and the latest delays from arrival to score."""
+    found: dict[str, Any] = {
+        "posts_done": done.done, "posts_waiting": done.total - done.done + done.waiting(),
+        "posts_per_s": done.posts_per_second,
+    }  # fmt: skip
+    if done.delays_ns:
+        spread = np.percentile(np.array(done.delays_ns) / 1e6, [50, 95, 100])
+        found["delay_ms"] = dict(zip(("median", "p95", "most"), map(float, spread), strict=True))
+    return found
 
 
 def main() -> int:

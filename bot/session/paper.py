@@ -22,6 +22,7 @@ from bot.feeds.scoring import Scoring
 from bot.feeds.stored import StoredFacts, warm_bars
 from bot.operate.latch import ACTIVE, read_latch, write_latch
 from bot.ports import Clock, Feed, Put, Venue
+from bot.record.beside import Recording
 from bot.recover import Warm
 from bot.run import SimulatedVenue
 from bot.session.company import Company
@@ -139,6 +140,8 @@ def live_parts(
         )  # fmt: skip
         scoring = [Scoring(config, var, clock=clock, rng=random.Random())] if needs_posts(spec) else []
         feeds: list[Feed] = [bars, facts, *scoring, *([Missed(missed)] if missed else [])]
+        if config.feeds:
+            feeds.append(Recording(config, var, clock=clock, session=f"session {opened.session}"))
         if spec.perp and isinstance(venue, SimulatedVenue):
             feeds.append(AssumedFunding(spec.symbols, spec.fills.funding_rate, clock=clock))
         return venue, feeds

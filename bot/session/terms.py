@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from backtest.facts import coins_of
 from backtest.run import new_desk
-from backtest.spec import RunSpec
+from backtest.spec import RunSpec, bar_patience
 from bot.engine import Engine
 from bot.frozen import freeze, thaw
 from data.errors import InputError
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from bot.config import Config
 
 TERMS = ("limits", "policy", "markets", "tag_shares")
-DELAY_NS = 5 * 10**9  # in paper and live, a close's bars are waited for so long behind the declared delay of a decision
 
 
 def spec_of(config: Config) -> RunSpec:
@@ -38,7 +37,7 @@ def spec_of(config: Config) -> RunSpec:
         what = "a session doesn't look inside a bar"
         remedy = "Remove it, or make it the bar"
         raise InputError(what, where=config.where, key="run.inside", value=str(config.run.inside), remedy=remedy)
-    delay_ns = spec.decision_delay_ns + min(DELAY_NS, spec.bar_ns // 4)
+    delay_ns = spec.decision_delay_ns + bar_patience(spec.bar_ns)
     return dataclasses.replace(
         spec, decision_delay_ns=delay_ns, resume_after_ns=-1, since_ns=None, until_ns=None, inside_ns=None
     )

@@ -5,8 +5,8 @@ called as the vendor calls it, in small letters with underscores (`CapMVRVCur` i
 `exchange_netflow`: what flowed to exchanges less what flowed from them, in coins (`FlowInExNtv - FlowOutExNtv`), or in
 USD where the options say so. Flows and supplies of exchanges rest on address labels that are corrected backwards:
 their history is `revised`. History is asked for anew each time: ten thousand rows are one request, and what was
-re-stated becomes a revision. Which metrics a coin has for free changes; those asked for and never given stand in
-`health`.
+re-stated becomes a revision. Which metrics a coin has for free changes (that flows in coins are among them wasn't tried
+against the live service); those asked for and never given stand in `health`.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class CoinMetrics(Rounds):
         self._legs = LEGS.get(options.netflow, ())
         self._metrics = tuple(dict.fromkeys(options.metrics))
         if not self._assets:
-            raise InputError("no coins", key="coins", remedy="Name some: coins = ['BTC', 'ETH']")
+            raise InputError("no coins", key="coins", remedy="coins = ['BTC', 'ETH'], or --set coins=BTC,ETH")
         if not self._metrics and not self._legs:
             raise InputError("no metrics", key="metrics", remedy="Name some, AdrActCnt for example")
         self._given: set[tuple[str, str]] = set()

@@ -26,7 +26,7 @@ from data.clean import clean_name
 from data.errors import InputError
 from data.feed import Batch, Card, FeedError, Item, Options, Progress, Reading, Source, Take, Terms, Tools
 from data.http import Answer
-from data.readings import Rounds, number, past_batch, served_ns, spoilt
+from data.readings import RefusedError, Rounds, number, past_batch, served_ns, spoilt
 from data.times import DAY_NS, HOUR_NS, SECOND_NS, Span
 
 CARD: Final = Card(
@@ -103,15 +103,18 @@ class DefiLlama(Rounds):
 
     async def past(self, span: Span, take: Take, progress: Progress) -> None:
         """See `Polled`: one answer a series."""
-        for done, one in enumerate(self._series.values()):
-            progress(float(done), float(len(self._series)))
-            items, arrived = await self._read(one)
-            await take(past_batch(items, span, arrived, CARD.lag_ns))
-            await self.tools.sleep(self.pace_s)
-        progress(1.0, 1.0)
+        async for topic in self.each(self._series, progress):
+            try:
+                items, arrived = await self._read(self._series[topic])
+            except RefusedError as error:
+                self.skip(topic, error)
+            else:
+                await take(past_batch(items, span, arrived, CARD.lag_ns))
 
     async def _read(self, one: _Series) -> tuple[list[Item], int]:
-        answer = await self.tools.http.get(one.url, one.params)
+        answer = await self.tools.http.get(one.url, one.params, statuses=frozenset({200, 400, 404}))
+        if answer.status != 200:  # a chain that it doesn't know, or not by that name
+            raise RefusedError(f"{answer.url}: HTTP {answer.status}")
         items: list[Item] = []
         for row, when, value in one.rows(answer.json(), answer):
             try:

@@ -25,7 +25,7 @@ from data.errors import InputError
 from data.feed import Batch, Card, FeedError, Item, Options, Progress, Reading, Source, Take, Terms, Tools
 from data.http import Answer, redacted
 from data.readings import Rounds, number, past_batch, secret_of, served_ns, spoilt
-from data.times import HOUR_NS, SECOND_NS, Span, floor_time
+from data.times import HOUR_NS, SECOND_NS, Span, floor_time, format_time
 from data.transfers import Labels, Tally, Token, Transfer, address_of, whole
 
 CARD: Final = Card(
@@ -127,8 +127,10 @@ class Etherscan(Rounds):
             if not self._wanted(first, until) <= stored:
                 settled, items, arrived = await self._sum(first, until)
                 await take(past_batch(items, span, arrived, CARD.lag_ns))
+                if until - settled > HOUR_NS:
+                    raise FeedError(f"{CARD.name}: its blocks end before {format_time(settled + HOUR_NS)}")
                 if settled < until:
-                    break  # the newest hours lack confirmations yet
+                    break  # the newest hour lacks confirmations yet
             first = until
             progress(total - float(last - first), total)
         progress(total, total)
@@ -242,6 +244,7 @@ class Etherscan(Rounds):
         await self.tools.sleep(self.pace_s)
         asked = {"chainid": str(self._chain), **params, "apikey": self._secret}
         answer = await self.tools.http.get(self._url, asked)
+        self.tools.alive()  # an hour of a busy address is many pages
         body = answer.json()
         if not isinstance(body, dict) or "result" not in body:
             raise self._refusal(answer, body.get("error") if isinstance(body, dict) else None)

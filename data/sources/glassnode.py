@@ -19,7 +19,7 @@ from pydantic import Field
 from data.dated_series import DatedSeries, Row
 from data.feed import Card, FeedError, Options, Source, Terms, Tools
 from data.http import Answer
-from data.readings import secret_of
+from data.readings import RefusedError, secret_of
 from data.times import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS, WEEK_NS, Span
 
 CARD: Final = Card(
@@ -76,7 +76,10 @@ class Glassnode(DatedSeries):
             "timestamp_format": "unix",
         }
         url = f"{self._url}/{metric.strip('/')}"
-        answer = await self.tools.http.get(url, params, {"x-api-key": self._secret})
+        statuses = frozenset({200, 400, 403, 404})
+        answer = await self.tools.http.get(url, params, {"x-api-key": self._secret}, statuses=statuses)
+        if answer.status != 200:  # no such metric, not for this coin, or not in this plan
+            raise RefusedError(f"{answer.url}: HTTP {answer.status}")
         rows = answer.json()
         if not isinstance(rows, list):
             raise FeedError(f"{answer.url}: the answer is no list")

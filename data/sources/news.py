@@ -2,7 +2,8 @@
 
 The feeds say little about the past: a document holds the newest twenty to a hundred items, so history has to be
 recorded. An item counts as known from when we first saw it. It is dated as its site says; one without a date, or with a
-date that lies ahead, is dated by its first sight, and keeps that date when it is edited.
+date that lies ahead, is dated by its first sight, and keeps that date when it is edited. A site that is down while the
+others answer is marked as down by the feed itself (`data.gaps`): silence of one site isn't news either.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any, Final
 from pydantic import Field, field_validator
 
 from data.errors import InputError
+from data.facts import MARKET_WIDE
 from data.feed import (
     Batch,
     Card,
@@ -27,6 +29,7 @@ from data.feed import (
     Item,
     Options,
     Progress,
+    Reading,
     Source,
     Spoilt,
     Take,
@@ -35,6 +38,7 @@ from data.feed import (
     Written,
     no_history,
 )
+from data.gaps import POSTS_UP
 from data.http import Answer
 from data.intake_feed import FIRST_NS
 from data.news_document import DOCUMENT_MAX, Entry, read_document
@@ -49,7 +53,7 @@ PRESETS: Final[Mapping[str, str]] = {
 CARD: Final = Card(
     name="news",
     title="News sites by RSS and Atom",
-    kinds=("posts",),
+    kinds=("posts", "metrics"),
     live=True,
     history="",
     revises=True,
@@ -62,8 +66,12 @@ CARD: Final = Card(
     ),
     per_minute=60.0,
 )
+UP, DOWN = 1.0, 0.0
 DEADLINE_S: Final = 20.0
 WAIT_MAX_S: Final = 3600.0
+PATIENCE: Final = 3
+"""Pauses between two questions after which a site that doesn't answer counts as down."""
+
 SEEN_MAX: Final = 1_500
 """Items of a site that are remembered: more than a document may hold."""
 
@@ -110,6 +118,9 @@ class _Site:
     wait_s: float = 0.0
     failures: int = 0
     error: FeedError | None = None
+    alive_ns: int = 0
+    down: bool = False
+    marked_ns: int = 0
     counts: Counter[str] = field(default_factory=Counter)
 
     def kept(self) -> dict[str, Any]:
@@ -152,11 +163,16 @@ class News:
 
     async def stream(self, take: Take) -> None:
         """See `data.feed.Feed`. Raises FeedError when no site answers any more; one that does keeps the rest going."""
-        self._pass((self.tools.clock.now_ns() - self._left_ns) / SECOND_NS if self._left_ns else 0.0)
+        now = self.tools.clock.now_ns()
+        self._pass((now - self._left_ns) / SECOND_NS if self._left_ns else 0.0)
+        for site in self._sites:
+            site.alive_ns = site.alive_ns or now
         while True:
             due = [site for site in self._sites if site.wait_s <= 0]
             if due:
                 await self._visit(due, take)
+                self._judge()
+                await self._mark_down(take)
             pause_s = max(min(site.wait_s for site in self._sites), 1.0)
             await self.tools.sleep(pause_s)
             self._pass(pause_s)
@@ -184,7 +200,6 @@ class News:
             for task in waiting:
                 task.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)
-        self._judge()
 
     async def _ask(self, site: _Site) -> tuple[_Site, Answer | None, list[Entry], FeedError | None]:
         """A site's answer; its entries are read beside the loop, for a hostile document may take a second."""
@@ -219,6 +234,9 @@ class News:
             site.counts["unchanged"] += 1
         else:
             await self._hand_over(site, answer, entries, take)
+        site.alive_ns = answer.arrived_ns
+        if site.down:
+            await self._mark(site, UP, answer.arrived_ns, answer.arrived_ns, take)
         site.failures, site.error = 0, None
         site.wait_s = self._every_s * (1.0 + 0.1 * self.tools.rng.random())
 
@@ -241,6 +259,18 @@ class News:
             site.counts["items"] += len(found)
         site.etag, site.modified, site.seen = after.etag, after.modified, after.seen
 
+    async def _mark_down(self, take: Take) -> None:
+        """Mark sites that have been failing for some time while others answer; of the feed as a whole, others tell."""
+        now = self.tools.clock.now_ns()
+        for site in self._sites:
+            if site.error is not None and not site.down and now - site.alive_ns > PATIENCE * self._every_s * SECOND_NS:
+                since = site.alive_ns if site.alive_ns > site.marked_ns else now
+                await self._mark(site, DOWN, since, now, take)
+
+    async def _mark(self, site: _Site, value: float, event_ns: int, now: int, take: Take) -> None:
+        await take(Batch([Reading(POSTS_UP, MARKET_WIDE, event_ns, value)], now, source=site.name))
+        site.down, site.marked_ns = value == DOWN, event_ns
+
     def _judge(self) -> None:
         """Raise when the last question to every site failed: then it is the line, or all of them are gone."""
         errors = [site.error for site in self._sites if site.error is not None]
@@ -248,6 +278,7 @@ class News:
             return
         for site in self._sites:  # the caller waits; a site may be asked again at once, unless it asked for a pause
             site.wait_s = min(site.wait_s, site.error.pause_s if site.error is not None else 0.0)
+            site.down = False  # the caller marks all of them, as down and, once one of them answers, as up
         pause_s = max(min(site.wait_s for site in self._sites), 0.0)
         self._left_ns = self.tools.clock.now_ns()
         final = all(error.final for error in errors)

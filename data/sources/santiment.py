@@ -21,7 +21,7 @@ from data.dated_series import DatedSeries, Row
 from data.errors import InputError
 from data.feed import Card, FeedError, Options, Source, Terms, Tools
 from data.http import Answer, read_json, redacted
-from data.readings import secret_of
+from data.readings import RefusedError, secret_of
 from data.times import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS, Span
 
 CARD: Final = Card(
@@ -49,8 +49,9 @@ SLUGS: Final = {
 METRICS: Final = {
     name: name for name in ("daily_active_addresses", "social_volume_total", "exchange_inflow", "exchange_outflow")
 }
-FINAL: Final = ("not supported", "mistyped", "outside the allowed", "unauthorized", "apikey", "unknown argument",
-                "upgrade", "is not a valid slug")  # fmt: skip
+FINAL: Final = ("unauthorized", "apikey", "unknown argument")
+REFUSED: Final = ("not supported", "mistyped", "outside the allowed", "upgrade", "slug")
+"""Parts of messages about one metric or one coin, in small letters."""
 QUERY: Final = """query($metric: String!, $slug: String!, $from: DateTime!, $to: DateTime!, $interval: interval!) {
   getMetric(metric: $metric) {
     timeseriesDataJson(selector: {slug: $slug}, from: $from, to: $to, interval: $interval%s)
@@ -122,7 +123,11 @@ class Santiment(DatedSeries):
         known = text.lower()
         if "rate limit" in known:
             return FeedError(f"{answer.url}: {text}", pause_s=60.0)
-        return FeedError(f"{answer.url}: {text}", final=any(part in known for part in FINAL))
+        if any(part in known for part in FINAL):
+            return FeedError(f"{answer.url}: {text}", final=True)
+        if any(part in known for part in REFUSED):
+            return RefusedError(f"{answer.url}: {text}")
+        return FeedError(f"{answer.url}: {text}")
 
 
 def _read_row(row: Any) -> Row:

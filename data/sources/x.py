@@ -68,9 +68,10 @@ class XOptions(PaidOptions):
     retweets: bool = Field(False, description="reposts as well")
     refill: bool = Field(True, description="search for what was missed while the stream was down")
     refill_posts: int = Field(500, ge=10, description="posts that a refill brings at most")
-    recheck_days: int = Field(7, ge=0, le=3650, description="days in which posts are looked up again for deletions")
-    recheck_hours: float = Field(20.0, gt=0, le=24, description="hours between two rounds of such look-ups")
-    recheck_usd: Decimal = Field(Decimal(1), ge=0, description="USD that such look-ups may cost in a day")
+    recheck: Literal["job", "look-up"] = Field("job", description="how deletions are looked for first")
+    recheck_days: int = Field(30, ge=0, le=3650, description="days in which a stored post is asked after")
+    recheck_hours: float = Field(12.0, gt=0, le=24, description="hours between two rounds of that")
+    recheck_usd: Decimal = Field(Decimal(1), ge=0, description="USD that look-ups for it may cost in a day")
     ahead: int = Field(20, ge=0, description="posts booked ahead while the stream runs, for those already on their way")
     silence: float = Field(45.0, gt=0, description="seconds without a sign of life before the stream is given up")
     rule_chars: int = Field(RULE_CHARS, ge=64, description="characters of a rule that your plan allows")
@@ -97,8 +98,9 @@ class X:
         self._desk = Desk(tools, tools.purse, each, dict(tools.memory))
         self._search = Search(self._desk, wish.rules(options.query_chars), options.refill_posts)
         self._recheck = Recheck(
-            self._desk, options.cost, options.recheck_hours, options.recheck_days, options.recheck_usd
-        )
+            self._desk, options.cost, options.recheck_hours, options.recheck_days, options.recheck_usd,
+            options.recheck == "job",
+        )  # fmt: skip
         self._state: Literal["idle", "connecting", "following"] = "idle"
 
     async def fetch(self, span: Span, take: Take, progress: Progress) -> None:
@@ -123,8 +125,12 @@ class X:
             self._tools.alive()
             await self._desk.note_connect(take, refill=self._options.refill)
             await self._follow(api, take)
-        except PurseError:
+        except PurseError as error:
+            if not booked_ns:
+                await self._recheck.without_money(api, take)
             booked_ns = 0  # what was booked ahead stays booked, for posts that are on their way
+            if self._recheck.possible:  # come again for deletions, long before a month is over
+                error.pause_s = min(error.pause_s, self._options.recheck_hours * 3600.0)
             raise
         finally:
             self._state = "idle"

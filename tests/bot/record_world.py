@@ -15,7 +15,7 @@ from bot.config_feeds import FeedTable
 from bot.record.feeds import Chosen
 from bot.record.recorder import Recorder
 from bot.session.running import SystemClock
-from data.feed import Batch, Card, Item, Options, Progress, Source, Take, Terms, Tools, Written
+from data.feed import Batch, Card, Clock, Item, Options, Progress, Source, Take, Terms, Tools, Written
 from data.store import Store
 from data.times import Span
 
@@ -74,8 +74,9 @@ def card_of(name: str, **more: Any) -> Card:
 
 
 def recorder(var: Path, scripts: Mapping[str, Script], *, sources: Mapping[str, str] | None = None,
-             patience_ns: int | None = None, **record: Any) -> Recorder:  # fmt: skip
-    """A recorder of played feeds; `sources` of those that share one."""
+             patience_ns: int | None = None, options: Options | None = None, clock: Clock | None = None,
+             **record: Any) -> Recorder:  # fmt: skip
+    """A recorder of played feeds; `sources` of those that share one or are called otherwise."""
     (var / "feeds").mkdir(parents=True, exist_ok=True)  # the lock's maker does it otherwise
     raw = {"run": {"symbols": ["BTC/USDT"]}, "record": {"flush": "20ms", **record}}
     config = load_config(None, base=raw)
@@ -87,9 +88,9 @@ def recorder(var: Path, scripts: Mapping[str, Script], *, sources: Mapping[str, 
                   calls: list[int] = calls) -> Played:  # fmt: skip
             return Played(card, tools, script, calls)
 
-        table = FeedTable(source=card.name, options=Every(), patience=patience_ns)
+        table = FeedTable(source=card.name, options=options or Every(), patience=patience_ns)
         feeds.append(Chosen(name, table, Source(card, Every, build)))
-    return Recorder(config, feeds, var, clock=SystemClock(), rng=random.Random(1), scoring=False)
+    return Recorder(config, feeds, var, clock=clock or SystemClock(), rng=random.Random(1), scoring=False)
 
 
 def play(made: Recorder, enough: Callable[[], bool], *, timeout_s: float = 20.0) -> None:

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ import pytest
 import bot.record.runner
 import bot.record.writer
 import data.append
+from bot.operate.recording import gather_recorder
+from bot.record.words import caps
 from data.errors import InputError, UnreachableError
 from data.feed import FeedError, Gone, Spoilt, Take
+from data.spend import PaidOptions
 from data.store import Store
 from data.times import SECOND_NS
 from tests.bot.record_world import Played, keys, play, recorder
@@ -291,6 +295,30 @@ def test_a_disk_that_fails_for_good_ends_the_recording_by_name(var: Path, monkey
         play(made, lambda: False)
     assert refused and keys(var) == ["p1"]
     assert json.loads((var / "feeds" / "social.json").read_text())["cursor"] == {"at": 1}
+
+
+def test_a_spent_budget_stops_the_feed_until_the_day_is_over_and_says_so(var: Path) -> None:
+    """Also after a restart; `status` tells, of a recorder that has ended as well. Other feeds go on."""
+
+    async def paid(feed: Played, take: Take) -> None:
+        assert feed.tools.purse is not None
+        for at in range(10):
+            feed.tools.purse.spend(1, feed.now_ns())
+            await take(feed.batch(feed.post(f"p{at}")))
+
+    options = PaidOptions(cost=Decimal(1), cap_day=Decimal(3), cap_month=Decimal(9))
+    for _ in range(2):
+        made = recorder(var, {"paid": paid, "free": idle}, options=options)
+        states = made.figures.feeds
+        play(made, lambda states=states: states["paid"].state == "stopped" and states["free"].state == "up")
+        assert sorted(keys(var)) == ["p0", "p1", "p2"]
+        body = made.body()
+        assert "cap of 3 USD a day" in body["feeds"]["paid"]["last_error"] and body["feeds"]["paid"]["again_in_s"] > 0
+        (line,) = [line for line in caps(body) if "paid" in line]
+        assert "3 USD of 3 today" in line and "STOPPED: the cap of 3 USD a day is reached" in line
+    ended = gather_recorder(var)
+    assert ended is not None and not ended["running"]
+    assert any("STOPPED: the cap of 3 USD a day" in line for line in caps(ended))
 
 
 def test_a_damaged_memory_is_named(var: Path) -> None:

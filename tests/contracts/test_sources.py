@@ -18,8 +18,10 @@ from tests.sources.world import Taken, World, opened, streaming
 
 SOURCES = all_sources()
 OWN_TESTS: dict[str, str] = {
+    "binance_announcements": "tests/sources/test_binance_announcements.py",
     "bluesky": "tests/data/test_bluesky.py",
     "folder": "tests/data/test_folder.py",
+    "node": "tests/data/test_node.py",
     "reddit": "tests/data/test_reddit.py",
     "ws_json": "tests/data/test_ws_json.py",
     "x": "tests/data/test_x_stream.py",

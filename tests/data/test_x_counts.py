@@ -49,12 +49,12 @@ def test_one_request_a_coin_and_hour(tmp_path: Path) -> None:
     async def work() -> None:
         world, taken = make(), Taken()
         async with counting(world, tmp_path) as (feed, server), streaming(feed, taken):
-            await taken.wait(2)
+            await taken.wait(2, timeout_s=20)
             while feed.health()["asked"] < 8:
                 await asyncio.sleep(0.01)
             assert len(server.asked) == 2 and purse_in(tmp_path).spent().today == 2 * REQUEST
             world.clock.advance(5 * 3600)
-            await taken.wait(12)
+            await taken.wait(12, timeout_s=20)
             assert len(server.asked) == 4 and purse_in(tmp_path).spent().today == 4 * REQUEST
         ends = sorted(item.event_ns for item in taken.items if isinstance(item, Reading) and item.coin == "BTC")
         last_ns = floor_time(NOW_NS, HOUR_NS) + 5 * HOUR_NS
@@ -81,7 +81,7 @@ def test_a_coin_that_has_come_is_not_paid_again_when_the_next_one_fails(tmp_path
                 await feed.stream(taken)
             assert 190 < caught.value.pause_s <= 200 and purse_in(tmp_path).spent().today == REQUEST
             async with streaming(feed, taken):
-                await taken.wait(2)
+                await taken.wait(2, timeout_s=20)
             assert len(asked) == 3 and purse_in(tmp_path).spent().today == 2 * REQUEST
 
     asyncio.run(work())

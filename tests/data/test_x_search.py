@@ -2,33 +2,23 @@
 
 import asyncio
 import json
-import math
 from collections import deque
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from data.errors import InputError
-from data.feed import Batch, FeedError, Gone, Written
+from data.feed import FeedError, Written
 from data.intake_feed import to_facts
 from data.sources import find_source
-from data.store import Store
 from data.times import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS
 from data.x_posts import id_at, read_posts, time_of
 from tests.sources.world import NOW_NS, Taken, streaming
-from tests.sources.x_feed import BAD_ANSWERS, CHEAP, end_of, following, memory_of, purse_in, texts
-from tests.sources.x_world import PROBLEM, XWorld, raw, refuse
+from tests.sources.x_feed import BAD_ANSWERS, end_of, following, memory_of, texts, until
+from tests.sources.x_world import XWorld, raw, refuse
 
 REAL = Path(__file__).parents[2].parent / "shared" / "data" / "fixtures" / "x_api_v2"
-
-
-async def until(true: Any) -> None:
-    """Wait for something to be so."""
-    async with asyncio.timeout(20):
-        while not true():
-            await asyncio.sleep(0.01)
 
 
 def searches(world: XWorld) -> list[dict[str, str]]:
@@ -160,98 +150,6 @@ def test_history_farther_back_than_search_reaches_is_an_input_error(tmp_path: Pa
         async with following(world, tmp_path) as feed:
             with pytest.raises(InputError, match="seven days"):
                 await feed.fetch((world.clock.ns - 8 * DAY_NS, world.clock.ns), Taken(), lambda part, whole: None)
-
-    asyncio.run(work())
-
-
-def stored(world: XWorld, folder: Path, rows: list[dict[str, Any]]) -> Store:
-    """A store that has taken posts live."""
-    store = Store(folder / "var")
-    for row in rows:
-        item = Written(row["id"], time_of(int(row["id"])), row["text"], "user_7", 1500.0)
-        batch = Batch([item], world.clock.now_ns())
-        store.append("posts", to_facts(find_source("x").card, [batch], ingested_ns=world.clock.now_ns()).facts["posts"])
-    return store
-
-
-def test_deletions_are_noticed_within_a_day(tmp_path: Path) -> None:
-    """Deleted and protected posts go; those that X only doesn't mention stay; edits are revisions; the rest stays."""
-
-    async def work() -> None:
-        world, taken = XWorld(), Taken()
-        rows = [world.post(f"post {number}") for number in range(6)]
-        edited = world.edit(rows[4], "changed my mind")
-        store = stored(world, tmp_path, rows)
-        world.gone.add(rows[1]["id"])
-        world.protected.add(rows[2]["id"])
-        world.silent.add(rows[3]["id"])
-        async with following(world, tmp_path, store=store, refill=False) as feed, streaming(feed, taken):
-            await until(lambda: feed.health().get("rounds") == 1)
-            keys = {item.key for item in taken.items if isinstance(item, Gone)}
-            assert keys == {rows[1]["id"], rows[2]["id"]}
-            [newer] = [item for item in taken.items if isinstance(item, Written)]
-            assert (newer.key, newer.text, newer.author) == (rows[4]["id"], "changed my mind", "user_7")
-            assert newer.url.endswith(edited["id"])
-            world.gone.add(rows[0]["id"])
-            world.clock.advance(20 * 3600 + 1)
-            await until(lambda: feed.health().get("rounds") == 2)
-            assert Gone(rows[0]["id"]) in taken.items
-        spent, billed = purse_in(tmp_path).spent(), sum(world.billed.values()) * CHEAP
-        assert billed <= spent.this_month <= billed + 20 * CHEAP, (
-            "what was booked ahead on a day that is over stays booked"
-        )
-
-    asyncio.run(work())
-
-
-def test_a_look_up_that_errs_once_deletes_nothing(tmp_path: Path) -> None:
-    """A text that is purged is gone for good: so two answers have to say so."""
-
-    async def work() -> None:
-        world, taken = XWorld(), Taken()
-        rows = [world.post(f"post {number}") for number in range(3)]
-        store = stored(world, tmp_path, rows)
-        lie = {
-            "errors": [
-                {"resource_type": "tweet", "resource_id": row["id"], "type": f"{PROBLEM}resource-not-found"}
-                for row in rows
-            ]
-        }
-        world.faults_at["/2/tweets"] = deque([refuse(200, body=lie)])
-        async with following(world, tmp_path, store=store) as feed, streaming(feed, taken):
-            await until(lambda: feed.health().get("rounds") == 1)
-            assert [path for path, _ in world.asked].count("/2/tweets") == 2
-            assert not taken.items
-
-    asyncio.run(work())
-
-
-def test_look_ups_keep_to_their_money_and_say_what_they_left(tmp_path: Path) -> None:
-    """The newest hundred first; what the day's money doesn't reach is counted; faults end the stream with a name."""
-
-    async def work() -> None:
-        world, taken = XWorld(), Taken()
-        rows = [world.post(f"post {number}") for number in range(250)]
-        store = Store(tmp_path / "var")
-        batches = [
-            Batch([Written(row["id"], time_of(int(row["id"])), row["text"], "", math.nan)], world.clock.now_ns())
-            for row in rows
-        ]
-        facts = to_facts(find_source("x").card, batches, ingested_ns=world.clock.now_ns()).facts["posts"]
-        store.append("posts", facts)
-        world.gone.update({rows[0]["id"], rows[240]["id"]})
-        given: dict[str, Any] = {"store": store, "recheck_usd": Decimal("0.100")}
-        async with following(world, tmp_path, **given) as feed:
-            for fault in (refuse(503), raw(b'{"errors": 7}', then="abort"), raw(b"[]")):
-                world.faults_at["/2/tweets"] = deque([fault])
-                error = await end_of(feed, taken)
-                assert isinstance(error, FeedError) and not error.final and "/2/tweets" in str(error)
-            async with streaming(feed, taken):
-                await until(lambda: feed.health().get("rounds") == 1)
-            assert feed.health()["unchecked"] == 150
-        assert [item for item in taken.items if isinstance(item, Gone)] == [Gone(rows[240]["id"])]
-        asked = {key for path, query in world.asked if path == "/2/tweets" for key in query["ids"].split(",")}
-        assert asked == {row["id"] for row in rows[150:]}
 
     asyncio.run(work())
 

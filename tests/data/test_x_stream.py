@@ -27,7 +27,7 @@ def test_posts_come_with_their_author_and_are_known_when_they_came(tmp_path: Pat
         world.send(row, note)
         before = world.clock.ns
         async with following(world, tmp_path, alive=lambda: beats.append(1)) as feed, streaming(feed, taken):
-            first, second = await taken.wait(2)
+            first, second = await taken.wait(2, timeout_s=20)
             while len(beats) < 8:
                 await asyncio.sleep(0.01)
             assert feed.health()["state"] == "following"
@@ -77,7 +77,7 @@ def test_posts_of_other_peoples_rules_are_paid_and_not_taken(tmp_path: Path) -> 
             while not world.rules:
                 await asyncio.sleep(0.01)
             world.send(world.line_of(theirs, ["somebody"]), world.line_of(both, ["somebody", world.tag()]))
-            await taken.wait(1)
+            await taken.wait(1, timeout_s=20)
             assert texts(taken) == ["bitcoin cats"] and feed.health()["foreign"] == 1
         assert purse.spent().today == 2 * CHEAP
 
@@ -108,7 +108,7 @@ def test_each_end_of_the_stream_is_one_error_and_loses_nothing(tmp_path: Path, e
         world, taken = XWorld(keep_alive_s=10.0 if end == "half a line" else 0.02), Taken()
         what, word = ENDS[end]
         world.send(world.post("before"), what)
-        async with following(world, tmp_path) as feed:
+        async with following(world, tmp_path, silence=1.0 if end == "half a line" else 30) as feed:
             error = await end_of(feed, taken)
             assert isinstance(error, FeedError) and not error.final, repr(error)
             assert any(part in str(error) for part in word.split("|")), error
@@ -117,9 +117,10 @@ def test_each_end_of_the_stream_is_one_error_and_loses_nothing(tmp_path: Path, e
             world.clock.advance(60)
             while not world.lines.empty():
                 world.lines.get_nowait()
+            world.keep_alive_s = 0.02
             async with streaming(feed, taken):
                 world.send(world.post("after"))
-                await taken.wait(3)
+                await taken.wait(3, timeout_s=20)
             assert sorted(texts(taken)) == ["after", "before", "missed"]
             late = [
                 batch for batch in taken.batches for item in batch.items if getattr(item, "key", "") == missed["id"]
@@ -259,7 +260,7 @@ def test_edits_are_revisions_and_repetitions_come_once(tmp_path: Path) -> None:
         drifted = {**world.post("x"), "created_at": 17}
         world.send(edited | {"edit_history_post_ids": edited["edit_history_tweet_ids"]}, older, edited, first, drifted)
         async with following(world, tmp_path) as feed, streaming(feed, taken):
-            await taken.wait(4)
+            await taken.wait(4, timeout_s=20)
         assert [item.key for item in taken.items[:3]] == [first["id"], older["id"], first["id"]]  # type: ignore[union-attr]
         assert texts(taken) == ["sell", "older", "buy"]
         [spoilt] = [item for item in taken.items if isinstance(item, Spoilt)]
@@ -276,7 +277,7 @@ def test_drifted_users_leave_a_post_without_author(tmp_path: Path) -> None:
             while not world.rules:
                 await asyncio.sleep(0.01)
             world.send(world.line_of(row).replace(b"followers_count", b"friends").replace(b'"users"', b'"accounts"'))
-            [post] = await taken.wait(1)
+            [post] = await taken.wait(1, timeout_s=20)
         assert isinstance(post, Written)
         assert post.author == "" and math.isnan(post.followers) and post.url.startswith("https://x.com/i/status/")
 

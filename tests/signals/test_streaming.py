@@ -141,7 +141,7 @@ def test_a_batch_closes_in_half_of_the_budget() -> None:
 
 
 def test_batches_hold_what_fits_into_half_of_the_budget() -> None:
-    inbox = Inbox(lambda: None, time.time_ns, BUDGET_NS)
+    inbox = Inbox(lambda: None, lambda: 0, BUDGET_NS)
     for number in range(200):
         inbox._posts.put(streaming.Waiting(0, {"key": number}))
     sizes = []
@@ -152,6 +152,15 @@ def test_batches_hold_what_fits_into_half_of_the_budget() -> None:
     assert sizes == [32, 10, 10, 10]
     inbox.scored(10, 1)
     assert len(inbox.batch()) == 20  # doubled at most
+
+
+def test_when_the_budget_is_lost_a_batch_takes_what_there_is() -> None:
+    """Else a slow disk would cut batches ever smaller, and what waits would only grow."""
+    inbox = Inbox(lambda: None, lambda: 10 * BUDGET_NS, BUDGET_NS)
+    for number in range(3000):
+        inbox._posts.put(streaming.Waiting(0, {"key": number}))
+    inbox.scored(1, SECOND_NS)
+    assert [len(inbox.batch()) for _ in range(3)] == [streaming.CATCH_UP, streaming.CATCH_UP, 952]
 
 
 class Slow(Echo):

@@ -16,7 +16,7 @@ HTTP_FAULTS = (
     "429", "429-seconds", "429-date", "500", "503", "html", "truncated", "hang-up", "slow-loris", "bomb", "deep", "nan",
     "wrong-shape", "empty",
 )  # fmt: skip
-"""What `Server.script` may hold; see `_spoil`."""
+"""What `Server.script` may hold, beside an empty text for a healthy answer; see `_spoil`."""
 
 PAUSE_S = 7
 
@@ -42,8 +42,9 @@ class Server:
         """One request: the next fault of the script, else the healthy answer."""
         self.asked.append((request.method, request.path_qs))
         self.headers.append({name.lower(): value for name, value in request.headers.items()})
-        if self.script:
-            return await _spoil(self.script.popleft(), request, self.handler)
+        fault = self.script.popleft() if self.script else ""
+        if fault:
+            return await _spoil(fault, request, self.handler)
         return await self.handler(request)
 
 

@@ -188,6 +188,39 @@ class TestDefiLlama:
                     stablecoins_url="URL")  # fmt: skip
         assert {item.name for item in taken.items if isinstance(item, Reading)} == {"stablecoin_supply", "defi_fees"}
 
+    def test_a_series_that_is_refused_is_left_out_and_named(self) -> None:
+        """Live it stands in health; a fetch brings the others, and ends with an error."""
+        world, health = defillama.make(), {}
+        span = (TODAY_NS - 2 * DAY_NS, TODAY_NS)
+
+        async def handler(request: web.Request) -> web.StreamResponse:
+            if request.path.endswith("/v2/historicalChainTvl/Ethereum"):
+                return web.Response(status=404)
+            return await world.handler(request)
+
+        async def work(feed: Any, taken: Taken) -> None:
+            async with streaming(feed, taken) as task:
+                await taken.wait(7)
+                async with asyncio.timeout(5):
+                    while feed.counts["asked"] < 4:
+                        await asyncio.sleep(0.005)
+                health.update(feed.health())
+                assert not task.done()
+            with pytest.raises(FeedError, match="chain_tvl ETH.*404") as caught:
+                await feed.fetch(span, taken, lambda part, whole: None)
+            assert caught.value.final
+
+        options = {"url": "URL", "coins": ("ETH",), "series": ("chain_tvl", "chain_fees")}
+        taken = run("defillama", handler, work, **options)
+        assert list(health["refused"]) == ["chain_tvl ETH"]
+        past = [item for batch in taken.batches if batch.history for item in batch.items]
+        assert len(past) == 2 and {item.name for item in past if isinstance(item, Reading)} == {"chain_fees"}
+
+    def test_when_all_is_refused_the_feed_stops(self) -> None:
+        with pytest.raises(FeedError, match="HTTP 404") as caught:
+            run("defillama", answering({}, 404), failing, url="URL", series=("tvl", "defi_fees"))
+        assert caught.value.final
+
 
 class TestMempoolSpace:
     """Values of the moment are dated by the answer, and only mining has history."""

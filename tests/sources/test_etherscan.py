@@ -79,6 +79,20 @@ def test_an_hour_waits_for_its_confirmations() -> None:
     assert len({item.event_ns for item in taken.items if isinstance(item, Reading)}) == 3
 
 
+def test_blocks_that_end_early_are_told() -> None:
+    """An index that is hours behind has no part of the span: what it has is taken, and the rest is an error."""
+    taken = Taken()
+
+    async def work(feed: Any, _: Taken) -> None:
+        with pytest.raises(FeedError, match="its blocks end before"):
+            await feed.fetch((NOW_HOUR_NS - 6 * HOUR_NS, NOW_HOUR_NS), taken, lambda part, whole: None)
+
+    run("etherscan", chain([], NOW_NS // SECOND_NS - 4 * 3600), work, **ADDRESSES)
+    assert {item.event_ns for item in taken.items if isinstance(item, Reading)} == {
+        NOW_HOUR_NS - 6 * HOUR_NS, NOW_HOUR_NS - 5 * HOUR_NS, NOW_HOUR_NS - 4 * HOUR_NS,
+    }  # fmt: skip
+
+
 def test_days_that_are_stored_are_not_asked_for_again(tmp_path: Any) -> None:
     """An interrupted fetch goes on where it was, and brings the same."""
     world, store = etherscan.make(), Store(tmp_path)

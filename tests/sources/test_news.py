@@ -11,7 +11,8 @@ from aiohttp import web
 
 from data.errors import InputError
 from data.facts import to_facts
-from data.feed import FeedError, Spoilt, Written
+from data.feed import FeedError, Reading, Spoilt, Written
+from data.gaps import POSTS_UP
 from data.intake_feed import to_facts as intake
 from data.sources.news import CARD
 from data.store import Store
@@ -225,6 +226,51 @@ def test_a_broken_site_leaves_the_others_alone_and_shows_in_health() -> None:
                 with pytest.raises(FeedError, match="no news site answers") as caught:
                     await feed.stream(taken)
                 assert caught.value.final
+
+    asyncio.run(work())
+
+
+def test_a_site_that_is_down_while_others_answer_is_marked_as_down_and_as_up() -> None:
+    """Each marker stands at an instant of its own; an outage of all is left to the caller, and told of again after."""
+
+    async def work() -> None:
+        good, bad, taken, clock = Site([story(1, FIRST_NS)]), Site([story(2, FIRST_NS)]), Taken(), StepClock()
+
+        async def answer(request: web.Request) -> web.Response:
+            return await (good if request.path == "/good" else bad).answer(request)
+
+        def marks() -> list[tuple[str, float, int]]:
+            return [
+                (batch.source, item.value, item.event_ns)
+                for batch in taken.batches
+                for item in batch.items
+                if isinstance(item, Reading) and item.name == POSTS_UP
+            ]
+
+        async with serving(answer) as server:
+            options = {"urls": {"good": f"{server.url}/good", "bad": f"{server.url}/bad"}, "sites": [], "every": 30.0}
+            async with opened("news", options, clock=clock) as feed:
+                async with streaming(feed, taken) as task:
+                    await taken.wait(2)
+                    bad.status = 500
+                    await asked_again(bad, task)
+                    assert not marks()
+                    before = clock.ns
+                    clock.advance(100)
+                    await taken.wait(3)
+                    assert [mark[:2] for mark in marks()] == [("bad", 0.0)] and marks()[0][2] < before
+                    good.status = 500
+                    assert not (await asyncio.wait_for(asyncio.shield(ended(task)), 5)).final
+                good.status = 200
+                clock.advance(5)
+                async with streaming(feed, taken):
+                    await taken.wait(4)
+                    assert marks()[1][:2] == ("bad", 0.0) and marks()[1][2] > marks()[0][2]
+                    bad.status = 200
+                    await taken.wait(5)
+        assert marks()[2][:2] == ("bad", 1.0) and marks()[2][2] > marks()[1][2]
+        found = intake(CARD, taken.batches, ingested_ns=clock.now_ns())
+        assert not found.rejects and found.facts["metrics"]["source"].to_pylist() == ["bad"] * 3
 
     asyncio.run(work())
 

@@ -29,7 +29,7 @@ async def following(world: XWorld, folder: Path, **given: Any) -> AsyncIterator[
     tools = {name: given.pop(name) for name in ("memory", "store", "alive", "coins") if name in given}
     async with serving(world.handler) as server:
         options = {
-            "key": "env:X", "url": server.url, "cost": CHEAP, "author_cost": 0, "names": ("bitcoin",), "silence": 0.5,
+            "key": "env:X", "url": server.url, "cost": CHEAP, "author_cost": 0, "names": ("bitcoin",), "silence": 30,
             **given,
         }  # fmt: skip
         secrets = {"env:X": TOKEN}
@@ -55,3 +55,10 @@ def texts(taken: Taken) -> list[str]:
 def memory_of(taken: Taken) -> dict[str, Any]:
     """The cursor that was stored last."""
     return next((dict(batch.cursor) for batch in reversed(taken.batches) if batch.cursor is not None), {})
+
+
+async def until(true: Any) -> None:
+    """Wait for something to be so."""
+    async with asyncio.timeout(20):
+        while not true():
+            await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""X's API version 2 on loopback, as its documentation shows it: rules, filtered stream, recent search, look-up, counts.
+"""X's API version 2 on loopback, as its documentation shows it: rules, stream, recent search, look-up, compliance jobs.
 
 It counts what it would bill: every post that it has sent, in whatever answer.
 """
@@ -56,6 +56,10 @@ class XWorld:
     faults_at: dict[str, deque[Callable[[web.Request], Any]]] = field(default_factory=dict)
     billed: Counter[str] = field(default_factory=Counter)
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    jobs: dict[str, list[str]] = field(default_factory=dict)
+    job_states: deque[str] = field(default_factory=deque)
+    no_jobs: bool = False
+    polls: int = 0
     streams: int = 0
     open_streams: int = 0
     keep_alive_s: float = 0.02
@@ -100,6 +104,8 @@ class XWorld:
     async def handler(self, request: web.Request) -> web.StreamResponse:
         """One request."""
         self.asked.append((request.path, dict(request.query)))
+        if request.path.startswith("/storage/"):
+            return await self._storage(request)
         if request.headers.get("Authorization") != f"Bearer {TOKEN}":
             return reply({"title": "Unauthorized", "detail": "Unauthorized", "status": 401}, 401)
         if self.faults:
@@ -112,10 +118,10 @@ class XWorld:
             "/2/tweets/search/stream": self._stream,
             "/2/tweets/search/stream/rules": self._rules,
             "/2/tweets/search/recent": self._search,
-            "/2/tweets/counts/recent": self._counts,
             "/2/tweets": self._look_up,
+            "/2/compliance/jobs": self._new_job,
         }
-        found: web.StreamResponse = await kinds[request.path](request)
+        found: web.StreamResponse = await kinds.get(request.path, self._old_job)(request)
         return found
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
@@ -214,8 +220,39 @@ class XWorld:
             body["includes"] = self._users(rows)
         return reply({**body, "errors": errors} if errors else body)
 
-    async def _counts(self, request: web.Request) -> web.StreamResponse:
-        raise NotImplementedError
+    async def _new_job(self, request: web.Request) -> web.StreamResponse:
+        assert (await request.json())["type"] == "tweets"
+        if self.no_jobs:
+            return reply({"title": "Forbidden", "detail": "not in your plan", "status": 403}, 403)
+        identity = str(1446017776678801409 + len(self.jobs))
+        self.jobs[identity] = []
+        return reply(self._job_of(request, identity, "created"))
+
+    async def _old_job(self, request: web.Request) -> web.StreamResponse:
+        identity = request.path.removeprefix("/2/compliance/jobs/")
+        self.polls += 1
+        return reply(self._job_of(request, identity, self.job_states.popleft() if self.job_states else "complete"))
+
+    def _job_of(self, request: web.Request, identity: str, status: str) -> dict[str, Any]:
+        origin = f"{request.url.origin()}/storage/{identity}"
+        addresses = {name: f"{origin}/{name}?X-Goog-Signature=5ec7e7%2Fa" for name in ("upload_url", "download_url")}
+        return {"data": {"id": identity, "type": "tweets", "status": status, "resumable": False, **addresses}}
+
+    async def _storage(self, request: web.Request) -> web.StreamResponse:
+        assert "Authorization" not in request.headers
+        assert request.raw_path.endswith("?X-Goog-Signature=5ec7e7%2Fa")
+        _, _, identity, kind = request.path.split("/")
+        if kind == "upload_url":
+            assert (request.method, request.headers["Content-Type"]) == ("PUT", "text/plain")
+            self.jobs[identity] = (await request.text()).split()
+            return web.Response()
+        rows = [
+            {"id": key, "action": "delete", "reason": "deleted" if key in self.gone else "protected"}
+            for key in self.jobs[identity]
+            if key in self.gone | self.protected
+        ]
+        moved = [{"id": key, "action": "delete", "reason": "scrub_geo"} for key in self.jobs[identity][:1]]
+        return web.Response(text="".join(json.dumps(row) + "\n" for row in [*moved, *rows]))
 
     def _there(self) -> list[dict[str, Any]]:
         return [row for row in self.posts.values() if row["id"] not in self.gone | self.protected]
