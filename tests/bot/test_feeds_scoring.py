@@ -39,7 +39,7 @@ def watch(feed: Scoring, enough: Callable[[dict[str, Any]], bool]) -> dict[str, 
 
     async def main() -> dict[str, Any]:
         task = asyncio.create_task(feed.run(lambda event: None))
-        async with asyncio.timeout(50):
+        async with asyncio.timeout(150):
             while not enough(feed.health()) and not task.done():
                 await asyncio.sleep(0.01)
         told = feed.health()
