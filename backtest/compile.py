@@ -8,6 +8,7 @@ and kept on disk; a strategy's own few lines are compiled in each process, and n
 
 import types as pytypes
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ from numba.extending import intrinsic
 
 from risk.memory import Ref, f8_at, put_f8, u1_at
 from signals.jit import kernel, settle_types
-from strategies.base import Strategy
+from strategies.base import HELD, Strategy
 
 Native = Callable[..., Any]
 
@@ -33,6 +34,19 @@ def _call(typingctx: Any, address: Any, rows: Any, count: Any, params: Any, out:
         word = ir.IntType(64)
         shape = ir.FunctionType(word, [word] * 4)
         return builder.call(builder.inttoptr(args[0], shape.as_pointer()), args[1:])
+
+    return signature, codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def call_for(typingctx: Any, address: Any, record: Any) -> Any:
+    """Call the C function int64(address of the record) at `address`."""
+    signature = types.int64(types.int64, record)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        word = ir.IntType(64)
+        target = builder.inttoptr(args[0], ir.FunctionType(word, [word]).as_pointer())
+        return builder.call(target, [builder.ptrtoint(args[1], word)])
 
     return signature, codegen
 
@@ -90,13 +104,21 @@ def _records(typingctx: Any, address: Any, like: Any) -> Any:
     return pointer(types.int64, like), codegen
 
 
-def entry_point(strategy: Strategy) -> Native:
+def blind_dtype(strategy: Strategy) -> np.dtype[Any]:
+    """The strategy's row without the weight held: a function that compiles for it can't look at that."""
+    whole = strategy.row_dtype
+    fields = {name: spot for name, spot in (whole.fields or {}).items() if name != HELD}
+    kinds, offsets = [spot[0] for spot in fields.values()], [spot[1] for spot in fields.values()]
+    return np.dtype({"names": list(fields), "formats": kinds, "offsets": offsets, "itemsize": whole.itemsize})
+
+
+def entry_point(strategy: Strategy, row_dtype: np.dtype[Any]) -> Native:
     """The strategy's function as plain Python over addresses: (rows, count, params, out) -> status.
 
     Status 1: it raised. Status 2: a weight that is no number; in `allocate` NaN says HOLD and is let through.
     """
     rule = numba.njit(error_model="python")(strategy.function)
-    row_like = np.zeros(1, strategy.row_dtype)
+    row_like = np.zeros(1, row_dtype)
     param_like = np.zeros(1, strategy.param_dtype)
     weight_like = np.zeros(1)
 
@@ -138,10 +160,13 @@ _SIGNATURE = types.int64(types.int64, types.int64, types.int64, types.int64)
 
 @dataclass(frozen=True)
 class Compiled:
-    """A strategy's machine code. `address` is good while this object lives, in this process only."""
+    """A strategy's machine code. `address` is good while this object lives, in this process only; blind: it doesn't
+    see the weights held.
+    """
 
     address: int
     code: Any
+    blind: bool
 
 
 _KEPT: dict[Any, Compiled] = {}
@@ -151,9 +176,18 @@ def compile_pointer(strategy: Strategy) -> Compiled:
     """Compile a strategy's function to a pointer; raises what numba raises when it can't be compiled."""
     key = (strategy.function, strategy.row_dtype, strategy.param_dtype)
     if key not in _KEPT:
-        code = numba.cfunc(_SIGNATURE, error_model="python")(entry_point(strategy))
-        _KEPT[key] = Compiled(address=code.address, code=code)
+        _KEPT[key] = _compiled(strategy)
     return _KEPT[key]
+
+
+def _compiled(strategy: Strategy) -> Compiled:
+    build = numba.cfunc(_SIGNATURE, error_model="python")
+    if strategy.form == "weigh":
+        with suppress(Exception):  # it looks at the weight held, or can't be compiled at all
+            code = build(entry_point(strategy, blind_dtype(strategy)))
+            return Compiled(address=code.address, code=code, blind=True)
+    code = build(entry_point(strategy, strategy.row_dtype))
+    return Compiled(address=code.address, code=code, blind=False)
 
 
 def clone(function: Native, *, into_callers: bool = False, free: bool = False, **replaced: Any) -> Native:
@@ -174,7 +208,7 @@ def inlined_call(strategy: Strategy) -> Native:
     """What stands in the place of the call through a pointer: the strategy's own function, parameters read at
     run time.
     """
-    direct = numba.njit(error_model="python", forceinline=True)(entry_point(strategy))
+    direct = numba.njit(error_model="python", forceinline=True)(entry_point(strategy, strategy.row_dtype))
 
     @numba.njit(inline="always")  # type: ignore[untyped-decorator]
     def call(address: int, rows: int, count: int, params: int, out: int) -> int:

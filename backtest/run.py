@@ -6,16 +6,16 @@ from Python for what numba can't compile. They decide alike, to the bit.
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from backtest.compile import compile_pointer
+from backtest.compile import Compiled, compile_pointer
 from backtest.costs import doubled_fees, policy_record
-from backtest.crowd import discounted, guard_limits, mark_floods
-from backtest.grid import Grid
+from backtest.crowd import discounted
+from backtest.events import fed_tape, known_values, tape_of, unusual
 from backtest.hook import drive, python_rule
 from backtest.load import RunInputs, later_scores
 from backtest.loop import LOGS_FULL, loop
@@ -23,15 +23,12 @@ from backtest.result import ORDERLOG, Result
 from backtest.spec import RunSpec, quote_of
 from backtest.tape import Tape
 from risk.desk import Desk, make_desk
-from risk.novelty import fresh_memory, watch
 from risk.records import STATES, Array
 from signals import ops
-from signals.history import evaluate
 from signals.models import cutoff_warning, resolve
-from signals.signal import Signal
+from strategies.base import Strategy
 
 LATE_FACTOR = 10
-BATCH = 256  # symbols, over several rows, that a weigh is asked about in one call: what fits the fastest cache
 CHUNK = 50_000  # bar rows between two reports of progress
 Progress = Callable[[int, int], None]
 
@@ -49,92 +46,36 @@ class Prepared:
     compiled: bool
 
 
-def prepare_run(spec: RunSpec, inputs: RunInputs, *, interpreted: bool = False, late: bool = False) -> Prepared:
+def prepare_run(
+    spec: RunSpec, inputs: RunInputs, *, interpreted: bool = False, late: bool = False, keep: bool = True
+) -> Prepared:
     """Signal values of every decision and the tape of events; the strategy's own code compiled.
 
-    late: rows are known when they have closed, as in paper trading (see `backtest.tape.TAPE`).
+    late: rows are known when they have closed, as in paper trading (see `backtest.tape.TAPE`). keep: False when only
+    orders, fills and the account are asked for: the values of signals and the weights may then be made while the run
+    goes on, and are not kept.
     """
     strategy = spec.strategy
+    rule = None if interpreted else _compiled(strategy)
+    blind = rule is not None and rule.blind
+    if rule is not None and not keep:
+        tape = fed_tape(spec, inputs, blind=blind)
+        if tape is not None:
+            return Prepared(tape=tape, rule=rule, compiled=True)
     rows, states = known_values(spec, inputs, strategy.signals)
-    tape = tape_of(spec, inputs, rows, states, unusual(spec, inputs), strategy.param_record(), late=late)
-    if interpreted:
-        return Prepared(tape=tape, rule=python_rule(strategy), compiled=False)
+    strange = unusual(spec, inputs)
+    tape = tape_of(spec, inputs, rows, states, strange, strategy.param_record(), late=late, blind=blind)
+    return Prepared(tape=tape, rule=rule or python_rule(strategy), compiled=rule is not None)
+
+
+def _compiled(strategy: Strategy) -> Compiled | None:
+    """The strategy behind a pointer; None, and a warning, when it can't be compiled."""
     try:
-        return Prepared(tape=tape, rule=compile_pointer(strategy), compiled=True)
+        return compile_pointer(strategy)
     except Exception as error:  # numba raises a zoo of types for code it can't compile
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        warnings.warn(f"{type(strategy).__name__} runs interpreted, slower: {reason}", CompileWarning, stacklevel=2)
-        return Prepared(tape=tape, rule=python_rule(strategy), compiled=False)
-
-
-def known_values(spec: RunSpec, inputs: RunInputs, bound: Mapping[str, Signal]) -> tuple[Array, Array]:
-    """(values f8[d, M, S + 1], states u1[d, M]) of signals at the run's decisions; a bar that came late is no bar."""
-    guard = guard_limits(spec.limits)
-    rows, states = evaluate(bound, inputs.signals, max_age_ns=spec.limits.signal_age_ns, guard=guard)
-    rows, states = rows[inputs.first :], states[inputs.first :]
-    late = inputs.late[inputs.first :]
-    if late.any():
-        states[late & (states == ops.OK)] = ops.NO_BAR
-    return rows, states
-
-
-def tape_of(
-    spec: RunSpec,
-    inputs: RunInputs,
-    rows: Array,
-    states: Array,
-    strange: Array,
-    params: Array,
-    *,
-    full: bool = True,
-    late: bool = False,
-) -> Tape:
-    """The tape of a run's events with these signal values."""
-    bars = inputs.bars
-    ladder_moves = risk_bars(bars, spec.risk_bar_ns)
-    return Tape(
-        open_ns=bars.open_ns,
-        close_ns=bars.close_ns,
-        prices=bars.prices,
-        decides=bars.decides,
-        risk_bar=ladder_moves,
-        decide_ns=np.ascontiguousarray(inputs.signals.decide_ns[inputs.first :]),
-        rows=np.ascontiguousarray(rows),
-        states=np.ascontiguousarray(states),
-        funding=inputs.funding,
-        params=params,
-        strange=strange,
-        full=full,
-        late=late,
-        batch=BATCH if spec.strategy.form == "weigh" else 0,
-    )
-
-
-def risk_bars(bars: Grid, risk_ns: int) -> Array:
-    """u1[n]: 1 where a risk bar of that length ends; without a length the decision bars are the risk bars.
-
-    Where the bar at a boundary is missing, the next one stands for it.
-    """
-    if not risk_ns:
-        return bars.decides.copy()
-    parts = bars.close_ns // risk_ns
-    before = np.r_[bars.open_ns[0] // risk_ns, parts[:-1]]
-    ended: Array = (parts > before).astype(np.uint8)
-    return ended
-
-
-def unusual(spec: RunSpec, inputs: RunInputs) -> Array:
-    """u1[b, M]: decision bars of the run that control 23 calls unusual, warmed up on the bars before it, and in which
-    control 21 saw a flood.
-    """
-    seen = inputs.signals
-    strange = np.zeros(seen.close.shape, np.uint8)
-    z, v = spec.limits.novelty_return_z, spec.limits.novelty_volume_z
-    if np.isfinite(z) or np.isfinite(v):
-        watch(fresh_memory(len(spec.symbols)), seen.close, seen.volume, float(z), float(v), strange)
-    mark_floods(spec, inputs, strange)
-    flags: Array = np.ascontiguousarray(strange[len(strange) - int(inputs.bars.decides.sum()) :])
-    return flags
+        warnings.warn(f"{type(strategy).__name__} runs interpreted, slower: {reason}", CompileWarning, stacklevel=3)
+        return None
 
 
 def settled(spec: RunSpec, inputs: RunInputs) -> RunSpec:

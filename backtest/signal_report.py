@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from backtest import signal_stats as stats
+from backtest.events import known_values
 from backtest.load import RunInputs
-from backtest.run import known_values, model_of
+from backtest.run import model_of
 from backtest.signal_result import LEAST_ROWS, Cell, Curve, Quarter, SignalReport
 from backtest.signal_times import Coverage, Timeline, coverage, forward_returns, past_returns, quarters, usable_horizons
 from backtest.signal_verdict import LEVEL, judged, verdicts

@@ -14,16 +14,20 @@ from typing import Any
 import numpy as np
 
 from backtest import loop as loops
-from backtest.compile import ask, ask_all, clone, inlined_call
+from backtest import skim as skims
+from backtest.compile import ask, ask_all, clone, compile_pointer, inlined_call
+from backtest.events import known_values, tape_of, unusual
+from backtest.feed import Feed, follows
 from backtest.load import RunInputs
 from backtest.loop import LOGS_FULL
-from backtest.run import known_values, new_desk, settled, tape_of, unusual
+from backtest.run import new_desk, settled
 from backtest.spec import RunSpec
 from backtest.tape import Tape
 from data.errors import InputError
 from risk.records import Array
 from signals import ops
 from signals.jit import kernel
+from signals.kernels_dense import AVERAGE
 from signals.signal import Signal
 from strategies.base import Strategy
 
@@ -50,12 +54,15 @@ class SweepRow:
 @kernel
 def deepest(equity: Array) -> float:
     """Largest fall from a running high, as a fraction of it."""
-    high = equity[0]
+    high = floor = equity[0]
     worst = 0.0
     for i in range(len(equity)):
-        high = max(high, equity[i])
-        if equity[i] < high * (1.0 - worst):
+        if equity[i] > high:
+            high = equity[i]
+            floor = high * (1.0 - worst)
+        elif equity[i] < floor:
             worst = 1.0 - equity[i] / high
+            floor = high * (1.0 - worst)
     return worst
 
 
@@ -73,8 +80,8 @@ def inlined_loop(strategy: Strategy) -> Callable[..., int]:
 def _written_in(strategy: Strategy) -> Callable[..., int]:
     call = inlined_call(strategy)
     decision = clone(loops.decide_now, ask=clone(ask, _call=call))
-    rows = clone(loops.skim_rows, into_callers=True, ask_all=clone(ask_all, into_callers=True, _call=call))
-    skim = clone(loops.skim, skim_rows=rows)
+    hear = clone(skims.hear, into_callers=True, ask_all=clone(ask_all, into_callers=True, _call=call))
+    skim = clone(skims.skim, skim_rows=clone(skims.skim_rows, into_callers=True, hear=hear))
     return clone(loops.loop, free=True, decide_now=decision, skim=skim)
 
 
@@ -98,14 +105,15 @@ class Columns:
     def __init__(self, spec: RunSpec, inputs: RunInputs) -> None:
         self.spec = spec
         self.inputs = inputs
-        self._kept: dict[Signal, tuple[Array, Array, Array]] = {}
+        self._kept: dict[Signal, tuple[Array, Array, int]] = {}
 
-    def of(self, signal: Signal) -> tuple[Array, Array, Array]:
-        """(values f8[d, M], states u1[d, M], known bool[d]) of one signal."""
+    def of(self, signal: Signal) -> tuple[Array, Array, int]:
+        """(values f8[d, M], states u1[d, M], decisions until all are fine) of one signal."""
         if signal not in self._kept:
             rows, states = known_values(self.spec, self.inputs, {"it": signal})
             values = np.ascontiguousarray(rows[:, :, 0])
-            self._kept[signal] = (values, states.copy(), np.asarray(~states.any(axis=1)))
+            faults = np.flatnonzero(states.any(axis=1))
+            self._kept[signal] = (values, states.copy(), int(faults[-1]) + 1 if len(faults) else 0)
         return self._kept[signal]
 
 
@@ -116,35 +124,54 @@ class Runner:
         self.spec = spec
         self.columns = columns
         self.compiled = compiled
-        shape = (len(inputs.signals.decide_ns) - inputs.first, len(spec.symbols))
-        rows = np.zeros((*shape, len(spec.strategy.signals) + 1))
-        states = np.zeros(shape, np.uint8)
-        self.tape: Tape = tape_of(spec, inputs, rows, states, strange, spec.strategy.param_record(), full=False)
+        blind = compile_pointer(spec.strategy).blind
+        seen, width = inputs.signals, len(spec.strategy.signals) + 1
+        shape = (len(seen.decide_ns) - inputs.first, len(spec.symbols))
+        feed = None
+        rows = np.zeros((0, shape[1], width))
+        if follows(inputs.bars, seen, inputs.first):  # then columns are taken as they are, a stretch at a time
+            copies = dict.fromkeys(range(width - 1), inputs.bars.close)
+            bars = (seen.close, seen.volume)
+            feed = Feed(bars, inputs.first, width, averages=np.zeros(0, AVERAGE), copies=copies, novelty=None)
+        else:
+            rows = np.zeros((*shape, width))
+        states, params = np.zeros(shape, np.uint8), spec.strategy.param_record()
+        self.tape: Tape = tape_of(spec, inputs, rows, states, strange, params, full=False, blind=blind, feed=feed)
         self.plain = self.tape["plain"].copy()
+        self.dirty = 0  # decisions whose states the last run wrote to
         self.loaded: list[Signal | None] = [None] * len(spec.strategy.signals)
         closes = inputs.bars.close_ns[inputs.bars.decides != 0]
         self.day_ends = np.flatnonzero(np.diff(closes // DAY_NS, append=closes[-1] // DAY_NS + 1))
 
+    def load(self, strategy: Strategy) -> None:
+        """Put a parameter set's columns into the tape."""
+        tape, states, plain = self.tape, self.tape["states"], self.tape["plain"]
+        states[: self.dirty] = 0
+        self.dirty = 0
+        copies = {}
+        for place, signal in enumerate(strategy.signals.values()):
+            values, own, until = self.columns.of(signal)
+            copies[place] = values
+            if tape.feed is None and self.loaded[place] != signal:
+                tape["rows"][:, :, place] = values
+                self.loaded[place] = signal
+            mine, told = own[:until], states[:until]
+            fresh = (told == 0) & (mine != 0)
+            blame = np.where((mine & 7) == ops.NO_BAR, mine, mine | (place << ops.STATE_BITS))
+            told[fresh] = blame[fresh]
+            self.dirty = max(self.dirty, until)
+        plain[:] = self.plain
+        if tape.feed is not None:
+            tape.feed.copy(copies)
+        elif len(states) == len(plain):
+            plain[: self.dirty] &= ~states[: self.dirty].any(axis=1)
+        elif self.dirty:
+            plain[:] = 0  # decisions at facts: every row the long way
+
     def run(self, strategy: Strategy) -> SweepRow:
         """Run one parameter set."""
         tape = self.tape
-        states = tape["states"]
-        states.fill(0)
-        plain = self.plain.astype(bool)
-        for place, signal in enumerate(strategy.signals.values()):
-            values, own, known = self.columns.of(signal)
-            if self.loaded[place] != signal:
-                tape["rows"][:, :, place] = values
-                self.loaded[place] = signal
-            if not known.all():
-                fresh = (states == 0) & (own != 0)
-                blame = np.where((own & 7) == ops.NO_BAR, own, own | (place << ops.STATE_BITS))
-                states[fresh] = blame[fresh]
-                if len(known) == len(plain):
-                    plain &= known
-                else:
-                    plain[:] = False  # decisions at facts: every row the long way
-        tape["plain"][:] = plain
+        self.load(strategy)
         tape["params"][:] = strategy.param_record()
         spec = replace(self.spec, strategy=strategy)
         desk = new_desk(spec)

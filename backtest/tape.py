@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from risk.memory import Ref
+from risk.memory import Ref, reader
 from risk.records import Array
 from signals.bare import kernel
+from signals.jit import hot
+from signals.raw import address_of, f8_at, u1_at
+
+if TYPE_CHECKING:
+    from backtest.feed import Feed
 
 # What happens: n bar rows, d decisions, f fundings, M symbols, S signals; addresses of C-contiguous arrays, and sizes.
 # The second half is what is written down: weights of each decision, equity at the close of each of b decision bars, and
@@ -15,7 +22,7 @@ TAPE = np.dtype([
     ("open_ns", "i8"), ("close_ns", "i8"),  # i8[n]
     ("open", "i8"), ("high", "i8"), ("low", "i8"), ("close", "i8"), ("volume", "i8"),  # f8[n, M], NaN: no bar
     ("decides", "i8"), ("risk_bar", "i8"),  # u1[n]: a decision bar, a risk bar ends here
-    ("plain", "i8"),  # u1[n]: a decision and risk bar, all there, all known, none unusual: see `backtest.loop.skim`
+    ("plain", "i8"),  # u1[n]: a decision and risk bar, all there, all known, none unusual: see `backtest.skim`
     ("strange", "i8"),  # u1[b, M]: decision bars that are unusual
     ("decide_ns", "i8"), ("rows", "i8"), ("states", "i8"),  # i8[d], f8[d, M, S + 1] (last: weight held), u1[d, M]
     ("funding_ns", "i8"), ("funding_symbol", "i8"), ("funding_rate", "i8"),  # i8[f], i8[f], f8[f]
@@ -25,11 +32,30 @@ TAPE = np.dtype([
     ("batch", "i8"),  # symbols, over several rows, that the strategy may be asked about in one call; 0: one row
     ("row", "i8"), ("decision", "i8"), ("funding", "i8"), ("out", "i8"), ("half", "i8"), ("turned", "i8"),
     ("full", "i8"),  # the line above: where the loop stands; full: 0 writes the equity only
+    ("blind", "i8"),  # 1: the strategy doesn't see the weights held, so that it can be asked far ahead
+    ("asked", "i8"), ("doubt", "i8"),  # decisions before `asked` have their weights; before `doubt` ask few at a time
+    ("day_end_ns", "i8"), ("day_row", "i8"),  # the first row that closes after that day: see `backtest.skim`
+    # decisions (then as many as rows) before `ready` have their values; `refill` makes more: see `backtest.feed`
+    ("ready", "i8"), ("feed", "i8"), ("refill", "i8"),
     ("late", "i8"),  # 1: a row is known when it has closed, so that decisions inside it come before its open (paper)
 ])  # fmt: skip
 
-# The account at the close of a decision bar that was not skimmed over.
+# The account at the close of a decision bar that was not skimmed over, or at whose open orders filled.
 TURN = np.dtype([("bar", "i8"), ("cash", "f8"), ("gross", "f8"), ("net", "f8"), ("level", "i8")])
+turn_at = reader(TURN)
+ALL_READY = 2**62
+
+
+@hot
+def write_turn(account: Ref, tape: Ref) -> None:
+    """Write down the account at the close of the next decision bar."""
+    turn = turn_at(tape.turns, tape.turned)
+    turn.bar = tape.out
+    turn.cash = account.cash
+    turn.gross = account.gross
+    turn.net = account.net
+    turn.level = account.level
+    tape.turned += 1
 
 
 def plain_rows(
@@ -59,9 +85,11 @@ def plain_rows(
 def strike_rows(plain: Array, close: Array, states: Array, strange: Array) -> None:
     """Clear plain[i] where any symbol of row i has no price, a state, or something unusual."""
     n, symbols = close.shape
-    if symbols == 1:
-        for i in range(n):
-            plain[i] &= np.uint8((states[i, 0] == 0) & (strange[i, 0] == 0) & (close[i, 0] > 0.0))
+    prices, told, odd = address_of(close), address_of(states), address_of(strange)
+    faults = 0
+    for place in range(n * symbols):
+        faults |= u1_at(told, place) | u1_at(odd, place) | int(not f8_at(prices, place) > 0.0)
+    if faults == 0:
         return
     for i in range(n):
         faults = 0
@@ -84,21 +112,30 @@ class Tape:
     def __init__(
         self, *, open_ns: Array, close_ns: Array, prices: tuple[Array, Array, Array, Array, Array], decides: Array,
         risk_bar: Array, decide_ns: Array, rows: Array, states: Array, funding: tuple[Array, Array, Array],
-        params: Array, strange: Array, full: bool = True, batch: int = 0, late: bool = False,
+        params: Array, strange: Array, full: bool = True, batch: int = 0, late: bool = False, blind: bool = False,
+        feed: Feed | None = None,
     ) -> None:  # fmt: skip
         n, symbols = prices[0].shape
-        d, _, width = rows.shape
-        bars = int(decides.sum())
+        self.feed = feed
+        if feed is not None:
+            rows = feed.arrays["room"]
+        d, width = len(decide_ns), rows.shape[2]
+        bars = int(np.count_nonzero(decides))
         names = ("open", "high", "low", "close", "volume")
         self.arrays: dict[str, Array] = {
             "open_ns": open_ns, "close_ns": close_ns, **dict(zip(names, prices, strict=True)), "decides": decides,
             "risk_bar": risk_bar, "decide_ns": decide_ns, "rows": rows, "states": states, "funding_ns": funding[0],
             "funding_symbol": funding[1], "funding_rate": funding[2], "params": params,
-            "weights": np.empty((d, symbols)), "equity": np.empty(bars), "turns": np.empty(bars if full else 0, TURN),
+            "weights": np.empty((d, symbols)) if feed is None else feed.arrays["weights"], "equity": np.empty(bars),
+            "turns": np.empty(bars if full else 0, TURN),
             "scratch": np.zeros(symbols * (width + 1)), "holdings": np.zeros(symbols, np.int64),
             "amounts": np.zeros(symbols), "strange": strange,
-            "plain": plain_rows(open_ns, close_ns, prices[3], decides, risk_bar, decide_ns, states, strange),
         }  # fmt: skip
+        if feed is None:
+            plain = plain_rows(open_ns, close_ns, prices[3], decides, risk_bar, decide_ns, states, strange)
+        else:
+            plain = decides & risk_bar
+        self.arrays["plain"] = plain
         self._header = np.zeros(1, TAPE)
         for name, array in self.arrays.items():
             assert array.flags.c_contiguous, name
@@ -108,15 +145,22 @@ class Tape:
             self._header[name] = size
         self._header["full"] = full
         self._header["late"] = late
+        self._header["blind"] = blind
+        if feed is not None:
+            self._header["feed"], self._header["refill"] = feed.address, feed.code.address
 
     def start(self, strategy: int) -> None:
         """Rewind, and let the strategy at this address decide."""
-        for name in ("row", "decision", "funding", "out", "half", "turned"):
+        for name in ("row", "decision", "funding", "out", "half", "turned", "asked", "doubt", "day_end_ns", "day_row"):
             self._header[name] = 0
         self._header["strategy"] = strategy
+        self._header["ready"] = ALL_READY if self.feed is None else 0
+        if self.feed is not None:
+            self.feed.rewind()
 
     def wishes(self) -> Array:
         """f8[d, M]: the weights asked for, NaN where a decision asked for nothing or wasn't reached."""
+        assert self.feed is None, "weights aren't kept"
         weights = self.arrays["weights"].copy()
         weights[int(self._header["decision"][0]) :] = np.nan
         return weights

@@ -97,7 +97,7 @@ class Pointer(Contender):
 
     def act(self) -> Any:
         """Signals, tape, desk, loop, final value."""
-        prepared = prepare_run(self.spec, self.inputs)
+        prepared = prepare_run(self.spec, self.inputs, keep=False)
         desk = new_desk(self.spec)
         self.run(desk, prepared)
         return desk, float(prepared.tape["equity"][-1])

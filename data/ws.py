@@ -197,6 +197,8 @@ async def open_line(
     InputError
         The address itself isn't allowed.
     """
+    from websockets.exceptions import WebSocketException
+
     asked, shown = _address(url, params, tools.http.near), bare(url)
     hidden = [*secrets, *(headers or {}).values(), *(value for _, value in parse_qsl(urlsplit(asked).query))]
     try:
@@ -204,7 +206,7 @@ async def open_line(
             connection = await _connect(asked, tools, headers, most, trusted)
     except TimeoutError:
         raise FeedError(f"{shown}: not open within {open_s:g} s") from None
-    except Exception as error:
+    except (WebSocketException, OSError, ValueError, EOFError) as error:
         raise _refused(error, shown, tools.clock, hidden) from None
     line = Line(connection, shown, tools, hidden)
     line._pong_s, line._silence_s, line._most = pong_s, silence_s, most
@@ -251,12 +253,10 @@ def _address(url: str, params: Any, near: frozenset[str]) -> str:
     return parts._replace(query=query, fragment="").geturl()
 
 
-def _refused(error: Exception, shown: str, clock: Clock, secrets: Sequence[str]) -> Exception:
+def _refused(error: Exception, shown: str, clock: Clock, secrets: Sequence[str]) -> FeedError:
     """Why there is no line."""
     from websockets.exceptions import InvalidStatus
 
-    if isinstance(error, FeedError | InputError):
-        return error
     if isinstance(error, InvalidStatus):
         status = error.response.status_code
         if status < 300:

@@ -144,16 +144,16 @@ class Desk:
         """
         now_ns = self.tools.clock.now_ns()
         found = self.cursor.get("connects")
-        recent = (
-            [at for at in found if isinstance(at, int) and now_ns - at < WINDOW_NS] if isinstance(found, list) else []
-        )
+        times = [at for at in found if isinstance(at, int)] if isinstance(found, list) else []
+        recent = [at for at in times if now_ns - at < WINDOW_NS]
         if len(recent) >= CONNECTS_MAX:
             pause_s = (min(recent) + WINDOW_NS - now_ns) / SECOND_NS + 1.0
             text = f"X's stream was connected {len(recent)} times in 15 minutes, X allows 50"
             raise FeedError(text, pause_s=min(pause_s, WINDOW_NS / SECOND_NS + 1.0))
         gaps = self.gaps()
-        if refill and self.newest():
-            gaps = merge_spans([*gaps, (self.newest() - id_span(OVERLAP_NS), id_at(now_ns + OVERLAP_NS))])
+        since = self.newest() or id_at(min(times, default=0))
+        if refill and since:  # a stream that was killed before its first batch was kept has missed something too
+            gaps = merge_spans([*gaps, (since - id_span(OVERLAP_NS), id_at(now_ns + OVERLAP_NS))])
         await self.hand_over([], now_ns, take, {"connects": [*recent, now_ns], "gaps": [list(gap) for gap in gaps]})
 
     def _is_known(self, item: Item) -> bool:

@@ -44,14 +44,13 @@ class Desk:
         self._point()
 
     def _point(self) -> None:
-        for name, array in self.arrays.items():
-            self._header[name] = array.ctypes.data
-        for name, code in entry_points().items():
-            self._header[name] = code.address
-        self._header["symbols"] = len(self.arrays["books"])
-        self._header["places"] = len(self.arrays["orders"])
-        self._header["rate_places"] = len(self.arrays["rate"])
-        self._header["log_places"] = min(len(self.arrays[log]) for log in LOGS)
+        sizes = {
+            "symbols": len(self.arrays["books"]), "places": len(self.arrays["orders"]),
+            "rate_places": len(self.arrays["rate"]), "log_places": min(len(self.arrays[log]) for log in LOGS),
+        }  # fmt: skip
+        places = {name: array.__array_interface__["data"][0] for name, array in self.arrays.items()}
+        known = places | sizes | entry_points()
+        self._header[0] = tuple(known.get(name, 0) for name in HEADER.names or ())
 
     @property
     def ref(self) -> Ref:
@@ -95,11 +94,11 @@ class Desk:
         return most + LOG_PER_PLACE * len(self.arrays["orders"]) + LOG_SLACK > int(self._header["log_places"][0])
 
     def grow_logs(self) -> None:
-        """Double the logs; never called while a kernel runs."""
+        """Four times the room for the logs; never called while a kernel runs."""
         for name in LOGS:
-            log = self.arrays[name]
-            bigger = np.zeros(2 * len(log), log.dtype)
-            bigger[: len(log)] = log
+            log, used = self.arrays[name], int(self.account[f"n_{name}"])
+            bigger = np.empty(4 * len(log), log.dtype)  # what no record is written to costs nothing
+            bigger[:used] = log[:used]
             self.arrays[name] = bigger
         self._point()
 
@@ -147,7 +146,7 @@ def make_desk(
         rate=np.full(limits.orders_per_hour, LONG_AGO, np.int64),
         repeats=np.full((count, 2, limits.repeat_orders), LONG_AGO, np.int64),
         intents=np.full(INTENTS, -1, np.int64), busy=np.zeros(count, np.int64),
-        fills=np.zeros(size, FILL), events=np.zeros(size, EVENT), done=np.zeros(size, ORDER),
+        fills=np.empty(size, FILL), events=np.empty(size, EVENT), done=np.empty(size, ORDER),
     )  # fmt: skip
 
 

@@ -202,6 +202,29 @@ def act(desk: Ref, now: int, weights: int, states: int) -> None:
 
 
 @kernel
+def answered(desk: Ref, now: int, weights: int, states: int, status: int) -> bool:
+    """Whether the strategy's function gave an answer that can be acted on; see `decide`."""
+    account = account_of(desk)
+    bad = status
+    if bad == 0:
+        for k in range(desk.symbols):
+            bad |= 2 * int((u1_at(states, k) == 0) & (abs(f8_at(weights, k)) == np.inf))
+    if bad == 0:
+        account.error_run = 0
+        return True
+    limits = limits_of(desk)
+    for k in range(desk.symbols):
+        put_f8(weights, k, np.nan)  # a skipped decision asked for nothing, also where it had got to a number
+    account.errors += 1
+    account.error_run += 1
+    note(desk, now, EV_ERROR, R_STRATEGY, -1, -1, limits.strategy_errors, account.error_run, bad, 0.0)
+    if account.error_run >= limits.strategy_errors:
+        until = person_until(desk, now)
+        latch(desk, C_STRATEGY, NO_NEW_RISK, now, until, R_STRATEGY, limits.strategy_errors, account.error_run)
+    return False
+
+
+@kernel
 def decide(desk: Ref, now: int, weights: int, states: int, status: int) -> None:
     """Act on one decision: weights is the address of f8[M], good where states, the address of u1[M], is 0, status of
     the strategy's function.
@@ -209,31 +232,8 @@ def decide(desk: Ref, now: int, weights: int, states: int, status: int) -> None:
     A strategy that raised (status > 0) or gave a weight that isn't a number skips the decision, is counted, and after
     so many in a row takes no new risk until a person has looked.
     """
-    account = account_of(desk)
-    bad = status
-    if bad == 0:
-        for k in range(desk.symbols):
-            bad |= 2 * int((u1_at(states, k) == 0) & (abs(f8_at(weights, k)) == np.inf))
-    if bad != 0:
-        for k in range(desk.symbols):
-            put_f8(weights, k, np.nan)  # a skipped decision asked for nothing, also where it had got to a number
-        account.errors += 1
-        account.error_run += 1
-        note(desk, now, EV_ERROR, R_STRATEGY, -1, -1, limits_of(desk).strategy_errors, account.error_run, bad, 0.0)
-        if account.error_run >= limits_of(desk).strategy_errors:
-            until = person_until(desk, now)
-            latch(
-                desk,
-                C_STRATEGY,
-                NO_NEW_RISK,
-                now,
-                until,
-                R_STRATEGY,
-                limits_of(desk).strategy_errors,
-                account.error_run,
-            )
+    if not answered(desk, now, weights, states, status):
         return
-    account.error_run = 0
-    if account.level >= FLATTEN or quiet(desk, weights, states):
+    if account_of(desk).level >= FLATTEN or quiet(desk, weights, states):
         return
     act(desk, now, weights, states)

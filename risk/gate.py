@@ -70,6 +70,16 @@ def off_grid(value: float, grid: float) -> float:
 
 
 @kernel
+def _intended(desk: Ref, intent: int) -> bool:
+    """Whether an intent is among the last ones; all are looked at, without a branch, by the processor's vectors."""
+    intents = desk.intents
+    found = 0
+    for j in range(INTENTS):
+        found |= int(i8_at(intents, j) == intent)
+    return found != 0
+
+
+@kernel
 def _every_order(
     desk: Ref, k: int, side: int, kind: int, purpose: int, qty: float, limit: float, stop: float, intent: int
 ) -> tuple[int, float, float]:
@@ -84,9 +94,8 @@ def _every_order(
         return R_FINITE, 0.0, limit
     if (kind == STOP or kind == TAKE) and not (np.isfinite(stop) and stop > 0.0):
         return R_FINITE, 0.0, stop
-    for j in range(INTENTS):
-        if i8_at(desk.intents, j) == intent:
-            return R_DUPLICATE, 0.0, 1.0
+    if _intended(desk, intent):
+        return R_DUPLICATE, 0.0, 1.0
     if off_grid(qty, market.lot) > 1e-6:
         return R_FILTERS, market.lot, qty
     if (kind == LIMIT or kind == POST_ONLY) and off_grid(limit, market.tick) > 1e-4:
@@ -185,15 +194,18 @@ def _caps(desk: Ref, k: int, side: int, added: float) -> tuple[int, float, float
 
 
 @kernel
-def _oldest_repeat(desk: Ref, k: int, side: int) -> int:
-    """Place of the oldest of the last entries of symbol `k` on that side (control 6)."""
-    size = limits_of(desk).repeat_orders
-    first = (2 * k + (0 if side > 0 else 1)) * size
-    oldest = first
-    for place in range(first + 1, first + size):
-        if i8_at(desk.repeats, place) < i8_at(desk.repeats, oldest):
-            oldest = place
-    return oldest
+def _repeats(desk: Ref, k: int, side: int) -> int:
+    """Address of the times of the last entries of symbol `k` on that side (control 6)."""
+    return desk.repeats + (2 * k + (0 if side > 0 else 1)) * limits_of(desk).repeat_orders * 8
+
+
+@kernel
+def _oldest(times: int, size: int) -> int:
+    """The earliest of some times."""
+    earliest = i8_at(times, 0)
+    for place in range(1, size):
+        earliest = min(earliest, i8_at(times, place))
+    return earliest
 
 
 @kernel
@@ -230,7 +242,7 @@ def _new_exposure(
     rule, bound, seen = _rate(desk, now)
     if rule != APPROVED:
         return rule, bound, seen
-    if now - i8_at(desk.repeats, _oldest_repeat(desk, k, side)) < limits.repeat_window_ns:
+    if now - _oldest(_repeats(desk, k, side), limits.repeat_orders) < limits.repeat_window_ns:
         return R_REPEAT, float(limits.repeat_orders), float(limits.repeat_orders + 1)
     return _caps(desk, k, side, worth)
 
@@ -255,7 +267,12 @@ def _note_sent(desk: Ref, now: int, k: int, side: int, purpose: int, intent: int
     put_i8(desk.intents, account.intent_head, intent)
     account.intent_head = (account.intent_head + 1) % INTENTS
     if purpose == ENTRY:
-        put_i8(desk.repeats, _oldest_repeat(desk, k, side), now)
+        times = _repeats(desk, k, side)
+        earliest = _oldest(times, limits_of(desk).repeat_orders)
+        place = 0
+        while i8_at(times, place) != earliest:
+            place += 1
+        put_i8(times, place, now)
 
 
 @kernel

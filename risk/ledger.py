@@ -36,15 +36,14 @@ def is_dust(desk: Ref, k: int, price: float) -> bool:
     """
     size = abs(book_of(desk, k).qty)
     market = market_of(desk, k)
-    if size < market.lot * (1.0 - 1e-9):
-        return True
-    return policy_of(desk).perp == 0 and size * price < market.min_notional
+    spot = policy_of(desk).perp == 0
+    return bool((size < market.lot * (1.0 - 1e-9)) | (spot & (size * price < market.min_notional)))
 
 
 @kernel
 def is_flat(desk: Ref, k: int) -> bool:
     """True when symbol `k` holds nothing, or dust."""
-    return book_of(desk, k).qty == 0.0 or is_dust(desk, k, book_of(desk, k).last)
+    return bool((book_of(desk, k).qty == 0.0) | is_dust(desk, k, book_of(desk, k).last))
 
 
 @hot

@@ -19,7 +19,9 @@ from numba.extending import intrinsic
 
 from risk.records import ACCOUNT, BOOK, EVENT, FILL, LATCH, LIMITS, MARKETS, ORDER, POLICY
 from signals.jit import inner as kernel
+from signals.raw import f8_at, i8_at, put_f8, put_i8, u1_at
 
+__all__ = ["f8_at", "i8_at", "put_f8", "put_i8", "u1_at"]  # handed on to whoever works with records
 F = TypeVar("F", bound=Callable[..., Any])
 Ref = Any  # a record as kernels see it: fields are attributes, writing one writes to the owner's array
 
@@ -51,39 +53,6 @@ def reader(dtype: np.dtype[Any]) -> Callable[[int, int], Ref]:
 
     return at  # type: ignore[no-any-return]
 
-
-def _loader(kind: types.Type, shape: ir.Type) -> Callable[[int, int], Any]:
-    """Intrinsic (address, index) -> the number there."""
-
-    @intrinsic  # type: ignore[untyped-decorator]
-    def load(typingctx: Any, address: Any, index: Any) -> Any:
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            return builder.load(builder.gep(builder.inttoptr(args[0], shape.as_pointer()), [args[1]]))
-
-        return kind(types.int64, types.int64), codegen
-
-    return load  # type: ignore[no-any-return]
-
-
-def _storer(kind: types.Type, shape: ir.Type) -> Callable[[int, int, Any], None]:
-    """Intrinsic (address, index, number): write it there."""
-
-    @intrinsic  # type: ignore[untyped-decorator]
-    def store(typingctx: Any, address: Any, index: Any, number: Any) -> Any:
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            builder.store(args[2], builder.gep(builder.inttoptr(args[0], shape.as_pointer()), [args[1]]))
-            return context.get_dummy_value()
-
-        return types.void(types.int64, types.int64, kind), codegen
-
-    return store  # type: ignore[no-any-return]
-
-
-f8_at = _loader(types.float64, ir.DoubleType())
-i8_at = _loader(types.int64, ir.IntType(64))
-u1_at = _loader(types.uint8, ir.IntType(8))
-put_f8 = _storer(types.float64, ir.DoubleType())
-put_i8 = _storer(types.int64, ir.IntType(64))
 
 _account, _book, _order, _limits = reader(ACCOUNT), reader(BOOK), reader(ORDER), reader(LIMITS)
 _market, _policy, _latch, _fill, _event = (
@@ -229,6 +198,6 @@ def entry_point(name: str) -> Any:
     return numba.cfunc(signature, cache=True, error_model="numpy", fastmath=False)(function)
 
 
-def entry_points() -> dict[str, Any]:
-    """Every far kernel by name. Their addresses go into each desk's header."""
-    return {name: entry_point(name) for name in FAR}
+def entry_points() -> dict[str, int]:
+    """Address of every far kernel by name; they go into each desk's header."""
+    return {name: entry_point(name).address for name in FAR}

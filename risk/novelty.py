@@ -8,11 +8,13 @@ from risk.memory import Ref, book_of, limits_of, u1_at
 from risk.orders import cancel, note
 from risk.records import EV_FROZEN, NOVELTY, R_FLOOD, R_NOVELTY, Array
 from signals.jit import hot, inner, kernel
+from signals.raw import LANES, address_of, f8_at, i8_at, lanes, put_f8, put_i8, put_u1
 
 MEMORY = 1.0 / 500.0  # weight of one bar in the trailing mean and variance
 LEAST = 100  # bars seen before anything can be called unusual
 UNUSUAL, FLOODED = 1, 2  # bits of what is told of a decision bar
 BLOCK = 128  # bars of some symbols looked at before the next ones': what fits the processor's cache
+VECTOR = 8  # symbols that its vectors hold
 
 
 @hot
@@ -62,6 +64,80 @@ def shut(state: Ref, seen: Seen) -> None:
     state.prev_close, state.seen, state.return_mean, state.return_var, state.volume_mean, state.volume_var = seen
 
 
+Room = tuple[int, int, int, int, int, int]  # lanes for each field of such a record
+
+
+@hot
+def _take(room: Room, k: int) -> Seen:
+    """What lane `k` of each holds."""
+    prev, seen, mean, var, v_mean, v_var = room
+    return f8_at(prev, k), i8_at(seen, k), f8_at(mean, k), f8_at(var, k), f8_at(v_mean, k), f8_at(v_var, k)
+
+
+@hot
+def _put(room: Room, k: int, one: Seen) -> None:
+    """Write lane `k` of each."""
+    prev, seen, mean, var, v_mean, v_var = room
+    put_f8(prev, k, one[0])
+    put_i8(seen, k, one[1])
+    put_f8(mean, k, one[2])
+    put_f8(var, k, one[3])
+    put_f8(v_mean, k, one[4])
+    put_f8(v_var, k, one[5])
+
+
+@inner
+def _watch_side_by_side(
+    memory: Array, close: Array, volume: Array, z2: float, v2: float, strange: Array, first: int, count: int
+) -> None:
+    """`watch` for 8 or more symbols from `first` on, in the processor's vectors.
+
+    What doesn't fill a vector goes into another together with symbols that are in one already: the same comes out. The
+    loops stand where the lanes are made, or they would be compiled without the knowledge that nothing else lies there.
+    """
+    n, symbols = close.shape
+    room = lanes(), lanes(), lanes(), lanes(), lanes(), lanes()
+    rest = lanes(), lanes(), lanes(), lanes(), lanes(), lanes()
+    odd, odd_rest = lanes(), lanes()
+    whole = count // VECTOR * VECTOR
+    again = VECTOR if whole < count else 0
+    last = count - again
+    for k in range(whole):
+        _put(room, k, opened(memory[first + k]))
+    for k in range(again):
+        _put(rest, k, opened(memory[first + last + k]))
+    price, size, told = address_of(close) + first * 8, address_of(volume) + first * 8, address_of(strange) + first
+    for _ in range(n):
+        for k in range(whole):
+            unusual, one = judged(f8_at(price, k), f8_at(size, k), _take(room, k), z2, v2)
+            _put(room, k, one)
+            put_i8(odd, k, int(unusual))
+        for k in range(again):
+            unusual, one = judged(f8_at(price, last + k), f8_at(size, last + k), _take(rest, k), z2, v2)
+            _put(rest, k, one)
+            put_i8(odd_rest, k, int(unusual))
+        for k in range(whole):
+            put_u1(told, k, i8_at(odd, k))
+        for k in range(again):
+            put_u1(told, last + k, i8_at(odd_rest, k))
+        price, size, told = price + symbols * 8, size + symbols * 8, told + symbols
+    for k in range(whole):
+        shut(memory[first + k], _take(room, k))
+    for k in range(again):
+        shut(memory[first + last + k], _take(rest, k))
+
+
+@inner
+def _watch_two(memory: Array, close: Array, volume: Array, z2: float, v2: float, strange: Array, k: int) -> None:
+    """`watch` for the symbols `k` and `k` + 1: each step waits for the one before, so they take turns."""
+    one, two = opened(memory[k]), opened(memory[k + 1])
+    for i in range(len(close)):
+        strange[i, k], one = judged(close[i, k], volume[i, k], one, z2, v2)
+        strange[i, k + 1], two = judged(close[i, k + 1], volume[i, k + 1], two, z2, v2)
+    shut(memory[k], one)
+    shut(memory[k + 1], two)
+
+
 @kernel
 def watch(memory: Array, close: Array, volume: Array, return_z: float, volume_z: float, strange: Array) -> None:
     """Judge each decision bar against the bars before it, then learn it: strange[i, k] = 1 where it is unusual.
@@ -70,21 +146,25 @@ def watch(memory: Array, close: Array, volume: Array, return_z: float, volume_z:
     volume: f8[n, M], NaN where there is no bar; strange: u1[n, M]. z = (x - mean) / sd with the present bar left out.
     """
     n, symbols = close.shape
-    z2 = return_z * return_z
-    v2 = volume_z * volume_z
+    z2, v2 = return_z * return_z, volume_z * volume_z
     for begin in range(0, n, BLOCK):
         end = min(begin + BLOCK, n)
-        for k in range(0, symbols - 1, 2):  # two at a time: each step waits for the one before, so they take turns
-            one, two = opened(memory[k]), opened(memory[k + 1])
-            for i in range(begin, end):
-                strange[i, k], one = judged(close[i, k], volume[i, k], one, z2, v2)
-                strange[i, k + 1], two = judged(close[i, k + 1], volume[i, k + 1], two, z2, v2)
-            shut(memory[k], one)
-            shut(memory[k + 1], two)
+        prices, volumes, told = close[begin:end], volume[begin:end], strange[begin:end]
+        k = 0
+        while symbols >= VECTOR and k < symbols:
+            count = min(symbols - k, LANES)
+            if 0 < symbols - k - count < VECTOR:
+                count -= VECTOR
+            _watch_side_by_side(memory, prices, volumes, z2, v2, told, k, count)
+            k += count
+        if k > 0:
+            continue
+        for k in range(0, symbols - 1, 2):
+            _watch_two(memory, prices, volumes, z2, v2, told, k)
         if symbols % 2 == 1:
             one = opened(memory[symbols - 1])
-            for i in range(begin, end):
-                strange[i, symbols - 1], one = judged(close[i, symbols - 1], volume[i, symbols - 1], one, z2, v2)
+            for i in range(end - begin):
+                told[i, symbols - 1], one = judged(prices[i, symbols - 1], volumes[i, symbols - 1], one, z2, v2)
             shut(memory[symbols - 1], one)
 
 

@@ -53,9 +53,8 @@ def suits(desk: Ref, k: int, weight: float, price: float, equity: float) -> bool
     nothing.
     """
     base = unit_at(desk, price, equity)
-    if weight == 0.0:
-        return is_dust(desk, k, price)
-    return np.isnan(weight) or abs(weight * base - book_of(desk, k).qty * price) < policy_of(desk).band * base
+    near = abs(weight * base - book_of(desk, k).qty * price) < policy_of(desk).band * base
+    return bool(((weight == 0.0) & is_dust(desk, k, price)) | ((weight != 0.0) & near) | (weight != weight))
 
 
 @kernel
@@ -178,13 +177,12 @@ def targets(desk: Ref, now: int, weights: int, states: int) -> None:
             continue
         notional = book.target * scale
         base = unit(desk, k)
-        if is_flat(desk, k):
-            if abs(notional) < policy.min_weight * base:
-                notional = 0.0
-            if notional == 0.0 and book.work_entry == 0.0:
-                book.target = np.nan  # there is nothing to do
-                continue
-        elif notional * book.qty > 0.0 and abs(notional - book.qty * book.last) < policy.band * base:
+        # No branches but the last, for which symbols are held and which aren't is nothing a processor could guess.
+        flat = is_flat(desk, k)
+        notional = 0.0 if flat & (abs(notional) < policy.min_weight * base) else notional
+        idle = flat & (notional == 0.0) & (book.work_entry == 0.0)  # there is nothing to do
+        near = abs(notional - book.qty * book.last) < policy.band * base
+        if idle | ((not flat) & (notional * book.qty > 0.0) & near):
             book.target = np.nan
-            continue
-        book.target = notional / book.last
+        else:
+            book.target = notional / book.last

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import zip_longest
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from data.errors import InputError
 from signals import kernels_bars, kernels_metrics, kernels_posts, ops
 from signals.guard import OFF, GuardLimits, Verdicts, verdicts
 from signals.inputs import Array, Inputs, MetricTape
+from signals.kernels_dense import AVERAGE, all_there, dense_rows
 from signals.own_bars import coarse_end, last_bars, own_bars, stretches
 from signals.program import Program, compile_signals, larger, own_runs, price_column
 from signals.signal import Signal
@@ -53,8 +54,7 @@ def evaluate(
     program = compile_signals(bound, inputs.bar_ns, inputs.coins, max_age_ns=max_age_ns)
     opened, dense = _opened(inputs)
     states = opened.copy()
-    shape = (len(inputs.decide_ns), len(inputs.symbols), len(bound) + 1)
-    rows = _room(out, shape)
+    rows = _room(out, (len(inputs.decide_ns), len(inputs.symbols), len(bound) + 1))
     if not states.size:
         return rows, states
     slab, ticks = program.state(len(inputs.symbols))
@@ -62,12 +62,12 @@ def evaluate(
     posts = any(fact[0] == "sentiment" for signal in bound.values() for fact in signal.facts())
     judged = verdicts(inputs, guard or OFF) if posts else None
     plain = [j for j in range(len(bound)) if j not in runs and dense and _is_dense(program, j)]
-    _run_dense([(program.code[j], program.par[j], j) for j in plain], inputs.close, rows)
+    _run_dense(averages_of(program, plain), closes_of(program, plain), inputs.close, rows)
     for j, signal in enumerate(bound.values()):
         if j in runs:
             _note_all(*runs[j].history(inputs, judged), rows, states, j)
         elif j in plain:
-            _note_warming(program.code[j], j, rows, states)
+            note_warming(program.code[j], j, states)
         elif signal.kind == "bar":
             _bars(program, j, slab, ticks, inputs, rows, states)
         elif signal.kind == "sentiment":
@@ -120,14 +120,48 @@ def _opened(inputs: Inputs) -> tuple[Array, bool]:
 
 def _whole(inputs: Inputs) -> bool:
     """Whether every bar is there and decided on at its close: so it is in most runs, and it is quick to see."""
-    n, closes = len(inputs.close_ns), inputs.close_ns
-    return (
-        0 < n == len(inputs.decide_ns)
-        and np.array_equal(inputs.decide_ns, closes)
-        and np.array_equal(inputs.decide_bar, np.arange(n))
-        and bool((closes[1:] >= closes[:-1]).all())
-        and bool(np.isfinite(inputs.close).all())
+    n = len(inputs.close_ns)
+    if not 0 < n == len(inputs.decide_ns):
+        return False
+    decided = inputs.every_close or (
+        np.array_equal(inputs.decide_ns, inputs.close_ns) and np.array_equal(inputs.decide_bar, np.arange(n))
     )
+    return decided and bool(all_there(inputs.close_ns, inputs.close))
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Signals that are averages of closes, where every bar is there and decided on at its close.
+
+    Parameters
+    ----------
+    averages : AVERAGE[A]
+        To be run by `signals.kernels_dense`.
+    closes : list of int
+        Places of signals that are the close itself.
+    states : u1[d, M]
+        As from `evaluate`.
+    """
+
+    averages: Array
+    closes: list[int]
+    states: Array
+
+
+def dense(bound: Mapping[str, Signal], inputs: Inputs, *, max_age_ns: int = 0) -> Dense | None:
+    """What `evaluate` would run, for who makes the values a stretch at a time; None where it isn't all averages."""
+    program = compile_signals(bound, inputs.bar_ns, inputs.coins, max_age_ns=max_age_ns)
+    places = range(len(bound))
+    kinds = [signal.kind for signal in bound.values()]
+    if not all(kind == "bar" and _is_dense(program, j) for j, kind in zip(places, kinds, strict=True)):
+        return None
+    opened, whole = _opened(inputs)
+    if not whole:
+        return None
+    states = opened.copy()
+    for j in places:
+        note_warming(program.code[j], j, states)
+    return Dense(averages_of(program, places), closes_of(program, places), states)
 
 
 AVERAGES = (ops.EMA, ops.SMA, ops.CLOSE)
@@ -155,25 +189,36 @@ def _bars(program: Program, j: int, slab: Array, ticks: Array, inputs: Inputs, r
         )  # fmt: skip
 
 
-def _note_warming(row: Array, j: int, rows: Array, states: Array) -> None:
+def note_warming(row: Array, j: int, states: Array) -> None:
     """Where every bar is there and decided on, a signal is early until it has seen what it needs, then fine."""
-    warm = int(row[ops.NEED]) - 1
-    rows[:warm, :, j] = np.nan
-    early = states[:warm]
+    early = states[: int(row[ops.NEED]) - 1]
     early[early == ops.OK] = ops.WARMING | (j << ops.STATE_BITS)
 
 
-def _run_dense(averages: Sequence[tuple[Array, Array, int]], x: Array, rows: Array) -> None:
-    """Averages of x, f8[n, M], given as (code, parameters, j), into rows[:, :, j]; rows before it is ready are left."""
-    emas = [(par[0], int(row[ops.NEED]) - 1, j) for row, par, j in averages if row[ops.OP] == ops.EMA]
-    pairs = zip_longest(emas[::2], emas[1::2], fillvalue=emas[-1] if emas else (0.0, 0, 0))
-    for (a, warm, j), (b, warm_b, j_b) in pairs:
-        kernels_bars.dense_emas(x, a, warm, j, b, warm_b, j_b, np.empty((2, x.shape[1])), rows)
-    for row, _, j in averages:
-        if row[ops.OP] == ops.SMA:
-            kernels_bars.dense_mean(x, row[ops.WINDOW], rows, j)
-        elif row[ops.OP] == ops.CLOSE:
-            rows[:, :, j] = x
+def averages_of(program: Program, among: Sequence[int]) -> Array:
+    """AVERAGE[A]: the EMA and SMA among some signals of a program."""
+    return np.concatenate([_averages(program.code[j], program.par[j], j) for j in among] or [np.zeros(0, AVERAGE)])
+
+
+def closes_of(program: Program, among: Sequence[int]) -> list[int]:
+    """The places of those among some signals that are the close itself."""
+    return [j for j in among if program.code[j, ops.OP] == ops.CLOSE]
+
+
+def _averages(row: Array, par: Array, j: int) -> Array:
+    """AVERAGE[1], or none for a plain close."""
+    found = np.zeros(int(row[ops.OP] != ops.CLOSE), AVERAGE)
+    found["op"], found["place"], found["window"], found["a"] = row[ops.OP], j, row[ops.WINDOW], par[0]
+    found["warm"] = row[ops.NEED] - 1
+    return found
+
+
+def _run_dense(averages: Array, closes: Sequence[int], x: Array, rows: Array) -> None:
+    """Averages of x, f8[n, M], and x itself into their columns of rows, f8[n, M, S]; NaN before they are ready."""
+    for j in closes:
+        rows[:, :, j] = x
+    if len(averages):
+        dense_rows(averages, np.empty((len(averages), x.shape[1])), x, 0, len(x), 0, rows)
 
 
 def _average(row: Array, par: Array, inputs: Inputs, k: int) -> tuple[Array, Array]:
@@ -186,7 +231,8 @@ def _average(row: Array, par: Array, inputs: Inputs, k: int) -> tuple[Array, Arr
     for begin, end in stretches(end_ns, int(row[ops.RESTART_NS])):
         taken = begin + np.flatnonzero(fine[begin:end])
         values = np.full((len(taken), 1, 1), np.nan)
-        _run_dense([(row, par, 0)], np.ascontiguousarray(x[taken, None]), values)
+        closes = [0] if row[ops.OP] == ops.CLOSE else []
+        _run_dense(_averages(row, par, 0), closes, np.ascontiguousarray(x[taken, None]), values)
         found[taken] = values[:, 0, 0]
         counts[begin:end] = np.cumsum(fine[begin:end])
     last = last_bars(inputs, k, length)

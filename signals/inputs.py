@@ -209,7 +209,7 @@ class Inputs:
     ) -> Inputs:
         """Inputs of a strategy that decides at every bar's close; `prices` maps each bar column to f8[n, M]."""
         close_ns = _plain(close_ns, "i8")
-        return cls(
+        inputs = cls(
             symbols=tuple(symbols),
             coins=tuple(coins),
             bar_ns=bar_ns,
@@ -221,6 +221,13 @@ class Inputs:
             sentiment=SentimentTape.empty() if sentiment is None else sentiment,
             metrics={} if metrics is None else metrics,
         )
+        inputs.__dict__["_every_close"] = True
+        return inputs
+
+    @property
+    def every_close(self) -> bool:
+        """Whether it is known that decisions are made at every bar's close and at no other time."""
+        return bool(self.__dict__.get("_every_close", False))
 
 
 def of_closes(closes: Sequence[float], *, bar_ns: int = HOUR_NS, coin: str = "BTC", **tapes: Any) -> Inputs:

@@ -18,7 +18,6 @@ from signals.kernels import (
     momentum_step,
     rsi_step,
     score_step,
-    sma_step,
     volatility_step,
 )
 from signals.ops import (
@@ -217,54 +216,3 @@ def batch_bars(
             b += 1
         value, state = read_bar(code, par, slab, ticks, j, at, decide_ns[i])
         note(rows, states, i, k, j, value, state)
-
-
-@kernel
-def dense_emas(
-    x: Floats, a: float, warm: int, j: int, b: float, warm_b: int, j_b: int, last: Floats, rows: Floats
-) -> None:  # fmt: skip
-    """Two `EMA` where no bar is missing and each is decided on: the same step, from rows `warm` and `warm_b` on written
-    to `rows`. At once, since neither waits for the other's arithmetic; one alone is two of the same. last: f8[2, M].
-    """
-    n, m = x.shape
-    if m == 1:
-        y = z = x[0, 0]
-        for i in range(n):
-            if i > 0:
-                y = ema_step(y, x[i, 0], a)
-                z = ema_step(z, x[i, 0], b)
-            if i >= warm:
-                rows[i, 0, j] = y
-            if i >= warm_b:
-                rows[i, 0, j_b] = z
-        return
-    for k in range(m):
-        last[0, k] = last[1, k] = x[0, k]
-    for i in range(n):
-        for k in range(m):
-            if i > 0:
-                last[0, k] = ema_step(last[0, k], x[i, k], a)
-                last[1, k] = ema_step(last[1, k], x[i, k], b)
-            if i >= warm:
-                rows[i, k, j] = last[0, k]
-            if i >= warm_b:
-                rows[i, k, j_b] = last[1, k]
-
-
-@kernel
-def dense_mean(x: Floats, window: int, rows: Floats, j: int) -> None:
-    """`SMA` where no bar is missing and each is decided on: the same sums, with the total in a local."""
-    n, m = x.shape
-    for k in range(m):
-        total = 0.0
-        place = -1
-        for i in range(n):
-            place = place + 1 if place < window - 1 else 0
-            if place == window - 1:
-                total = 0.0
-                for b in range(i - window + 1, i + 1):
-                    total += x[b, k]
-            else:
-                total = sma_step(total, x[i, k], x[i - window, k] if i >= window else 0.0)
-            if i >= window - 1:
-                rows[i, k, j] = total / window

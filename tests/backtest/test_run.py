@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from backtest.events import risk_bars
 from backtest.grid import Grid
 from backtest.load import RunInputs
 from backtest.result import Result
-from backtest.run import risk_bars, run
+from backtest.run import run
 from backtest.spec import RunSpec
 from risk.limits import Limits, MarketSpec
 from risk.policy import Execution

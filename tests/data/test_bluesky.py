@@ -16,7 +16,7 @@ from data.store import Store
 from data.times import DAY_NS, SECOND_NS
 from tests.sources.jetstream import AUTHOR, Jetstream, moment
 from tests.sources.world import StepClock, Taken, opened, streaming
-from tests.sources.ws_server import ENDED, PAUSE_S, REFUSED, SAID, WS_FAULTS, ws_serving
+from tests.sources.ws_server import ENDED, PAUSE_S, REFUSED, SAID, STUCK, WS_FAULTS, ws_serving
 
 Work = Callable[[Jetstream, Any], Coroutine[Any, Any, Any]]
 
@@ -194,7 +194,7 @@ def test_a_fault_has_a_name_and_loses_nothing(fault: str) -> None:
         memory = {"time_us": jetstream.time_us}
         jetstream.commit("a", "btc one")
         server.script.append(fault)
-        async with feed(server, memory=memory, silence=0.4) as bluesky:
+        async with feed(server, memory=memory, silence=0.8 if fault in STUCK else 10.0) as bluesky:
             if fault not in SAID:
                 with pytest.raises(FeedError) as caught:
                     await bluesky.stream(taken)

@@ -14,7 +14,7 @@ from data.feed import FeedError, Tools
 from data.http import Http
 from data.ws import LineError, open_line
 from tests.sources.world import NOW_NS, StepClock
-from tests.sources.ws_server import ENDED, PAUSE_S, REFUSED, SAID, WS_FAULTS, repeat, ws_serving
+from tests.sources.ws_server import ENDED, PAUSE_S, REFUSED, SAID, STUCK, WS_FAULTS, repeat, ws_serving
 
 SECRET = "s3cr3t-token"
 NEAR = frozenset({"127.0.0.1"})
@@ -84,7 +84,8 @@ def test_each_fault_has_a_name(fault: str) -> None:
     """A FeedError that says what happened, without secrets; what isn't a fault of the line is told as it is."""
 
     async def work(server: Any) -> Any:
-        asked = {"headers": {"Authorization": SECRET}, "params": {"token": SECRET}, "open_s": 0.4, "pong_s": 0.2}
+        limits = {"open_s": 0.4 if fault == "slow-loris" else 10.0, "pong_s": 0.2 if fault in STUCK else 10.0}
+        asked: dict[str, Any] = {"headers": {"Authorization": SECRET}, "params": {"token": SECRET}, **limits}
         with pytest.raises(FeedError) as caught:
             async with open_line(server.url, tools(), most=100_000, **asked) as line:
                 first = (await line.hear(most=1)).messages[0]
@@ -133,8 +134,8 @@ def test_a_silent_line_lives_by_its_pongs_until_its_limit() -> None:
 
     async def work(server: Any) -> int:
         told: list[int] = []
-        async with open_line(server.url, tools(alive=lambda: told.append(1)), silence_s=0.3, pong_s=0.05) as line:
-            with pytest.raises(FeedError, match="silent for 0.3 s"):
+        async with open_line(server.url, tools(alive=lambda: told.append(1)), silence_s=1.5, pong_s=0.4) as line:
+            with pytest.raises(FeedError, match="silent for 1.5 s"):
                 await line.hear()
         return len(told)
 

@@ -18,7 +18,7 @@ from data.sources.ws_json import CARD, STRANGE_MAX, WsJson, WsJsonOptions
 from data.spend import Spending
 from data.times import SECOND_NS
 from tests.sources.world import NOW_NS, StepClock, Taken, opened, streaming
-from tests.sources.ws_server import PAUSE_S, SAID, WS_FAULTS, WsServer, repeat, ws_serving
+from tests.sources.ws_server import PAUSE_S, SAID, STUCK, WS_FAULTS, WsServer, repeat, ws_serving
 
 KEY = "k3y-of-the-vendor"
 POSTS: dict[str, Any] = {
@@ -156,7 +156,7 @@ def test_a_fault_has_a_name_and_the_next_line_is_healthy(fault: str) -> None:
     async def work(server: WsServer) -> None:
         server.script.append(fault)
         taken = Taken()
-        async with feed(server, silence=0.4) as source:
+        async with feed(server, silence=0.8 if fault in STUCK else 10.0) as source:
             if fault not in SAID:
                 with pytest.raises(FeedError) as caught:
                     await source.stream(taken)

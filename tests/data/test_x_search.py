@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from data.errors import InputError
-from data.feed import FeedError, Written
+from data.feed import Batch, FeedError, Written
 from data.intake_feed import to_facts
 from data.sources import find_source
 from data.times import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS
@@ -59,6 +59,29 @@ def test_a_gap_is_refilled_page_by_page_and_known_late(tmp_path: Path) -> None:
         found = to_facts(find_source("x").card, again.batches, ingested_ns=world.clock.now_ns()).facts["posts"]
         assert set(found["quality"].to_pylist()) == {"recorded"}
         assert min(found["known_ns"].to_pylist()) > back_ns
+
+    asyncio.run(work())
+
+
+def test_what_came_before_anything_was_kept_is_refilled(tmp_path: Path) -> None:
+    """A recorder that is killed before its first posts are durable has only the time of its connect to go by."""
+
+    async def work() -> None:
+        world, kept, taken = XWorld(), Taken(), Taken()
+        world.post("before the first start", at_ns=world.clock.ns - HOUR_NS)
+
+        async def killed(batch: Batch) -> None:
+            if batch.items:
+                raise RuntimeError("killed")
+            await kept(batch)
+
+        world.send(world.post("lost"))
+        async with following(world, tmp_path) as feed:
+            with pytest.raises(RuntimeError, match="killed"):
+                await feed.stream(killed)
+        world.clock.advance(60)
+        async with following(world, tmp_path, memory=memory_of(kept)) as feed, streaming(feed, taken):
+            await until(lambda: texts(taken) == ["lost"] and not feed._desk.gaps())
 
     asyncio.run(work())
 

@@ -74,7 +74,7 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
 def outcome(desk: Desk, tape: Any) -> dict[str, Any]:
     """All that a run leaves behind."""
     accounts = tape.accounts(desk.fills, float(desk.account["units"]))  # a unit was worth 1 at the start
-    return accounts | {"weights": tape.wishes(), "rows": tape["rows"].copy()} | {
+    return accounts | {"weights": tape.wishes(), "rows": tape["rows"][:, :, :-1].copy()} | {
         "fills": desk.fills.copy(), "events": desk.events.copy(), "done": desk.done.copy(),
         "working": desk.working.copy(),
         "account": desk.arrays["account"].copy(), "books": desk.books.copy(),

@@ -36,6 +36,9 @@ SAID = {
 """Messages that aren't data; the connection goes on behind them."""
 
 ENDED = ("hang-up", "slow-loris", "half-frame", "not-utf8", "too-big", "close-1008", "close-1013", "drop", "no-pong")
+STUCK = ("half-frame", "no-pong")
+"""Those of them that only a limit of time finds out."""
+
 WS_FAULTS = (*REFUSED, *SAID, *ENDED)
 
 Talk = Callable[[ServerConnection], Awaitable[None]]
