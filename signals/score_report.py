@@ -103,6 +103,8 @@ class ScoreOptions:
     ----------
     live : bool
         Scores are known by the clock instead of `delay_ns` after their posts.
+    live_ns : int
+        So are those of posts that were seen to arrive this long ago at most: the scores of a scorer that was gone.
     delay_ns : int
         Scoring delay of a backfill.
     keep_spam : bool
@@ -123,6 +125,7 @@ class ScoreOptions:
     """
 
     live: bool = False
+    live_ns: int = 0
     delay_ns: int = SCORE_DELAY_NS
     keep_spam: bool = False
     keep_foreign: bool = False

@@ -297,7 +297,8 @@ class Job:
 
     def _fact(self, post: LinkedPost, coin: str, row: Row, now: int) -> tuple[Any, ...]:
         fields = post.fields
-        if self.options.live:
+        seen = fields["quality"] == "recorded" and now - fields["known_ns"] <= self.options.live_ns
+        if self.options.live or seen:
             known, quality = max(now, fields["known_ns"]), fields["quality"]
         else:
             known = fields["known_ns"] + self.options.delay_ns

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from data.errors import InputError
 from data.store import Store
-from data.times import SECOND_NS
+from data.times import DAY_NS, SECOND_NS
 from signals.models import ModelCard
 from signals.score_report import ScoreOptions, ScoreProgress, ScoreReport
 from signals.scorer import Compute
@@ -36,6 +36,9 @@ FIRST_BATCH: Final = 32
 
 CATCH_UP: Final = 1_024
 """Posts of a micro-batch when the budget is lost already: then what counts is how many get done."""
+
+LIVE_NS: Final = DAY_NS
+"""Posts that were seen to arrive this long ago at most, and have no score yet, had none: a scorer was gone."""
 
 MAX_DELAY_NS: Final = SECOND_NS // 5
 _DELAYS_KEPT: Final = 10_000
@@ -173,7 +176,7 @@ def follow_posts(
         remedy = "Leave them out, or score the span without --follow"
         raise InputError("a span can't be followed", key="--since, --until", value="", remedy=remedy)
     with open_cache(store, card, compute) as cache:
-        chosen = replace(chosen, scorer=chosen.scorer or Late(card, compute))
+        chosen = replace(chosen, scorer=chosen.scorer or Late(card, compute), live_ns=LIVE_NS)
         job = Job(store, card, cache, now_ns, progress, chosen)
         watch = Watch(job)
         watch.look()  # what is there by now belongs to the backfill, or to a run before it

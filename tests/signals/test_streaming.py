@@ -66,6 +66,16 @@ def test_new_posts_are_scored_live_and_old_ones_as_ever(var: Path) -> None:
     assert again.delays_ms == {} and again.followed
 
 
+def test_posts_that_a_scorer_who_was_gone_left_are_known_when_they_are_scored(var: Path) -> None:
+    store, now = Store(var), time.time_ns()
+    store.append("posts", posts(["bitcoin is up"], quality="recorded", known_ns=now - HOUR_NS))
+    store.append("posts", posts(["ethereum is up"], first=1, quality="recorded", known_ns=now - 30 * HOUR_NS))
+    follow(store, lambda: True)
+    rows = {row["key"]: row for row in facts(store)}
+    assert rows["p0"]["quality"] == "recorded" and rows["p0"]["known_ns"] >= now
+    assert rows["p1"]["quality"] == "assumed_lag" and rows["p1"]["known_ns"] < now - 29 * HOUR_NS
+
+
 def test_ctrl_c_ends_it_with_everything_scored_stored(var: Path) -> None:
     store = Store(var)
     feed = Feed(store, [posts(["bitcoin is up"])], 1)
