@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,14 +16,15 @@ from typing import Any, Final, get_origin
 
 from pydantic import ValidationError
 
-from bot.config import find_config, load_config
+from bot.config import base_of, find_config, load_config
 from bot.config_faults import Places, find_faults
 from bot.config_live import is_reference
 from bot.operate.references import look_up
+from bot.record.feeds import near_hosts
 from bot.terminal import now_ns
 from data.errors import InputError, UnreachableError, raise_all
 from data.feed import Batch, Card, FeedError, Options, Source, Tools, no_history
-from data.http import Http, host_of
+from data.http import Http
 from data.intake_feed import to_facts
 from data.sources import find_source
 from data.spend import purse_of
@@ -62,7 +63,17 @@ class SourceReport:
     kinds: dict[str, int] = field(default_factory=dict)
 
 
-def options_of(name: str, config: Path | None, settings: Sequence[str]) -> tuple[Source, Options]:
+@dataclass(frozen=True)
+class Asked:
+    """What shall be fetched: a source, its options, the run's coins, and where relative `file:` references start."""
+
+    source: Source
+    options: Options
+    coins: tuple[str, ...] = ()
+    folder: Path = Path()
+
+
+def options_of(name: str, config: Path | None, settings: Sequence[str]) -> Asked:
     """A source and its options: of its table in the configuration, where there is one, and of `--set`.
 
     Parameters
@@ -77,12 +88,12 @@ def options_of(name: str, config: Path | None, settings: Sequence[str]) -> tuple
     Raises
     ------
     InputError or InputErrors
-        No such source, unknown options, a value that isn't allowed, a secret written out.
+        No such source, unknown options, a value that isn't allowed, a secret that is absent or written out.
     """
     given: dict[str, Any] = {}
     file = find_config(config)
-    feeds: Mapping[str, Any] = getattr(load_config(file), "feeds", {}) if file is not None else {}
-    table = feeds.get(name)
+    held = load_config(file) if file is not None else None
+    table = held.feeds.get(name) if held is not None else None
     if table is not None:
         source = find_source(table.source)
         given = table.options.model_dump(exclude_unset=True)
@@ -96,11 +107,15 @@ def options_of(name: str, config: Path | None, settings: Sequence[str]) -> tuple
         field_ = source.options.model_fields.get(option.strip())
         given[option.strip()] = _value(text.strip(), None if field_ is None else field_.annotation)
     for option in source.card.keys:
-        if given.get(option) and not is_reference(str(given[option])):
-            remedy = f"Keep it elsewhere, and give --set {option}=env:NAME, file:PATH or credential:NAME"
+        remedy = f"Keep it elsewhere, and give --set {option}=env:NAME, file:PATH or credential:NAME"
+        if not given.get(option):
+            raise InputError(f"{source.card.title} needs a key", key=option, remedy=remedy)
+        if not is_reference(str(given[option])):
             raise InputError("a secret stands here", key=option, remedy=remedy)
+    coins = tuple(dict.fromkeys(base_of(symbol) for symbol in held.run.symbols)) if held is not None else ()
+    folder = held.folder if held is not None else Path()
     try:
-        return source, source.options.model_validate(given)
+        return Asked(source, source.options.model_validate(given), coins, folder)
     except ValidationError as error:
         section = f"feeds.{name}"
         places = Places(str(file) if table is not None else "--set", [])
@@ -110,8 +125,7 @@ def options_of(name: str, config: Path | None, settings: Sequence[str]) -> tuple
 
 def fetch_source(
     store: Store,
-    source: Source,
-    options: Options,
+    asked: Asked,
     span: Span,
     *,
     progress: Advance,
@@ -136,11 +150,11 @@ def fetch_source(
     UnreachableError
         It gave no usable answer, or wants to be left alone for long; what came before is stored.
     """
-    if not source.card.history:
-        raise no_history(source.card)
+    if not asked.source.card.history:
+        raise no_history(asked.source.card)
     if span[1] <= span[0]:
         raise InputError("the span is empty", key="--until", value=format_time(span[1]))
-    return asyncio.run(_Fetch(store, source, options, span, progress, tell, pause).run())
+    return asyncio.run(_Fetch(store, asked, span, progress, tell, pause).run())
 
 
 class _Clock:
@@ -161,36 +175,34 @@ class _Fetch:
     def __init__(
         self,
         store: Store,
-        source: Source,
-        options: Options,
+        asked: Asked,
         span: Span,
         progress: Advance,
         tell: Callable[[str], None],
         pause: Callable[[float], float],
     ) -> None:
-        self.store, self.source, self.options, self.span = store, source, options, span
+        self.store, self.asked, self.source, self.span = store, asked, asked.source, span
         self.progress, self.tell, self.pause = progress, tell, pause
         self.clock = _Clock()
         self.batches = 0
-        card = source.card
+        card = asked.source.card
         self.report = SourceReport(
             card.name, card.title, card.history, terms_line(card), card.terms.url, span[0], span[1]
         )
 
     async def run(self) -> SourceReport:
         failures, before = 0, 0
-        near = frozenset(hosts_in(self.options.model_dump(exclude_unset=True)))
         rng = random.Random()
-        purse = purse_of(self.options, self.source.card.name, self.store.var)
+        purse = purse_of(self.asked.options, self.source.card.name, self.store.var)
         async with AsyncExitStack() as stack:
-            http = await stack.enter_async_context(Http(self.clock, near=near))
+            http = await stack.enter_async_context(Http(self.clock, near=near_hosts(self.asked.options)))
             if purse is not None:
                 stack.callback(purse.close)
             tools = Tools(
-                clock=self.clock, http=http, rng=rng, secret=lambda reference: look_up(reference, key="--set"),
-                store=self.store, purse=purse,
+                clock=self.clock, http=http, rng=rng, coins=self.asked.coins, secret=self._secret, store=self.store,
+                purse=purse,
             )  # fmt: skip
-            feed = self.source.build(self.options, tools)
+            feed = self.source.build(self.asked.options, tools)
             while True:
                 self.report.attempts += 1
                 try:
@@ -204,6 +216,9 @@ class _Fetch:
                         raise self._given_up(error, failures) from error
                     self.tell(f"{self.source.card.name}: {error}; asked again in {wait_s:.0f} s")
                     await asyncio.sleep(self.pause(wait_s))
+
+    def _secret(self, reference: str) -> str:
+        return look_up(reference, key=self.source.card.name, folder=self.asked.folder)
 
     async def _take(self, batch: Batch) -> None:
         """Store a batch; when this returns, it is durable."""
@@ -252,20 +267,6 @@ def terms_line(card: Card) -> str:
     if terms.retention_days is not None:
         parts.append(f"contents to be deleted after {terms.retention_days} days")
     return "; ".join(parts)
-
-
-def hosts_in(value: Any) -> Iterator[str]:
-    """Hosts of all addresses in given options: those may lie on this machine or in a private network."""
-    if isinstance(value, str):
-        host = host_of(value) if "://" in value else ""
-        if host:
-            yield host
-    elif isinstance(value, Mapping):
-        for below in value.values():
-            yield from hosts_in(below)
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        for below in value:
-            yield from hosts_in(below)
 
 
 def _value(text: str, wanted: Any) -> Any:

@@ -153,10 +153,10 @@ def fetch_any(
     from bot.fetching import fetch_source, options_of
     from data.times import parse_time
 
-    source, options = options_of(name, config, settings or [])
+    asked = options_of(name, config, settings or [])
     span = parse_time(since, key="--since"), now_ns() if until is None else parse_time(until, key="--until")
     with progress(f"{name}", "%") as advance:
-        report = fetch_source(open_store(var), source, options, span, progress=advance, tell=note)
+        report = fetch_source(open_store(var), asked, span, progress=advance, tell=note)
     if as_json:
         emit(dataclasses.asdict(report))
     else:

@@ -59,8 +59,7 @@ def status(
     from bot.operate.status import gather
     from bot.operate.status_view import clear_screen, show
 
-    asked = any(word is not None for word in (config, name, mode))
-    alone = not asked and not sessions(var) and gather_recorder(var) is not None
+    alone = name is None and mode is None and not sessions(var) and gather_recorder(var) is not None
     folder = None if alone else one_of(choose(var, name=name, mode=mode, config=config))
     try:
         while True:

@@ -71,6 +71,8 @@ def _hashes_of(kind: str, path: Path, rows: int) -> Hashes:
         held = np.sort(key_hashes(kind, read_table(path, columns).select(columns)))
         with suppress(OSError):
             _write(listed, held)
+    for other in [other for other in _OPEN if not Path(other[0]).exists()]:
+        del _OPEN[other]  # its rows went into a larger part: a map of it would keep its pages
     _OPEN[name] = held
     while len(_OPEN) > KEPT:
         _OPEN.popitem(last=False)

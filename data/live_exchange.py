@@ -26,7 +26,8 @@ BAN_S: Final = 120.0
 PING_MS: Final = 10_000
 CLOSE_S: Final = 5.0
 DIAL_MS: Final = 1_000
-CACHE_ROWS: Final = 20_000
+CACHE_ROWS: Final = 5_000
+"""Trades that ccxt keeps of a symbol, some kilobytes each; more between two looks than that are lost, and noticed."""
 
 
 class LiveExchange:

@@ -75,10 +75,11 @@ class Minutes:
             minute.sums[at] += value
 
     def spoil(self, stamp_ns: int) -> None:
-        """Something of that time was lost or can't be read: its minute isn't whole."""
-        minute = self._minute(stamp_ns)
-        if minute is not None:
-            minute.whole = False
+        """Something of about that time, or shortly before, was lost or can't be read: its minute isn't whole."""
+        for at in (stamp_ns, stamp_ns - GRACE_NS):
+            minute = self._minute(at)
+            if minute is not None:
+                minute.whole = False
 
     def settle(self, heard_ns: int) -> list[tuple[int, tuple[float, ...]]]:
         """Minutes that are over and were heard whole, with those that have changed since they were told.

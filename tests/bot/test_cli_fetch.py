@@ -190,7 +190,7 @@ def test_any_source_that_keeps_history(index: Any, var: Path) -> None:
     assert "0 added, 15 unchanged" in again.stdout and "attribution asked" in again.stdout
 
 
-def test_a_source_that_gives_up_says_so(index: Any, var: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_source_that_gives_up_says_so(index: Any, var: Path) -> None:
     """A plain refusal ends at once; a long pause is told, not slept; options are checked by their names."""
     url, spoil = index
     span = ("--since", "2025-09-01", "--until", "2025-09-20")
@@ -233,3 +233,14 @@ def test_options_of_a_source_come_from_its_table(index: Any, tmp_path: Path, var
     done = run("fetch", "mood", *span)
     assert done.exit_code == 0 and "3 added" in done.stdout, done.output
     assert run("fetch", "mood", *span, "--set", "every=1").exit_code == 2
+
+
+def test_a_key_is_named_and_never_written_out() -> None:
+    """A source with a key says that it needs one, and where to keep it; a secret isn't taken, nor repeated."""
+    span = ("--since", "2025-09-01", "--until", "2025-09-04")
+    absent = run("fetch", "glassnode", *span, "--set", "coins=BTC")
+    assert absent.exit_code == 2 and "needs a key" in absent.stderr and "env:NAME" in absent.stderr
+    written = run("fetch", "glassnode", *span, "--set", "key=hunter2hunter2")
+    assert written.exit_code == 2 and "hunter2" not in written.stderr
+    nowhere = run("fetch", "glassnode", *span, "--set", "key=env:NO_SUCH_VARIABLE", "--set", "coins=BTC")
+    assert nowhere.exit_code == 2 and "NO_SUCH_VARIABLE" in nowhere.stderr

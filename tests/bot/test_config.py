@@ -293,7 +293,9 @@ def test_every_example_in_the_template_is_valid(tmp_path: Path) -> None:
     lines = [line.removeprefix("# ") for line in body if not line.startswith(("# Money", "# Check"))]
     raw = "\n".join(lines).replace("# Check it", "")
     found = faults_of(tmp_path, raw)
-    assert {fault.key for fault in found} <= {"run.stake", "run.inside", "limits.tag_share.memecoin"}
+    asked = [fault for fault in found if fault.what == "is missing" and (fault.key or "").startswith("feeds.")]
+    rest = {fault.key for fault in found if fault not in asked}  # of a vendor's own address nobody knows an example
+    assert rest <= {"run.stake", "run.inside", "limits.tag_share.memecoin"}
 
 
 @given(st.decimals(min_value="0.01", max_value="1e12", places=2))

@@ -48,3 +48,15 @@ def test_minutes_stay_bounded() -> None:
     minutes.add("late", start + 99 * MINUTE_NS, (1.0,))
     assert minutes.settle(start + 100 * MINUTE_NS + GRACE_NS) == [(start + 100 * MINUTE_NS, (1.0,))]
     assert minutes.counts == {"too_late": 1, "late": 1}
+
+
+def test_a_minute_that_lost_something_is_not_told() -> None:
+    """Nor is the one before it, when it was lost so soon after its end that it may be of either."""
+    minutes, start = Minutes(1), NOW_NS // MINUTE_NS * MINUTE_NS
+    minutes.begin(start)
+    minutes.add("one", start + 2 * MINUTE_NS + SECOND_NS, (1.0,))
+    minutes.spoil(start + 2 * MINUTE_NS + SECOND_NS)
+    minutes.spoil(start + 4 * MINUTE_NS + 30 * SECOND_NS)
+    told = minutes.settle(start + 6 * MINUTE_NS + GRACE_NS)
+    assert [(end - start) // MINUTE_NS for end, _ in told] == [1, 4, 6]
+    assert minutes.counts["unwhole"] == 3

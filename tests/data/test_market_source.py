@@ -363,8 +363,8 @@ def test_what_cannot_be_read_is_set_apart_with_its_minute() -> None:
     async def work(exchange: UsdmLive, clock: StepClock) -> None:
         taken = Taken()
         async with feed(exchange, clock, "trades") as market, streaming(market, taken):
-            minute = await begun(exchange, market, clock)
-            at = minute // MILLISECOND_NS
+            at = (minute := await begun(exchange, market, clock)) // MILLISECOND_NS
+            clock.advance(10)
             bad = {name: value for name, value in exchange.trade(ID, 2, at + 5, "1", "buy").items() if name != "q"}
             future = exchange.trade(ID, 3, at + 3_600_000, "1", "buy")
             await said(exchange, market, "trades", exchange.trade(ID, 1, at, "1", "buy"), bad, future)
