@@ -285,7 +285,7 @@ def settle(desk: Ref, tape: Ref, rows: int, held: int, symbols: int, high: float
 
 @hot
 def skim_rows(desk: Ref, tape: Ref, stop: int, held: int, symbols: int) -> bool:
-    """See `skim`; a call with symbols written out as 1 is compiled to code without loops over symbols.
+    """See `skim`.
 
     The strategy is asked about a block of rows at once, as if nothing were to trade, and heard up to the first row that
     does; the longer that is quiet, the larger the blocks.
@@ -343,7 +343,4 @@ def skim(desk: Ref, tape: Ref, stop: int) -> bool:
     held = holdings(desk, tape)
     if held < 0:
         return False
-    end = min(stop, tape.ready)
-    if desk.symbols == 1:
-        return skim_rows(desk, tape, end, held, 1)
-    return skim_rows(desk, tape, end, held, desk.symbols)
+    return skim_rows(desk, tape, min(stop, tape.ready), held, desk.symbols)

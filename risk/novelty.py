@@ -127,17 +127,6 @@ def _watch_side_by_side(
         shut(memory[first + last + k], _take(rest, k))
 
 
-@inner
-def _watch_two(memory: Array, close: Array, volume: Array, z2: float, v2: float, strange: Array, k: int) -> None:
-    """`watch` for the symbols `k` and `k` + 1: each step waits for the one before, so they take turns."""
-    one, two = opened(memory[k]), opened(memory[k + 1])
-    for i in range(len(close)):
-        strange[i, k], one = judged(close[i, k], volume[i, k], one, z2, v2)
-        strange[i, k + 1], two = judged(close[i, k + 1], volume[i, k + 1], two, z2, v2)
-    shut(memory[k], one)
-    shut(memory[k + 1], two)
-
-
 @kernel
 def watch(memory: Array, close: Array, volume: Array, return_z: float, volume_z: float, strange: Array) -> None:
     """Judge each decision bar against the bars before it, then learn it: strange[i, k] = 1 where it is unusual.
@@ -159,13 +148,11 @@ def watch(memory: Array, close: Array, volume: Array, return_z: float, volume_z:
             k += count
         if k > 0:
             continue
-        for k in range(0, symbols - 1, 2):
-            _watch_two(memory, prices, volumes, z2, v2, told, k)
-        if symbols % 2 == 1:
-            one = opened(memory[symbols - 1])
+        for k in range(symbols):
+            one = opened(memory[k])
             for i in range(end - begin):
-                told[i, symbols - 1], one = judged(prices[i, symbols - 1], volumes[i, symbols - 1], one, z2, v2)
-            shut(memory[symbols - 1], one)
+                told[i, k], one = judged(prices[i, k], volumes[i, k], one, z2, v2)
+            shut(memory[k], one)
 
 
 @hot
