@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from backtest import feed
 from backtest.crowd import guard_limits
 from backtest.hook import python_rule
 from backtest.load import RunInputs
@@ -17,8 +18,9 @@ from backtest.sweep import inlined_loop
 from data.store import Store
 from risk.desk import Desk
 from risk.limits import Limits
+from signals import EMA
 from signals.stream import Stream
-from strategies.base import Strategy
+from strategies.base import Param, Strategy
 from tests.backtest.oracles.sampled import Everything, inputs_of, sampled, shipped, spec_of
 from tests.contracts.worlds import told
 
@@ -157,6 +159,40 @@ def test_the_inlined_form_decides_alike(case: str, store: Store) -> None:
     inputs = inputs_of(store, spec)
     spec = settled(spec, inputs)
     same(in_one_go(spec, inputs), inlined(spec, inputs))
+
+
+class Crossing(Strategy):
+    """Prices alone, and nothing of what is held: its values are made while the run goes on."""
+
+    fast, slow = EMA(5), EMA(20)
+    size = Param(0.3, low=0.0, high=1.0)
+
+    @staticmethod
+    def weigh(s: Any, p: Any) -> float:
+        """Long while the fast average lies above the slow one."""
+        return p.size if s.fast > s.slow else 0.0
+
+
+@pytest.mark.parametrize("changed", [{}, {"limits": HARSH, "resume_after_ns": -2}], ids=["calm", "harsh"])
+def test_what_isnt_kept_is_decided_alike(
+    changed: dict[str, Any], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run whose signal values are made stretch by stretch ends in the same fills, events and books."""
+    monkeypatch.setattr(feed, "STRETCH", 500)  # a hundred rows of five symbols
+    spec = spec_of(Crossing(), **changed)
+    inputs = inputs_of(store, spec)
+    spec = settled(spec, inputs)
+    whole = in_one_go(spec, inputs)
+    lean = prepare_run(spec, inputs, keep=False)
+    assert 3 * len(lean.tape["rows"]) < len(whole["rows"])
+    desk = new_desk(spec)
+    execute(desk, lean)
+    found = lean.tape.accounts(desk.fills, float(desk.account["units"])) | {
+        "fills": desk.fills.copy(), "events": desk.events.copy(), "done": desk.done.copy(),
+        "working": desk.working.copy(), "account": desk.arrays["account"].copy(), "books": desk.books.copy(),
+    }  # fmt: skip
+    assert len(found["fills"]) > 8
+    same({name: array for name, array in whole.items() if name in found}, found)
 
 
 def test_stopping_and_going_on_changes_nothing(store: Store) -> None:
