@@ -80,7 +80,7 @@ def latency(*, seconds: int = 120, folder: Path | None = None) -> dict[str, Any]
             venue.control("limits", weight_limit=10**9, orders_limit=10**9)
             tape, rest = Tape(venue), venue.addresses["rest"]
             urls = {"rest": rest, "stream": rest.replace("http", "ws")}
-            sections: dict[str, Any] = {"run": {"decision_delay": "900ms"}, "live": {"settle": "50ms"}}
+            sections: dict[str, Any] = {"live": {"settle": "50ms"}}
             sections["limits"] = {"orders_per_minute": 1000}  # or every second entry would be refused
             with Watched(folder, urls, **sections) as runner:
                 runner.start()

@@ -73,7 +73,7 @@ async def odd_bars(s: Scene) -> None:
     await s.bought()
     orders = len(s.ours())
     now = s.venue.now_ms() // 1000 * 1000
-    for back in (1, 2, 3):
+    for back in (3, 4, 5):  # those the bot has had: a newer one may still be on its way, and would be what it is
         price = s.tape.prices[BTC]
         s.venue.bar(BTC, "1s", now - back * 1000, (price, price * 2, price / 2, price / 2, 1))
     await asyncio.sleep(2.5)
