@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import heapq
 import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
@@ -161,8 +162,10 @@ class CcxtBars:
         except troubles() as error:
             raise self._problem(error) from error
         # A message that came while this one was handed over lies in ccxt's cache, and would be told with the next one.
+        # An old bar that the stream tells late lies behind newer ones there: the newest are found by their times.
         kept = (stream.ohlcvs.get(symbol) or {}).get(self._timeframe)
-        return read_rows(self.name, [*rows, *list(kept or ())[-NEWEST:]])
+        newest = heapq.nlargest(NEWEST, kept or (), key=lambda row: row[0])
+        return read_rows(self.name, [*rows, *newest])
 
     async def restart_stream(self) -> bool:
         """Hang up, so that the next watch begins anew; False when that was done a moment ago."""
