@@ -215,7 +215,7 @@ def test_a_client_that_doesnt_read_is_dropped(tmp_path: Path, monkeypatch: pytes
             await raw.hear()
             raw.writer.transport.pause_reading()  # type: ignore[attr-defined]
             for _ in range(200):
-                there.process.push(Alarm(kind="test", text="x" * 5000))
+                there.process.push(Alarm(kind="test", text="a line that nobody reads " * 200))
                 await asyncio.sleep(0)
             async with asyncio.timeout(10):
                 while len(there.process._peers) > 1:
