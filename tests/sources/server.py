@@ -101,6 +101,8 @@ async def serving(handler: Handler) -> AsyncIterator[Server]:
     try:
         yield server
     finally:
+        await site.stop()
+        await asyncio.sleep(0.01)  # a connection that was being taken is there by now, and is closed with the others
         await runner.cleanup()
 
 

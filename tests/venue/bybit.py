@@ -147,6 +147,9 @@ class LocalPerpVenue:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.streams.close()
         assert self._runner is not None
+        for site in list(self._runner.sites):
+            await site.stop()
+        await asyncio.sleep(0.02)  # a connection that was being taken is there by now, and is closed with the others
         await self._runner.cleanup()
 
     async def listen(self, on: bool) -> None:

@@ -144,6 +144,9 @@ class LocalVenue:
         for link in list(self.streams.links):
             link.abort()
         assert self._runner is not None
+        for site in list(self._runner.sites):
+            await site.stop()
+        await asyncio.sleep(0.02)  # a connection that was being taken is there by now, and is closed with the others
         await self._runner.cleanup()
 
     async def listen(self, on: bool) -> None:
