@@ -137,6 +137,26 @@ def gap_tape(rows: Mapping[str, Any], coins: Sequence[str], outages: Outages) ->
     )  # fmt: skip
 
 
+def read_gaps(
+    store: Store, coins: Sequence[str], posts: Mapping[str, Any], outages: Outages, until_ns: int | None
+) -> tuple[SentimentTape, dict[str, Any]]:
+    """When feeds of some posts were down, from the beginning of the store on, and the markers that say so.
+
+    Parameters
+    ----------
+    posts : columns
+        ``source`` and ``known_ns`` of all the scored posts known before `until_ns`, in order.
+    outages : Outages
+        Fresh; it has seen posts and markers afterwards.
+    """
+    for source, known_ns in dict(
+        zip(reversed(posts["source"]), reversed(posts["known_ns"].tolist()), strict=True)
+    ).items():
+        outages.seen(source, known_ns)
+    markers = read_columns(store, "metrics", marker_where(), None, until_ns, MARKERS)
+    return gap_tape(markers, coins, outages), markers
+
+
 def join_tapes(gaps: SentimentTape, posts: SentimentTape) -> SentimentTape:
     """Both in one, in order of known_ns; at the same moment what is missing comes first."""
     if not len(gaps):

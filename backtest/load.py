@@ -11,12 +11,10 @@ from typing import Any
 import numpy as np
 
 from backtest.facts import (
-    MARKERS,
     METRICS,
     SENTIMENT,
     check_metric,
     coins_of,
-    gap_tape,
     join_tapes,
     marker_where,
     metric_names,
@@ -25,6 +23,7 @@ from backtest.facts import (
     needs_posts,
     other_coins,
     read_columns,
+    read_gaps,
     sentiment_tape,
     sentiment_where,
 )
@@ -236,11 +235,7 @@ def _gaps(
 ) -> SentimentTape:  # fmt: skip
     """When feeds of these posts were down, by what was known of it at each time."""
     outages = Outages(spec.source_weights)
-    known = np.asarray(posts["known_ns"])
-    for source in sorted(set(posts["source"])):
-        outages.seen(source, int(known[np.asarray(posts["source"], dtype=object) == source][0]))
-    markers = read_columns(store, "metrics", marker_where(), None, until_ns + 1, MARKERS)
-    gaps = gap_tape(markers, coins, outages)
+    gaps, markers = read_gaps(store, coins, posts, outages, until_ns + 1)
     if outages.count:
         shares.append(_share("metrics", POSTS_UP, markers, store.digest("metrics", marker_where(), None, until_ns + 1)))
         times = "once" if outages.count == 1 else f"{outages.count} times"

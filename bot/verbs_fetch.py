@@ -1,6 +1,7 @@
 """Verbs that bring history: `fetch bars`, what perpetuals tell, and every source that keeps any."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from data.market import FetchReport
     from data.market_series import SeriesReport
     from data.series_rows import What
+    from data.store import Store
 
 PANEL = "Facts"
 ANY = "source"
@@ -69,27 +71,17 @@ def bars(
     as_json: AsJson = False,
 ) -> None:
     """Fetch bars. What is stored isn't asked for again; an interrupted fetch goes on where it stopped."""
-    from bot.context import open_store
     from data.market import fetch_bars
-    from data.times import parse_time
 
     interval_ns = _interval(interval)
-    now = now_ns()
-    since_ns = parse_time(since, key="--since")
-    until_ns = now if until is None else parse_time(until, key="--until")
-    addresses = dict(_address(pair) for pair in urls or [])
-    reports = []
-    for symbol in symbols:
-        with progress(f"{exchange} {symbol} {interval}", "bars") as advance:
-            report = fetch_bars(
-                open_store(var), exchange, symbol, interval_ns, since_ns, until_ns,
-                now_ns=now, urls=addresses or None, progress=advance,
-            )  # fmt: skip
-        reports.append(report)
-        if not as_json:
-            _show(report)
-    if as_json:
-        emit([dataclasses.asdict(report) for report in reports])
+
+    def fetch(symbol: str, asked: "Asked", advance: Any) -> "FetchReport":
+        return fetch_bars(
+            asked.store, exchange, symbol, interval_ns, *asked.span, now_ns=asked.now_ns, urls=asked.urls,
+            progress=advance,
+        )  # fmt: skip
+
+    _each(symbols, _asked(since, until, urls, var), (f"{exchange} {{}} {interval}", "bars"), fetch, _show, as_json)
 
 
 @verbs.command()
@@ -174,25 +166,56 @@ def _series(
     var: Path,
     as_json: bool,
 ) -> None:
-    from bot.context import open_store
     from data.market_series import fetch_series
-    from data.times import HOUR_NS, parse_time
+    from data.times import HOUR_NS
 
     interval_ns = HOUR_NS if interval is None else _interval(interval)
+
+    def fetch(symbol: str, asked: "Asked", advance: Any) -> "SeriesReport":
+        return fetch_series(
+            asked.store, exchange, symbol, what, *asked.span, now_ns=asked.now_ns, interval_ns=interval_ns,
+            urls=asked.urls, progress=advance,
+        )  # fmt: skip
+
+    title = f"{exchange} {{}} {what.replace('_', ' ')}"
+    _each(symbols, _asked(since, until, urls, var), (title, "hours"), fetch, _show_series, as_json)
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What every fetch from an exchange is told alike."""
+
+    store: "Store"
+    span: tuple[int, int]
+    now_ns: int
+    urls: dict[str, str] | None
+
+
+def _asked(since: str, until: str | None, urls: list[str] | None, var: Path) -> Asked:
+    from bot.context import open_store
+    from data.times import parse_time
+
     now = now_ns()
-    since_ns = parse_time(since, key="--since")
-    until_ns = now if until is None else parse_time(until, key="--until")
+    span = parse_time(since, key="--since"), now if until is None else parse_time(until, key="--until")
     addresses = dict(_address(pair) for pair in urls or [])
+    return Asked(open_store(var), span, now, addresses or None)
+
+
+def _each(
+    symbols: list[str],
+    asked: Asked,
+    shown: tuple[str, str],
+    fetch: Callable[[str, Asked, Any], Any],
+    show: Callable[[Any], None],
+    as_json: bool,
+) -> None:
+    """Fetch symbol after symbol; `shown`: title of the progress bar and its unit."""
     reports = []
     for symbol in symbols:
-        with progress(f"{exchange} {symbol} {what.replace('_', ' ')}", "hours") as advance:
-            report = fetch_series(
-                open_store(var), exchange, symbol, what, since_ns, until_ns,
-                now_ns=now, interval_ns=interval_ns, urls=addresses or None, progress=advance,
-            )  # fmt: skip
-        reports.append(report)
+        with progress(shown[0].format(symbol), shown[1]) as advance:
+            reports.append(fetch(symbol, asked, advance))
         if not as_json:
-            _show_series(report)
+            show(reports[-1])
     if as_json:
         emit([dataclasses.asdict(report) for report in reports])
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,11 +18,8 @@ from data.manifest import (
     Rejects,
     commit,
     describe,
-    disk_error,
-    locked,
-    read_manifest,
     read_table,
-    sweep,
+    transaction,
     write_table,
 )
 from data.merge import CONTRADICTION, merge, row_identity
@@ -80,17 +76,9 @@ def write(
 ) -> Appended:
     """Merge checked facts and bad rows into a kind in one commit; see `data.store.Store.append`."""
     folder = root / kind
-    with locked(folder):
-        before = read_manifest(folder)
-        try:
-            sweep(folder, before)
-            job = _Transaction(kind, folder, before, origin, list(before.parts), list(before.rejects))
-            return _write_locked(job, table, rejects, spans)
-        except OSError as error:
-            # What this attempt wrote is named by no manifest, unless the rename itself came through.
-            with suppress(OSError):
-                sweep(folder, read_manifest(folder))
-            raise disk_error(error, folder) from error
+    with transaction(folder) as before:
+        job = _Transaction(kind, folder, before, origin, list(before.parts), list(before.rejects))
+        return _write_locked(job, table, rejects, spans)
 
 
 def _write_locked(

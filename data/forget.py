@@ -3,56 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from data.layout import label_counts
-from data.manifest import (
-    Manifest,
-    Part,
-    Rejects,
-    commit,
-    describe,
-    disk_error,
-    locked,
-    read_manifest,
-    read_table,
-    sweep,
-    write_table,
-)
+from data.manifest import Manifest, Part, Rejects, commit, describe, read_table, transaction, write_table
 
 
 def forget(root: Path, kind: str, where: Mapping[str, str]) -> int:
     """Remove matching rows with all revisions, in one commit; see `data.store.Store.forget`."""
     folder = root / kind
-    with locked(folder):
-        before = read_manifest(folder)
-        try:
-            sweep(folder, before)
-            parts, removed, labels = _parts_left(folder, kind, before, where)
-            if not removed:
-                return 0
-            rejects = tuple(
-                kept for reject in before.rejects if (kept := _rejects_left(folder, before, reject, labels))
-            )
-            needed = {part.file for part in parts} | {reject.file for reject in rejects}
-            after = Manifest(
-                sequence=before.sequence + 1,
-                parts=tuple(parts),
-                rejects=rejects,
-                retired=tuple(sorted(before.files() - needed)),
-                duplicates={series: counts for series, counts in before.duplicates.items() if series not in labels},
-                spans={name: spans for name, spans in before.spans.items() if not _names_one_of(name, labels)},
-            )
-            commit(folder, after)
-            return removed
-        except OSError as error:
-            with suppress(OSError):
-                sweep(folder, read_manifest(folder))
-            raise disk_error(error, folder) from error
+    with transaction(folder) as before:
+        parts, removed, labels = _parts_left(folder, kind, before, where)
+        if not removed:
+            return 0
+        rejects = tuple(kept for reject in before.rejects if (kept := _rejects_left(folder, before, reject, labels)))
+        needed = {part.file for part in parts} | {reject.file for reject in rejects}
+        after = Manifest(
+            sequence=before.sequence + 1,
+            parts=tuple(parts),
+            rejects=rejects,
+            retired=tuple(sorted(before.files() - needed)),
+            duplicates={series: counts for series, counts in before.duplicates.items() if series not in labels},
+            spans={name: spans for name, spans in before.spans.items() if not _names_one_of(name, labels)},
+        )
+        commit(folder, after)
+        return removed
 
 
 def _parts_left(

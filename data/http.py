@@ -291,8 +291,11 @@ def read_json(body: bytes | str, shown: str) -> Any:
         raise FeedError(f"{shown}: {what}") from None
 
 
-def retry_after_s(said: str | None, now_ns: int, guess_s: float) -> float:
-    """Seconds to wait by a `Retry-After` header, a number or a date; the guess where there is none to be read."""
+def retry_after_s(said: str | None, now_ns: int, guess_s: float, most_s: float = PAUSE_MAX_S) -> float:
+    """Seconds to wait by a `Retry-After` header, a number or a date; the guess where there is none to be read.
+
+    most_s: nobody is waited for longer.
+    """
     seconds = guess_s
     if said is not None:
         try:
@@ -302,7 +305,7 @@ def retry_after_s(said: str | None, now_ns: int, guess_s: float) -> float:
                 seconds = parsedate_to_datetime(said).timestamp() - now_ns / SECOND_NS
             except (TypeError, ValueError):
                 seconds = guess_s
-    return min(max(seconds, 1.0), PAUSE_MAX_S) if math.isfinite(seconds) else guess_s
+    return min(max(seconds, 1.0), most_s) if math.isfinite(seconds) else guess_s
 
 
 def bare(url: str) -> str:

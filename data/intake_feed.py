@@ -19,7 +19,7 @@ from data.clean import clean_address, clean_name, clean_text
 from data.errors import InputError
 from data.facts import fact_table
 from data.feed import Batch, Candle, Card, Gone, Item, Reading, Spoilt, Written
-from data.layout import reject_table
+from data.layout import rejects_of
 from data.times import SECOND_NS
 
 AHEAD_NS: Final = 300 * SECOND_NS
@@ -102,7 +102,7 @@ def to_facts(card: Card, batches: Iterable[Batch], *, ingested_ns: int) -> Intak
     if sorted_out[Candle]:
         found.facts["bars"] = _bars(sorted_out[Candle], ingested_ns)
     if bad:
-        found.rejects[card.kinds[0]] = _rejects(bad)
+        found.rejects[card.kinds[0]] = rejects_of(bad)
     return found
 
 
@@ -202,15 +202,3 @@ def _common(rows: Sequence[_Dated], ingested_ns: int) -> dict[str, Any]:
         "ingested_ns": np.full(len(rows), ingested_ns, np.int64),
         "quality": [row.quality for row in rows],
     }
-
-
-def _rejects(bad: Sequence[tuple[str, str, str]]) -> pa.Table:
-    return reject_table(
-        pa.table(
-            {
-                "series": pa.array([source for source, _, _ in bad], pa.string()),
-                "reason": pa.array([reason for _, reason, _ in bad], pa.string()),
-                "content": pa.array([content for _, _, content in bad], pa.string()),
-            }
-        )
-    )

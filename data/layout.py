@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -93,6 +93,14 @@ def sort_rows(kind: str, table: pa.Table) -> pa.Table:
     if bool((np.diff(event) > 0).all()):
         return table
     return table.take(pa.array(np.lexsort((table["revision"].to_numpy(), event))))
+
+
+def rejects_of(rows: Iterable[tuple[str, str, str]]) -> pa.Table:
+    """Quarantined rows in their stored form from series, reason and content as text."""
+    listed = list(rows)
+    names = ("series", "reason", "content")
+    columns = {name: pa.array([row[at] for row in listed], pa.string()) for at, name in enumerate(names)}
+    return reject_table(pa.table(columns))
 
 
 def reject_table(rows: pa.Table) -> pa.Table:

@@ -139,6 +139,28 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+@contextmanager
+def transaction(folder: Path) -> Iterator[Manifest]:
+    """The state of a kind, under its write lock, for one commit of all or nothing.
+
+    What an attempt that failed has written is named by no manifest, unless the rename itself came through.
+
+    Raises
+    ------
+    InputError, WorkError
+        The disk refused.
+    """
+    with locked(folder):
+        before = read_manifest(folder)
+        try:
+            sweep(folder, before)
+            yield before
+        except OSError as error:
+            with suppress(OSError):
+                sweep(folder, read_manifest(folder))
+            raise disk_error(error, folder) from error
+
+
 def write_table(path: Path, table: pa.Table, *, packed: tuple[str, ...] = ()) -> None:
     """Write and flush one Parquet file with page checksums.
 
@@ -186,7 +208,7 @@ def commit(folder: Path, manifest: Manifest) -> None:
             os.link(target, folder / PREVIOUS)
     os.replace(fresh, target)
     try:
-        _flush_folder(folder)
+        flush_folder(folder)
     except OSError as error:  # the rename counts already: saying that nothing was stored would be wrong
         raise WorkError(f"{folder}: stored, but a power cut now might undo it ({error})") from error
 
@@ -266,7 +288,8 @@ def _groups_in(metadata: Any, column: str, low: int | None, high: int | None) ->
     return chosen
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
+    """Make the names in a folder durable, where the system can."""
     if os.name != "posix":
         return
     handle = os.open(folder, os.O_RDONLY)

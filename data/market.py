@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from data.facts import fact_table
 from data.layout import reject_table
 from data.quality import Gap, distinct, find_gaps
 from data.store import Store
-from data.times import MILLISECOND_NS, Span, floor_time, format_time, merge_spans, subtract_spans
+from data.times import MILLISECOND_NS, Span, floor_time, format_time, merge_spans, subtract_spans, windows_of
 
 PAGE = 1000
 
@@ -134,7 +134,7 @@ class _Job:
                 cursor = self._page(cursor, last)
                 behind = sum(max(0, b - max(a, cursor)) for a, b in todo if b > first) // self.interval_ns
                 self.progress(total - behind, total)
-        for first, last in self._windows(self._holes()):
+        for first, last in windows_of(self._holes(), PAGE * self.interval_ns, self.interval_ns):
             cursor = first
             while cursor < last:
                 cursor = self._page(cursor, last, settles=True)
@@ -219,21 +219,6 @@ class _Job:
             return []
         held = [(int(at), int(at) + self.interval_ns) for at in opens]
         return subtract_spans([(int(opens[0]), self.end)], merge_spans([*held, *self.settled]))
-
-    def _windows(self, holes: Sequence[Span]) -> list[Span]:
-        """Holes gathered into spans of at most one page, so that many small ones cost few requests."""
-        longest = PAGE * self.interval_ns
-        windows: list[Span] = []
-        for first, last in holes:
-            while first < last:
-                if windows and min(last, first + self.interval_ns) - windows[-1][0] <= longest:
-                    reach = min(last, windows[-1][0] + longest)
-                    windows[-1] = (windows[-1][0], reach)
-                else:
-                    reach = min(last, first + longest)
-                    windows.append((first, reach))
-                first = reach
-        return windows
 
 
 def _rejects(label: str, rows: Any, fault: Any) -> Any:

@@ -17,7 +17,7 @@ import numpy as np
 from data.errors import InputError
 from data.exchange import NotGivenError, PublicExchange, check_empty
 from data.facts import fact_table
-from data.layout import reject_table
+from data.layout import rejects_of
 from data.quality import I8, Gap, distinct
 from data.series_rows import (
     ABILITIES,
@@ -32,7 +32,6 @@ from data.series_rows import (
     local_steps,
     read_values,
     snap,
-    windows_of,
 )
 from data.store import Store
 from data.times import (
@@ -44,6 +43,7 @@ from data.times import (
     format_time,
     merge_spans,
     subtract_spans,
+    windows_of,
 )
 
 FRESH_NS: Final = HOUR_NS
@@ -323,20 +323,8 @@ class _Job:
             self.counts[name] += getattr(done, name)
 
     def _rejects(self, bad: Sequence[tuple[str, Mapping[str, Any]]]) -> Any:
-        import pyarrow as pa
-
         series = f"{self.venue.name}|{NAMES[self.what][0]}|{self.coin}"
-        return reject_table(
-            pa.table(
-                {
-                    "series": pa.array([series] * len(bad), pa.string()),
-                    "reason": pa.array([fault for fault, _ in bad], pa.string()),
-                    "content": pa.array(
-                        [json.dumps(row.get("info"), default=str)[:2000] for _, row in bad], pa.string()
-                    ),
-                }
-            )
-        )
+        return rejects_of((series, fault, json.dumps(row.get("info"), default=str)[:2000]) for fault, row in bad)
 
     def _events(self) -> I8:
         """Times of the stored values in the span, ascending; of live recordings, those on the grid."""

@@ -7,7 +7,6 @@ once more, is known as a repetition and doesn't come back.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,16 +16,7 @@ import pyarrow.compute as pc
 
 from data.facts import SCHEMAS
 from data.keys import key_hashes, may_hold, write_keys
-from data.manifest import (
-    Part,
-    commit,
-    disk_error,
-    locked,
-    read_manifest,
-    read_table,
-    sweep,
-    write_table,
-)
+from data.manifest import Part, commit, read_table, sweep, transaction, write_table
 
 PURGED = ("text", "author", "url")
 """Columns of a post that become empty."""
@@ -37,26 +27,20 @@ def purge(root: Path, source: str, keys: Sequence[str]) -> int:
     folder = root / "posts"
     asked = pa.table({"source": pa.repeat(pa.scalar(source), len(keys)), "key": pa.array(list(keys), pa.string())})
     hashes = np.unique(key_hashes("posts", asked))
-    with locked(folder):
-        before = read_manifest(folder)
-        try:
-            parts: list[Part] = []
-            purged = 0
-            for number, part in enumerate(before.parts):
-                count, left = _without(folder, part, source, asked["key"], hashes, before.sequence + 1, number)
-                purged += count
-                parts.append(left)
-            if not purged:
-                return 0
-            gone = tuple(sorted({part.file for part in before.parts} - {part.file for part in parts}))
-            after = replace(before, sequence=before.sequence + 1, parts=tuple(parts), retired=gone)
-            commit(folder, after)
-            sweep(folder, replace(after, retired=()))  # the old files hold what has to go: now, not one commit later
-            return purged
-        except OSError as error:
-            with suppress(OSError):
-                sweep(folder, read_manifest(folder))
-            raise disk_error(error, folder) from error
+    with transaction(folder) as before:
+        parts: list[Part] = []
+        purged = 0
+        for number, part in enumerate(before.parts):
+            count, left = _without(folder, part, source, asked["key"], hashes, before.sequence + 1, number)
+            purged += count
+            parts.append(left)
+        if not purged:
+            return 0
+        gone = tuple(sorted({part.file for part in before.parts} - {part.file for part in parts}))
+        after = replace(before, sequence=before.sequence + 1, parts=tuple(parts), retired=gone)
+        commit(folder, after)
+        sweep(folder, replace(after, retired=()))  # the old files hold what has to go: now, not one commit later
+        return purged
 
 
 def _without(

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 import numpy as np
 
 from data.quality import I8
-from data.times import HOUR_NS, MINUTE_NS, SECOND_NS, Span, floor_time
+from data.times import HOUR_NS, MINUTE_NS, SECOND_NS, floor_time
 
 What = Literal["funding", "open_interest", "long_short_ratio"]
 
@@ -115,19 +115,3 @@ def _number(value: Any) -> float:
         return float(value)
     except (TypeError, ValueError):
         return math.nan
-
-
-def windows_of(spans: Sequence[Span], longest_ns: int, grain_ns: int) -> list[Span]:
-    """Spans gathered into at most so long ones, cut at that length, so that many small ones cost few requests."""
-    windows: list[Span] = []
-    for first, last in spans:
-        cursor = first
-        while cursor < last:
-            if windows and min(last, cursor + grain_ns) - windows[-1][0] <= longest_ns:
-                reach = min(last, windows[-1][0] + longest_ns)
-                windows[-1] = (windows[-1][0], reach)
-            else:
-                reach = min(last, cursor + longest_ns)
-                windows.append((cursor, reach))
-            cursor = reach
-    return windows

@@ -23,7 +23,7 @@ from pydantic import Field
 
 from data.errors import InputError, WorkError
 from data.feed import FeedError, Options
-from data.manifest import disk_error, locked
+from data.manifest import disk_error, flush_folder, locked
 from data.times import DAY_NS, SECOND_NS, format_date, format_time
 
 FORMAT: Final = 1
@@ -245,8 +245,8 @@ class Spending:
         opened = self.folder / OPENED
         if not opened.exists():
             opened.touch()
-            _flush(self.folder.parent)
-        _flush(self.folder)
+            flush_folder(self.folder.parent)
+        flush_folder(self.folder)
 
 
 def read_spent(folder: Path, now_ns: int | None = None) -> Spent:
@@ -363,13 +363,3 @@ def _next_month(instant_ns: int) -> int:
     day = datetime.fromtimestamp(instant_ns // SECOND_NS, UTC)
     year, month = (day.year + 1, 1) if day.month == 12 else (day.year, day.month + 1)
     return int(datetime(year, month, 1, tzinfo=UTC).timestamp()) * SECOND_NS
-
-
-def _flush(folder: Path) -> None:
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

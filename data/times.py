@@ -220,3 +220,19 @@ def subtract_spans(spans: Iterable[Span], taken: Sequence[Span]) -> list[Span]:
         if cursor < last:
             left.append((cursor, last))
     return left
+
+
+def windows_of(spans: Sequence[Span], longest_ns: int, grain_ns: int) -> list[Span]:
+    """Spans gathered into at most so long ones, cut at that length, so that many small ones cost few requests."""
+    windows: list[Span] = []
+    for first, last in spans:
+        cursor = first
+        while cursor < last:
+            if windows and min(last, cursor + grain_ns) - windows[-1][0] <= longest_ns:
+                reach = min(last, windows[-1][0] + longest_ns)
+                windows[-1] = (windows[-1][0], reach)
+            else:
+                reach = min(last, cursor + longest_ns)
+                windows.append((cursor, reach))
+            cursor = reach
+    return windows

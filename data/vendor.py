@@ -13,10 +13,16 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import Field, model_validator
 
 from data.errors import InputError
-from data.feed import Tools
+from data.feed import Terms, Tools
 from data.http import bare
 from data.mapping import MappedOptions
 
+TERMS: Final = Terms(
+    trainable=None,
+    redistributable=None,
+    note="as the vendor's terms say; read them before you train on it or hand it on",
+    url="https://example.com/the-terms-of-your-vendor",
+)
 REFERENCE: Final = re.compile(r"(?:env|file|credential):.+")
 _SLOT = re.compile(r"\{([a-z][a-z0-9_]{0,39})\}")
 _SECRET_NAME = re.compile(r"(?i)authorization|cookie|secret|token|password|signature|api[-_]?key|access[-_]?key|^key$")
@@ -87,3 +93,14 @@ class Secrets:
             if len(value) >= 4:
                 text = text.replace(value, "***")
         return text
+
+
+def check_purse(told: VendorOptions, tools: Tools) -> None:
+    """Refuse a vendor who is paid when there is nothing to pay from.
+
+    Raises
+    ------
+    InputError
+    """
+    if told.cost > 0 and tools.purse is None:
+        raise InputError("it costs money, and there is no purse", key="cost", remedy="Set a cap a day and a month")

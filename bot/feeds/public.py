@@ -8,12 +8,12 @@ import heapq
 import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple, TypeVar
 
 from bot.config_live import Exchange
 from data.ccxt_faults import first_line, troubles
 from data.errors import InputError, UnreachableError
+from data.http import retry_after_s
 from data.times import MILLISECOND_NS, SECOND_NS, format_duration
 
 T = TypeVar("T")
@@ -241,21 +241,7 @@ class CcxtBars:
         self._busy += 1
         banned = " 418 " in f" {error} "
         guess = (BAN_S if banned else BUSY_S) * 2.0 ** min(self._busy - 1, 6)
-        return min(read_retry_after(said, self.now_ns(), guess), PAUSE_MAX_S)
-
-
-def read_retry_after(said: str | None, now_ns: int, guess_s: float) -> float:
-    """Seconds to wait by a `Retry-After` header, a number or a date; the guess where there is none to be read."""
-    if said is None:
-        return guess_s
-    try:
-        seconds = float(said)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(said).timestamp() - now_ns / SECOND_NS
-        except (TypeError, ValueError):
-            return guess_s
-    return max(seconds, 1.0) if math.isfinite(seconds) else guess_s
+        return retry_after_s(said, self.now_ns(), guess, PAUSE_MAX_S)
 
 
 def read_rows(name: str, rows: Any) -> list[Row]:

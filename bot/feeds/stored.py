@@ -29,6 +29,7 @@ from backtest.facts import (
     metric_where,
     needs_posts,
     read_columns,
+    read_gaps,
     sentiment_tape,
     sentiment_where,
     table_columns,
@@ -267,12 +268,9 @@ def stored_facts(store: Store, spec: RunSpec, since_ns: int | None, until_ns: in
 
 def _gaps(store: Store, spec: RunSpec, coins: Sequence[str], until_ns: int | None) -> SentimentTape:
     """When feeds of posts were down, from the beginning of the store on: an outage may have begun before the span."""
-    outages = Outages(spec.source_weights)
     names = ("source", "known_ns")
     posts = read_columns(store, "sentiment", sentiment_where(spec, coins), None, until_ns, names)
-    for source, known_ns in zip(posts["source"], posts["known_ns"].tolist(), strict=True):
-        outages.seen(source, known_ns)
-    return gap_tape(read_columns(store, "metrics", marker_where(), None, until_ns, MARKERS), coins, outages)
+    return read_gaps(store, coins, posts, Outages(spec.source_weights), until_ns)[0]
 
 
 def warm_bars(store: Store, spec: RunSpec, since_ns: int | None, until_ns: int | None) -> list[Bar]:

@@ -15,14 +15,14 @@ from urllib.parse import urljoin, urlsplit
 from pydantic import Field, model_validator
 
 from data.errors import InputError
-from data.feed import Batch, Card, FeedError, Item, Progress, Reading, Source, Spoilt, Take, Terms, Tools, Written
+from data.feed import Batch, Card, FeedError, Item, Progress, Reading, Source, Spoilt, Take, Tools, Written
 from data.feed import no_history as no_past
 from data.http import Answer, bare
 from data.mapping import UNITS, Mapping, missing_items
 from data.paths import MISSING, read_path
 from data.polled import Polled
 from data.times import DAY_NS, Span, format_date, format_time, parse_duration
-from data.vendor import Secrets, VendorOptions
+from data.vendor import TERMS, Secrets, VendorOptions, check_purse
 
 CARD: Final = Card(
     name="http_json",
@@ -31,12 +31,7 @@ CARD: Final = Card(
     live=True,
     history="assumed_lag",
     revises=True,
-    terms=Terms(
-        trainable=None,
-        redistributable=None,
-        note="as the vendor's terms say; read them before you train on it or hand it on",
-        url="https://example.com/the-terms-of-your-vendor",
-    ),
+    terms=TERMS,
     per_minute=60.0,
 )
 HISTORY_PAGES_MAX: Final = 100_000
@@ -107,8 +102,7 @@ class HttpJson(Polled):
             CARD, title=f"{told.name} (HTTP)", kinds=(told.kind,), cost=told.cost, per_minute=told.per_minute
         )
         super().__init__(card, tools, told.every)
-        if told.cost > 0 and tools.purse is None:
-            raise InputError("it costs money, and there is no purse", key="cost", remedy="Set a cap a day and a month")
+        check_purse(told, tools)
         self._told, self._mapping, self._secrets = told, Mapping(told), Secrets(told, tools)
         self._next = read_path(told.next_path, key="next_path")
         self._overlap_ns = parse_duration(told.overlap) if told.overlap else 0

@@ -16,13 +16,13 @@ from pydantic import Field, model_validator
 
 from data.clean import clean_text
 from data.errors import InputError
-from data.feed import Batch, Card, FeedError, Item, Progress, Source, Spoilt, Take, Terms, Tools
+from data.feed import Batch, Card, FeedError, Item, Progress, Source, Spoilt, Take, Tools
 from data.feed import no_history as no_past
 from data.http import read_json
 from data.mapping import Mapping
 from data.paths import MISSING, read_path
 from data.times import Span
-from data.vendor import Secrets, VendorOptions
+from data.vendor import TERMS, Secrets, VendorOptions, check_purse
 from data.ws import Line, open_line
 
 CARD: Final = Card(
@@ -32,12 +32,7 @@ CARD: Final = Card(
     live=True,
     history="",
     revises=True,
-    terms=Terms(
-        trainable=None,
-        redistributable=None,
-        note="as the vendor's terms say; read them before you train on it or hand it on",
-        url="https://example.com/the-terms-of-your-vendor",
-    ),
+    terms=TERMS,
     per_minute=60.0,
 )
 STRANGE_MAX: Final = 20
@@ -70,8 +65,7 @@ class WsJson:
 
     def __init__(self, told: WsJsonOptions, tools: Tools) -> None:
         self.card = replace(CARD, title=f"{told.name} (WebSocket)", kinds=(told.kind,), cost=told.cost)
-        if told.cost > 0 and tools.purse is None:
-            raise InputError("it costs money, and there is no purse", key="cost", remedy="Set a cap a day and a month")
+        check_purse(told, tools)
         self._told, self._tools = told, tools
         self._mapping, self._secrets = Mapping(told), Secrets(told, tools)
         self._only = read_path(told.only_path, key="only_path")

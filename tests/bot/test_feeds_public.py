@@ -11,9 +11,10 @@ import pytest
 from bot.config_live import Exchange
 from bot.events import Bar, Condition, Event
 from bot.feeds.bars import LiveBars
-from bot.feeds.public import CcxtBars, Row, SourceError, read_retry_after, read_rows
+from bot.feeds.public import CcxtBars, Row, SourceError, read_rows
 from data.endpoints import replace_urls
 from data.errors import InputError
+from data.http import retry_after_s
 from data.times import HOUR_NS, MINUTE_NS, SECOND_NS
 from tests.venue.faults import Fault
 from tests.venue.server import LocalVenue
@@ -307,7 +308,7 @@ def test_what_no_waiting_mends_is_named(changed: dict[str, Any], symbol: str, ba
 )  # fmt: skip
 def test_retry_after_is_a_number_or_a_date(said: str | None, seconds: float) -> None:
     """What can't be read is guessed; never less than a second."""
-    assert read_retry_after(said, START - 40 * SECOND_NS + 40 * SECOND_NS, 7.0) == pytest.approx(seconds, abs=0.001)
+    assert retry_after_s(said, START - 40 * SECOND_NS + 40 * SECOND_NS, 7.0) == pytest.approx(seconds, abs=0.001)
 
 
 @pytest.mark.parametrize(

@@ -189,7 +189,7 @@ def test_a_commit_that_could_not_be_flushed_says_so(
         raise OSError(errno.EIO, "Input/output error")
 
     with monkeypatch.context() as patched:
-        patched.setattr(data.manifest, "_flush_folder", failing)
+        patched.setattr(data.manifest, "flush_folder", failing)
         with pytest.raises(WorkError, match="stored, but"):
             store.append("bars", hourly([1.0]))
     assert len(store.bars("BTC/USDT", HOUR_NS)) == 1
