@@ -1,5 +1,6 @@
 """What every test shares: a store of its own, no network hub, the same examples each time."""
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,17 @@ settings.register_profile(
     "tidegate", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("tidegate")
+
+
+def pytest_sessionstart() -> None:
+    """Importing every module makes millions of objects that stay: looking for garbage among them is a third of it."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """From here on garbage is looked for again (unclosed files and sockets are found by that), among what is new."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

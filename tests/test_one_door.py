@@ -2,12 +2,12 @@
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
 
 import pytest
 
-HOUSE = Path(__file__).resolve().parent.parent
-FLOORS = ("data", "signals", "strategies", "risk", "backtest", "bot")
+from tests.trees import FLOORS, HOUSE, files, no_collection, parse
+
 BYPASS = (
     "bypass",
     "skip_gate",
@@ -20,9 +20,11 @@ BYPASS = (
     "ignore_limits",
 )
 Place = tuple[str, str]  # file, function
+Held = tuple[str, ast.AST]  # function, node
+Sources = list[tuple[str, ast.Module, list[Held]]]
 
 
-def functions(tree: ast.Module) -> Iterator[tuple[str, ast.AST]]:
+def functions(tree: ast.Module) -> Iterator[Held]:
     """Every node with the name of the outermost function it stands in."""
     for top in tree.body:
         owners = (
@@ -33,15 +35,20 @@ def functions(tree: ast.Module) -> Iterator[tuple[str, ast.AST]]:
             yield inside.get(id(node), ""), node
 
 
-def trees() -> list[tuple[str, ast.Module]]:
-    """All sources."""
-    files = sorted(path for floor in FLOORS for path in (HOUSE / floor).rglob("*.py"))
-    return [(str(path.relative_to(HOUSE)), ast.parse(path.read_text(encoding="utf-8"))) for path in files]
+@pytest.fixture(scope="module")
+def sources() -> Sources:
+    """All of them: file, tree, and every node with its function."""
+    found = []
+    for path in files(*FLOORS):
+        tree = parse(path)
+        with no_collection():
+            found.append((str(path.relative_to(HOUSE)), tree, list(functions(tree))))
+    return found
 
 
-def raisers(tree: ast.Module) -> Iterator[str]:
+def raisers(nodes: list[Held]) -> Iterator[str]:
     """Functions that raise `n_orders` or give an order its id: what makes a record a working order."""
-    for name, node in functions(tree):
+    for name, node in nodes:
         if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Add) and attribute(node.target) == "n_orders":
             yield name
         if isinstance(node, ast.Assign):
@@ -60,26 +67,26 @@ def attribute(node: ast.AST) -> str:
     return ""
 
 
-def callers(tree: ast.Module, wanted: str) -> Iterator[str]:
+def callers(nodes: list[Held], wanted: str) -> Iterator[str]:
     """Functions that call `wanted`."""
-    for name, node in functions(tree):
+    for name, node in nodes:
         if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == wanted:
             yield name
 
 
-def found(rule: object, *args: str) -> set[Place]:
+def found(sources: Sources, rule: Any, *args: str) -> set[Place]:
     """Where a rule holds."""
-    return {(file, name) for file, tree in trees() for name in rule(tree, *args)}  # type: ignore[operator]
+    return {(file, name) for file, _, nodes in sources for name in rule(nodes, *args)}
 
 
-def test_only_the_gate_makes_a_working_order() -> None:
+def test_only_the_gate_makes_a_working_order(sources: Sources) -> None:
     """`send` is the one place that adds to the table of orders."""
-    assert found(raisers) == {("risk/gate.py", "send")}
+    assert found(sources, raisers) == {("risk/gate.py", "send")}
 
 
-def test_send_asks_the_gate_before_it_makes_the_order() -> None:
+def test_send_asks_the_gate_before_it_makes_the_order(sources: Sources) -> None:
     """The verdict stands before the record, and a refusal returns."""
-    tree = dict(trees())["risk/gate.py"]
+    tree = next(tree for file, tree, _ in sources if file == "risk/gate.py")
     send = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "send")
     asked = [
         node.lineno for node in ast.walk(send) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "gate"
@@ -96,34 +103,34 @@ def test_send_asks_the_gate_before_it_makes_the_order() -> None:
     assert any(isinstance(step, ast.Return) and ast.unparse(step) == "return False" for step in refusals[0].body)
 
 
-def test_only_the_law_sends() -> None:
+def test_only_the_law_sends(sources: Sources) -> None:
     """Sizing and protection call `send`; nobody above the floor of risk does, or can without importing it."""
     # The floor of data can't import risk; what it sends is messages of a WebSocket.
-    below = {file for file, _ in found(callers, "send") if not file.startswith(("bot/", "data/"))}
+    below = {file for file, _ in found(sources, callers, "send") if not file.startswith(("bot/", "data/"))}
     assert below == {"risk/execution.py", "risk/protection.py"}
     imported = {
         file
-        for file, tree in trees()
-        for node in ast.walk(tree)
+        for file, _, nodes in sources
+        for _, node in nodes
         if isinstance(node, ast.ImportFrom) and node.module == "risk.gate" and "send" in {a.name for a in node.names}
     }
     assert imported == {"risk/execution.py", "risk/protection.py"}
 
 
-def test_positions_are_moved_by_fills_and_funding_alone() -> None:
+def test_positions_are_moved_by_fills_and_funding_alone(sources: Sources) -> None:
     """Fills end in one function, besides liquidations and what somebody took by hand; funding in one."""
-    assert found(callers, "apply_fill") == {
+    assert found(sources, callers, "apply_fill") == {
         ("risk/fills.py", "book_fill"), ("risk/hear.py", "_cut"), ("risk/hear.py", "_late_fill"),
         ("backtest/venue.py", "_liquidate"),
     }  # fmt: skip
-    assert found(callers, "apply_funding") == {("risk/hear.py", "_funded")}
+    assert found(sources, callers, "apply_funding") == {("risk/hear.py", "_funded")}
 
 
-def test_no_word_in_the_sources_switches_the_gate_off() -> None:
+def test_no_word_in_the_sources_switches_the_gate_off(sources: Sources) -> None:
     """No name, argument or option of that kind."""
     named = set()
-    for file, tree in trees():
-        for node in ast.walk(tree):
+    for file, _, nodes in sources:
+        for _, node in nodes:
             names = [getattr(node, key, None) for key in ("id", "attr", "arg", "name")]
             named |= {
                 (file, name) for name in names if isinstance(name, str) and any(word in name.lower() for word in BYPASS)
@@ -141,4 +148,4 @@ def test_no_word_in_the_sources_switches_the_gate_off() -> None:
 )
 def test_a_planted_door_is_found(planted: str) -> None:
     """A rule that can't fail proves nothing."""
-    assert list(raisers(ast.parse(planted)))
+    assert list(raisers(list(functions(ast.parse(planted)))))

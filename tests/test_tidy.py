@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-HOUSE = Path(__file__).resolve().parent.parent
-FLOORS = ("data", "signals", "strategies", "risk", "backtest", "bot")
+from tests.trees import FLOORS, HOUSE, files, no_collection, nodes, parse
+
 FUNCTION_LINES_MAX = 60
 FILE_LINES_MAX = 400
 HEAVY = {
@@ -24,14 +24,9 @@ CLOCKS = {
 Faults = Iterator[tuple[int, str]]
 
 
-def sources(*folders: str) -> list[Path]:
-    """Python files under the folders, in a fixed order."""
-    return sorted(path for folder in folders for path in (HOUSE / folder).rglob("*.py"))
-
-
 def function_lines(tree: ast.Module, path: Path) -> Faults:
     """Functions have at most 60 lines."""
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             count = (node.end_lineno or node.lineno) - node.lineno + 1
             if count > FUNCTION_LINES_MAX:
@@ -47,14 +42,14 @@ def file_lines(tree: ast.Module, path: Path) -> Faults:
 
 def package_names(tree: ast.Module, path: Path) -> Faults:
     """No variable or parameter is called like a top-level package."""
-    inside_classes = {id(item) for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for item in node.body}
+    inside_classes = {id(item) for node in nodes(tree) if isinstance(node, ast.ClassDef) for item in node.body}
     fields = {
         id(target)
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if id(node) in inside_classes and isinstance(node, ast.AnnAssign | ast.Assign)
         for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
     }
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         name = ""
         if isinstance(node, ast.arg):
             name = node.arg
@@ -70,7 +65,7 @@ def package_names(tree: ast.Module, path: Path) -> Faults:
 
 def clocks(tree: ast.Module, path: Path) -> Faults:
     """Time is an argument everywhere below bot/."""
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Attribute):
             owner = node.value.id if isinstance(node.value, ast.Name) else getattr(node.value, "attr", "")
             if node.attr in CLOCKS.get(owner, ()):
@@ -108,7 +103,7 @@ def _top_level(tree: ast.Module) -> Iterator[ast.stmt]:
 
 def relative_imports(tree: ast.Module, path: Path) -> Faults:
     """Imports are absolute."""
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.ImportFrom) and node.level:
             yield node.lineno, "a relative import; name the package"
 
@@ -130,14 +125,25 @@ RULES: list[tuple[Callable[[ast.Module, Path], Faults], tuple[str, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(("rule", "folders"), RULES, ids=[rule.__name__ for rule, _ in RULES])
-def test_tidy(rule: Callable[[ast.Module, Path], Faults], folders: tuple[str, ...]) -> None:
+@pytest.fixture(scope="module")
+def broken() -> dict[str, list[str]]:
+    """What breaks each rule: every file is read once for all of them."""
+    found: dict[str, list[str]] = {rule.__name__: [] for rule, _ in RULES}
+    reached = {rule.__name__: set(files(*folders)) for rule, folders in RULES}
+    for path in sorted(set().union(*reached.values())):
+        tree = parse(path)
+        with no_collection():
+            for rule, _ in RULES:
+                if path in reached[rule.__name__]:
+                    place = path.relative_to(HOUSE)
+                    found[rule.__name__] += [f"{place}:{line}: {fault}" for line, fault in rule(tree, path)]
+    return found
+
+
+@pytest.mark.parametrize("rule", [rule.__name__ for rule, _ in RULES])
+def test_tidy(rule: str, broken: dict[str, list[str]]) -> None:
     """Every source obeys the rule."""
-    found = []
-    for path in sources(*folders):
-        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-        found += [f"{path.relative_to(HOUSE)}:{line}: {fault}" for line, fault in rule(tree, path)]
-    assert not found, "\n" + "\n".join(found)
+    assert not broken[rule], "\n" + "\n".join(broken[rule])
 
 
 PLANTED = {
