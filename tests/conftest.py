@@ -1,6 +1,7 @@
 """What every test shares: a store of its own, no network hub, the same examples each time."""
 
 import gc
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,10 @@ settings.register_profile(
     "tidegate", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("tidegate")
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Beside other workers torch's threads mostly wait for each other, and do so at full load. Processes inherit it.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_sessionstart() -> None:

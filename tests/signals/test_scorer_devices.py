@@ -73,7 +73,7 @@ def test_half_precision_changes_few_labels(card: ModelCard, compute: Compute, mo
 
 def test_the_shipped_model_in_half_precision(compute: Compute, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signals_device, "has_bf16_instructions", lambda: True)
-    shipped, many = resolve("tidegate-mini"), [*texts("posts", 1000), *texts("headlines", 1000)]
+    shipped, many = resolve("tidegate-mini"), [*texts("posts", 300), *texts("headlines", 300)]
     exact = open_scorer(shipped, compute).score(many).argmax(axis=1)
     dtype = "bf16" if compute.device == "cpu" else "auto"
     for budget in (0, 300):
