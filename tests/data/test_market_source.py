@@ -52,7 +52,7 @@ async def until(true: Callable[[], Any], timeout_s: float = SLOW_S) -> None:
 
 
 @asynccontextmanager
-async def passing(clock: StepClock, seconds: float = 0.5) -> Any:
+async def passing(clock: StepClock, seconds: float = 4.0) -> Any:
     """Time that goes on by itself."""
 
     async def work() -> None:
@@ -316,7 +316,7 @@ def test_a_stream_that_does_not_open(what: str, fault: str) -> None:
     async def work(exchange: UsdmLive, clock: StepClock) -> None:
         taken = Taken()
         exchange.handshakes.extend([fault, fault] if fault == "drop" else [fault])  # the first is tried again below us
-        async with passing(clock), feed(exchange, clock, what, silence=20.0) as market:
+        async with passing(clock), feed(exchange, clock, what, silence=60.0) as market:
             error = await failure(market, taken)
             assert not error.final and not taken.items
             assert error.pause_s > PAUSE_S - 1.5 or fault != "429"
@@ -334,7 +334,7 @@ def test_a_stream_that_breaks(what: str, fault: str) -> None:
     async def work(exchange: UsdmLive, clock: StepClock) -> None:
         taken = Taken()
         exchange.refuses = fault == "refused"
-        async with passing(clock), feed(exchange, clock, what, silence=20.0) as market:
+        async with passing(clock), feed(exchange, clock, what, silence=60.0) as market:
             task = asyncio.ensure_future(failure(market, taken))
             await until(lambda: exchange.subscribed)
             if fault == "drop":
