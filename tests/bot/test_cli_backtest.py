@@ -1,6 +1,7 @@
 """`tidegate backtest` from the command line: what it prints and saves, and how it refuses."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ from typer.testing import CliRunner, Result
 from bot.cli import app
 
 RUNNER = CliRunner()
-HOURS = "300"
 HEAD = """from signals import Close, Level
 from strategies.base import Param, Strategy
 
@@ -26,13 +26,9 @@ def run(*arguments: str) -> Result:
 
 
 @pytest.fixture(scope="module")
-def facts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def facts(tmp_path_factory: pytest.TempPathFactory, first_days: Callable[..., Path]) -> Path:
     """A var folder with the first days of the sample, scored; shared by the tests of this file."""
-    folder = tmp_path_factory.mktemp("facts") / "var"
-    for verb in (["sample", "--hours", HOURS], ["score", "--sample"]):
-        done = run(*verb, "--var", str(folder))
-        assert done.exit_code == 0, done.stderr
-    return folder
+    return first_days(tmp_path_factory.mktemp("facts") / "var")
 
 
 @pytest.fixture

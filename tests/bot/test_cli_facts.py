@@ -1,7 +1,7 @@
 """Sample, score and catalogue from the command line."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,10 @@ def run(*arguments: str) -> Result:
 
 
 @pytest.fixture
-def sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def sample(var: Path, first_days: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first days of the embedded sample, and an empty working folder."""
     monkeypatch.chdir(tmp_path)
-    done = run("sample", "--hours", HOURS)
-    assert done.exit_code == 0, done.stderr
+    first_days(var, scored=False)
 
 
 def scored(*arguments: str) -> dict[str, Any]:
@@ -36,8 +35,11 @@ def scored(*arguments: str) -> dict[str, Any]:
     return found
 
 
-def test_the_sample_is_written_once_and_says_what_it_is(sample: None) -> None:
+def test_the_sample_is_written_once_and_says_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second writing adds nothing; every text about it says synthetic."""
+    monkeypatch.chdir(tmp_path)
+    first = json.loads(run("sample", "--hours", HOURS, "--json").stdout)
+    assert first["added"] > 1000 == first["bars"]
     again = json.loads(run("sample", "--hours", HOURS, "--json").stdout)
     assert (again["added"], again["bars"]) == (0, 1000)
     assert "SYNTHETIC" in run("sample", "--hours", HOURS).stdout

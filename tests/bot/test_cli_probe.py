@@ -1,6 +1,7 @@
 """`tidegate probe` from the command line."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,9 @@ RUNNER = CliRunner()
 
 
 @pytest.fixture(scope="module")
-def facts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def facts(tmp_path_factory: pytest.TempPathFactory, first_days: Callable[..., Path]) -> Path:
     """A var folder with the first days of the sample."""
-    folder = tmp_path_factory.mktemp("probe") / "var"
-    assert RUNNER.invoke(app, ["sample", "--hours", "300", "--var", str(folder)]).exit_code == 0
-    return folder
+    return first_days(tmp_path_factory.mktemp("probe") / "var", scored=False)
 
 
 def test_a_clean_strategy(facts: Path) -> None:

@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from typer.testing import CliRunner, Result
 from bot.cli import app
 
 RUNNER = CliRunner()
-HOURS = "300"
 
 
 def run(*arguments: str) -> Result:
@@ -26,13 +25,9 @@ def run(*arguments: str) -> Result:
 
 
 @pytest.fixture(scope="module")
-def var(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def var(tmp_path_factory: pytest.TempPathFactory, first_days: Callable[..., Path]) -> Path:
     """A var folder with the first days of the sample, scored."""
-    folder = tmp_path_factory.mktemp("session") / "var"
-    for verb in (["sample", "--hours", HOURS], ["score", "--sample"]):
-        done = run(*verb, "--var", str(folder))
-        assert done.exit_code == 0, done.stderr
-    return folder
+    return first_days(tmp_path_factory.mktemp("session") / "var")
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,12 +23,9 @@ def run(*arguments: str) -> Result:
 
 
 @pytest.fixture(scope="module")
-def facts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A var folder with the first days of the sample; its posts aren't needed here, so few of them are scored."""
-    folder = tmp_path_factory.mktemp("facts") / "var"
-    for verb in (["sample", "--hours", "400"], ["score", "--sample", "--until", "2024-01-02"]):
-        assert run(*verb, "--var", str(folder)).exit_code == 0
-    return folder
+def facts(tmp_path_factory: pytest.TempPathFactory, first_days: Callable[..., Path]) -> Path:
+    """A var folder with the first days of the sample."""
+    return first_days(tmp_path_factory.mktemp("facts") / "var")
 
 
 @pytest.fixture
