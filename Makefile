@@ -15,7 +15,7 @@ demo: $(USED)
 	@echo "The same report as a page: $(DEMO_VAR)/report.html"
 
 test: $(TESTED)
-	$(BIN)/python -m pytest -n 2 --dist loadscope
+	$(BIN)/python -m pytest -n 4 --dist loadscope --no-loadscope-reorder
 
 lint: $(TESTED)
 	$(BIN)/ruff check .
