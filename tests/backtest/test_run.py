@@ -121,17 +121,17 @@ class Borrowed(Strategy):
 
 
 class BorrowedRows(Strategy):
-    """The same over all symbols at once."""
+    """A Param of such a name, over all symbols at once."""
 
-    mean = Close()
+    close = Close()
     size = Param(0.25, low=0.0, high=1.0)
 
     @staticmethod
     def allocate(s: Any, p: Any) -> Any:
-        """The share where the mean is over 12, half of it elsewhere."""
-        weights = np.zeros(len(s.mean))
+        """The share where the close is over 12, half of it elsewhere."""
+        weights = np.zeros(len(s.close))
         for k in range(len(s)):
-            weights[k] = p.size if s.mean[k] > 12.0 and s[k].mean > 12.0 else p.size / 2
+            weights[k] = p.size if s.close[k] > 12.0 and s[k].close > 12.0 else p.size / 2
         return weights
 
 
