@@ -104,12 +104,15 @@ def _records(typingctx: Any, address: Any, like: Any) -> Any:
     return pointer(types.int64, like), codegen
 
 
-def blind_dtype(strategy: Strategy) -> np.dtype[Any]:
-    """The strategy's row without the weight held: a function that compiles for it can't look at that."""
+def blind_dtype(strategy: Strategy, *, narrow: bool) -> np.dtype[Any]:
+    """The strategy's row without the weight held: a function that compiles for it can't look at that. narrow: there is
+    no room for it either.
+    """
     whole = strategy.row_dtype
     fields = {name: spot for name, spot in (whole.fields or {}).items() if name != HELD}
     kinds, offsets = [spot[0] for spot in fields.values()], [spot[1] for spot in fields.values()]
-    return np.dtype({"names": list(fields), "formats": kinds, "offsets": offsets, "itemsize": whole.itemsize})
+    size = 8 * len(fields) if narrow else whole.itemsize
+    return np.dtype({"names": list(fields), "formats": kinds, "offsets": offsets, "itemsize": size})
 
 
 def entry_point(strategy: Strategy, row_dtype: np.dtype[Any]) -> Native:
@@ -172,19 +175,25 @@ class Compiled:
 _KEPT: dict[Any, Compiled] = {}
 
 
-def compile_pointer(strategy: Strategy) -> Compiled:
-    """Compile a strategy's function to a pointer; raises what numba raises when it can't be compiled."""
-    key = (strategy.function, strategy.row_dtype, strategy.param_dtype)
+def compile_pointer(strategy: Strategy, *, narrow: bool = False) -> Compiled:
+    """Compile a strategy's function to a pointer; raises what numba raises when it can't be compiled.
+
+    narrow: for rows that have no room for the weight held, which only a strategy that is blind to it can be asked by.
+    """
+    key = (strategy.function, strategy.row_dtype, strategy.param_dtype, narrow)
     if key not in _KEPT:
-        _KEPT[key] = _compiled(strategy)
+        _KEPT[key] = _compiled(strategy, narrow)
     return _KEPT[key]
 
 
-def _compiled(strategy: Strategy) -> Compiled:
+def _compiled(strategy: Strategy, narrow: bool) -> Compiled:
     build = numba.cfunc(_SIGNATURE, error_model="python")
+    if narrow:
+        code = build(entry_point(strategy, blind_dtype(strategy, narrow=True)))
+        return Compiled(address=code.address, code=code, blind=True)
     if strategy.form == "weigh":
         with suppress(Exception):  # it looks at the weight held, or can't be compiled at all
-            code = build(entry_point(strategy, blind_dtype(strategy)))
+            code = build(entry_point(strategy, blind_dtype(strategy, narrow=False)))
             return Compiled(address=code.address, code=code, blind=True)
     code = build(entry_point(strategy, strategy.row_dtype))
     return Compiled(address=code.address, code=code, blind=False)
@@ -204,11 +213,12 @@ def clone(function: Native, *, into_callers: bool = False, free: bool = False, *
     return dispatcher
 
 
-def inlined_call(strategy: Strategy) -> Native:
+def inlined_call(strategy: Strategy, *, narrow: bool) -> Native:
     """What stands in the place of the call through a pointer: the strategy's own function, parameters read at
     run time.
     """
-    direct = numba.njit(error_model="python", forceinline=True)(entry_point(strategy, strategy.row_dtype))
+    row_dtype = blind_dtype(strategy, narrow=True) if narrow else strategy.row_dtype
+    direct = numba.njit(error_model="python", forceinline=True)(entry_point(strategy, row_dtype))
 
     @numba.njit(inline="always")  # type: ignore[untyped-decorator]
     def call(address: int, rows: int, count: int, params: int, out: int) -> int:

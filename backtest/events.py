@@ -31,7 +31,7 @@ def fed_tape(spec: RunSpec, inputs: RunInputs, *, blind: bool) -> Tape | None:
         return None
     z, v = spec.limits.novelty_return_z, spec.limits.novelty_volume_z
     feed = Feed(
-        (seen.close, seen.volume), first, len(strategy.signals) + 1, averages=plan.averages,
+        (seen.close, seen.volume), first, len(strategy.signals) + (0 if blind else 1), averages=plan.averages,
         copies=dict.fromkeys(plan.closes, bars.close),
         novelty=(float(z), float(v)) if np.isfinite(z) or np.isfinite(v) else None,
     )  # fmt: skip

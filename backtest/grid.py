@@ -40,7 +40,8 @@ def coarse_grid(series: Sequence[BarSeries], bar_ns: int) -> Grid:
     """Every open time that any symbol has, one row each."""
     one = series[0]
     if len(series) == 1:
-        columns = {name: np.ascontiguousarray(getattr(one, name)).reshape(-1, 1) for name in PRICES}
+        # Writable, as signals take them: else they would copy, and nobody would know any more that both are the same.
+        columns = {name: np.require(getattr(one, name), "f8", ["C", "W"]).reshape(-1, 1) for name in PRICES}
         opens = np.ascontiguousarray(one.open_ns)
         known = np.ascontiguousarray(one.known_ns).reshape(-1, 1)
     else:

@@ -18,6 +18,33 @@ SAMPLES = 3
 RAISED, NOT_A_NUMBER = 1, 2
 
 
+class Row:
+    """What a function sees of one symbol, or of the parameters: fields by name and nothing else, as in its compiled
+    form. Numbers are Python's own, whose division by zero raises as there.
+    """
+
+    def __init__(self, names: tuple[str, ...], values: tuple[Any, ...]) -> None:
+        self.__dict__.update(zip(names, values, strict=True))
+
+    def __getitem__(self, name: str) -> Any:
+        return self.__dict__[name]
+
+
+class Rows:
+    """What `allocate` sees of all symbols: a column by its name, a Row by its place."""
+
+    def __init__(self, records: Array) -> None:
+        names = records.dtype.names or ()
+        self.__dict__.update({name: np.ascontiguousarray(records[name]) for name in names})
+        self.__dict__["_rows"] = [Row(names, record.item()) for record in records]
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.__dict__[key] if isinstance(key, str) else self.__dict__["_rows"][key]
+
+    def __len__(self) -> int:
+        return len(self.__dict__["_rows"])
+
+
 class PythonRule:
     """A strategy's function over records, as its compiled form would be asked."""
 
@@ -33,8 +60,8 @@ class PythonRule:
         known = np.flatnonzero(states == 0)
         if not len(known):
             return 0
-        records = np.ascontiguousarray(rows[known]).view(self.dtype).reshape(-1).view(np.recarray)
-        given = params.view(np.recarray)[0]
+        records = Rows(np.ascontiguousarray(rows[known]).view(self.dtype).reshape(-1))
+        given = Row(params.dtype.names or (), params[0].item())
         try:
             if self.strategy.form == "weigh":
                 answer = np.array([self.strategy.function(record, given) for record in records], float)

@@ -47,6 +47,8 @@ def record_close(desk: Ref, tape: Ref) -> None:
 @hot
 def prepare(desk: Ref, tape: Ref) -> None:
     """Write the weight held now into the last place of each symbol's values of the decision that comes."""
+    if tape.blind != 0:
+        return
     base = tape.decision * tape.symbols * tape.width + tape.width - 1
     for k in range(desk.symbols):
         put_f8(tape.rows, base + k * tape.width, held_weight(desk, k))

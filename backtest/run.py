@@ -61,7 +61,7 @@ def prepare_run(
     if rule is not None and not keep:
         tape = fed_tape(spec, inputs, blind=blind)
         if tape is not None:
-            return Prepared(tape=tape, rule=rule, compiled=True)
+            return Prepared(tape=tape, rule=compile_pointer(strategy, narrow=blind), compiled=True)
     rows, states = known_values(spec, inputs, strategy.signals)
     strange = unusual(spec, inputs)
     tape = tape_of(spec, inputs, rows, states, strange, strategy.param_record(), late=late, blind=blind)

@@ -120,6 +120,72 @@ def look_ahead(desk: Ref, tape: Ref, i: int, equity_at: int, most: int, high: fl
 
 
 @hot
+def off(weight: float, price: float, qty: float, fixed: float, by_price: bool, band: float) -> bool:
+    """False when a symbol holds what `weight` asks for; of dust True may be wrong. No branches, for the processor's
+    vectors. fixed, by_price: what a weight of 1 is worth, or how many coins.
+    """
+    base = fixed * price if by_price else fixed
+    apart = (abs(weight) > 0.0) & ((qty == 0.0) | (not (abs(weight * base - qty * price) < band * base)))
+    return apart | ((weight == 0.0) & (qty != 0.0))
+
+
+@kernel
+def content(desk: Ref, weights: int, closes: int, equity: float) -> bool:
+    """What `risk.sizing.quiet` asks, at the closes of a row: does every symbol hold what this decision wants?"""
+    for k in range(desk.symbols):
+        weight = f8_at(weights, k)
+        none = book_of(desk, k).qty == 0.0
+        wanted = (weight != 0.0) & (weight == weight)
+        if (none & wanted) | ((not none) & (not suits(desk, k, weight, f8_at(closes, k), equity))):
+            return False
+    return True
+
+
+@hot
+def scan_one(desk: Ref, tape: Ref, rows: int, most: int, high: float, cash: float) -> tuple[int, bool]:
+    """(how many of the `most` rows after `rows` more `look_ahead` and `contented` would both pass; whether the decision
+    after them is the reason that it isn't more). The equity at their closes is written. One symbol, weights known.
+    """
+    account, limits, policy = account_of(desk), limits_of(desk), policy_of(desk)
+    by_equity, by_price = policy.sizing == BY_EQUITY, policy.sizing == BY_QUANTITY
+    stake, band, qty = policy.stake, policy.band, f8_at(tape.amounts, 0)
+    top = high * account.units
+    floor = max(top * (1.0 - limits.drawdown), account.day_mark * (1.0 - limits.daily_loss))
+    closes, plain = tape.close + (tape.row + rows) * 8, tape.plain + tape.row + rows
+    equity_at, weights = tape.equity + (tape.out + rows) * 8, tape.weights + (tape.decision + rows) * 8
+    close_ns = tape.close_ns + (tape.row + rows) * 8
+    done = 0
+    while done < most:
+        told = 1
+        if done + GROUP <= most:  # a whole group: without a branch, by the processor's vectors
+            told = 0
+            for r in range(GROUP):
+                price = f8_at(closes, done + r)
+                equity = cash + qty * price
+                put_f8(equity_at, done + r, equity)
+                fixed = equity if by_equity else stake
+                apart = off(f8_at(weights, done + r), price, qty, fixed, by_price, band)
+                told |= int((u1_at(plain, done + r) == 0) | (equity > top) | (equity <= floor) | apart)
+            for line in range(0, GROUP, LINE):
+                fetch(close_ns + (done + line) * 8)
+        if told == 0:
+            done += GROUP
+            continue
+        for r in range(done, min(done + GROUP, most)):
+            price = f8_at(closes, r)
+            equity = cash + qty * price
+            put_f8(equity_at, r, equity)
+            if (u1_at(plain, r) == 0) | (equity > top) | (equity <= floor):
+                return r, False
+            fixed = equity if by_equity else stake
+            apart = off(f8_at(weights, r), price, qty, fixed, by_price, band)
+            if apart and not content(desk, weights + r * 8, closes + r * 8, equity):
+                return r, True
+        done = min(done + GROUP, most)
+    return done, False
+
+
+@hot
 def offer(
     desk: Ref, tape: Ref, values: int, closes: int, equity_at: int, rows: int, held: int, symbols: int, width: int
 ) -> None:
@@ -169,16 +235,6 @@ def hear(tape: Ref, j: int, ahead: int, symbols: int) -> tuple[int, int]:
 
 
 @hot
-def off(weight: float, price: float, qty: float, fixed: float, by_price: bool, band: float) -> bool:
-    """False when a symbol holds what `weight` asks for; of dust True may be wrong. No branches, for the processor's
-    vectors. fixed, by_price: what a weight of 1 is worth, or how many coins.
-    """
-    base = fixed * price if by_price else fixed
-    apart = (abs(weight) > 0.0) & ((qty == 0.0) | (not (abs(weight * base - qty * price) < band * base)))
-    return apart | ((weight == 0.0) & (qty != 0.0))
-
-
-@hot
 def any_off(desk: Ref, tape: Ref, closes: int, weights: int, equity_at: int, rows: int, symbols: int) -> bool:
     """Whether a decision among those of some rows may want something else than what is held."""
     policy = policy_of(desk)
@@ -198,18 +254,6 @@ def any_off(desk: Ref, tape: Ref, closes: int, weights: int, equity_at: int, row
                 at = r * symbols + k
                 apart |= int(off(f8_at(weights, at), f8_at(closes, at), f8_at(amounts, k), fixed, by_price, band))
     return apart != 0
-
-
-@kernel
-def content(desk: Ref, weights: int, closes: int, equity: float) -> bool:
-    """What `risk.sizing.quiet` asks, at the closes of a row: does every symbol hold what this decision wants?"""
-    for k in range(desk.symbols):
-        weight = f8_at(weights, k)
-        none = book_of(desk, k).qty == 0.0
-        wanted = (weight != 0.0) & (weight == weight)
-        if (none & wanted) | ((not none) & (not suits(desk, k, weight, f8_at(closes, k), equity))):
-            return False
-    return True
 
 
 @hot
@@ -304,6 +348,13 @@ def skim_rows(desk: Ref, tape: Ref, stop: int, held: int, symbols: int) -> bool:
         most = min(block, stop - i - rows)
         if most <= 0:
             break
+        if symbols == 1 and tape.asked - j - rows >= GROUP:
+            passed, wanting = scan_one(desk, tape, rows, min(stop - i, tape.asked - j) - rows, high, account.cash)
+            rows += passed + int(wanting)
+            quiet_row = not wanting
+            if passed > 0 or wanting:
+                continue
+            most = 1
         for line in range(0, most, LINE):
             fetch(tape.close_ns + (i + rows + line) * 8)
         value_rows(tape, closes, equity_at, most, held, symbols, account.cash)

@@ -69,16 +69,19 @@ def deepest(equity: Array) -> float:
 _LOOPS: dict[Any, Callable[..., int]] = {}
 
 
-def inlined_loop(strategy: Strategy) -> Callable[..., int]:
-    """The loop of `backtest.loop` with the strategy's function written into it; compiled once for this process."""
-    key = (strategy.function, strategy.row_dtype, strategy.param_dtype)
+def inlined_loop(strategy: Strategy, *, narrow: bool) -> Callable[..., int]:
+    """The loop of `backtest.loop` with the strategy's function written into it; compiled once for this process.
+
+    narrow: see `backtest.compile.compile_pointer`.
+    """
+    key = (strategy.function, strategy.row_dtype, strategy.param_dtype, narrow)
     if key not in _LOOPS:
-        _LOOPS[key] = _written_in(strategy)
+        _LOOPS[key] = _written_in(strategy, narrow)
     return _LOOPS[key]
 
 
-def _written_in(strategy: Strategy) -> Callable[..., int]:
-    call = inlined_call(strategy)
+def _written_in(strategy: Strategy, narrow: bool) -> Callable[..., int]:
+    call = inlined_call(strategy, narrow=narrow)
     decision = clone(loops.decide_now, ask=clone(ask, _call=call))
     hear = clone(skims.hear, into_callers=True, ask_all=clone(ask_all, into_callers=True, _call=call))
     skim = clone(skims.skim, skim_rows=clone(skims.skim_rows, into_callers=True, hear=hear))
@@ -120,25 +123,26 @@ class Columns:
 class Runner:
     """One worker: a tape that is rewritten from combination to combination."""
 
-    def __init__(self, spec: RunSpec, inputs: RunInputs, columns: Columns, strange: Array, compiled: Any) -> None:
+    def __init__(self, spec: RunSpec, inputs: RunInputs, columns: Columns, strange: Array) -> None:
         self.spec = spec
         self.columns = columns
-        self.compiled = compiled
         blind = compile_pointer(spec.strategy).blind
-        seen, width = inputs.signals, len(spec.strategy.signals) + 1
+        seen, count = inputs.signals, len(spec.strategy.signals)
         shape = (len(seen.decide_ns) - inputs.first, len(spec.symbols))
         feed = None
-        rows = np.zeros((0, shape[1], width))
+        rows = np.zeros((0, shape[1], count + 1))
         if follows(inputs.bars, seen, inputs.first):  # then columns are taken as they are, a stretch at a time
-            copies = dict.fromkeys(range(width - 1), inputs.bars.close)
-            bars = (seen.close, seen.volume)
+            copies = dict.fromkeys(range(count), inputs.bars.close)
+            bars, width = (seen.close, seen.volume), count + (0 if blind else 1)
             feed = Feed(bars, inputs.first, width, averages=np.zeros(0, AVERAGE), copies=copies, novelty=None)
         else:
-            rows = np.zeros((*shape, width))
+            rows = np.zeros((*shape, count + 1))
+        self.compiled = inlined_loop(spec.strategy, narrow=feed is not None and blind)
         states, params = np.zeros(shape, np.uint8), spec.strategy.param_record()
         self.tape: Tape = tape_of(spec, inputs, rows, states, strange, params, full=False, blind=blind, feed=feed)
         self.plain = self.tape["plain"].copy()
         self.dirty = 0  # decisions whose states the last run wrote to
+        self.log = 4096
         self.loaded: list[Signal | None] = [None] * len(spec.strategy.signals)
         closes = inputs.bars.close_ns[inputs.bars.decides != 0]
         self.day_ends = np.flatnonzero(np.diff(closes // DAY_NS, append=closes[-1] // DAY_NS + 1))
@@ -174,11 +178,12 @@ class Runner:
         self.load(strategy)
         tape["params"][:] = strategy.param_record()
         spec = replace(self.spec, strategy=strategy)
-        desk = new_desk(spec)
+        desk = new_desk(spec, self.log)
         tape.start(0)
         total = len(tape["close_ns"])
         while self.compiled(desk.ref, tape.ref, total) == LOGS_FULL:
             desk.grow_logs()
+        self.log = len(desk.arrays["fills"])  # as large as any so far: growing is copying
         equity = tape["equity"]
         daily = equity[self.day_ends]
         gains = np.diff(daily, prepend=spec.cash) / np.concatenate([[spec.cash], daily[:-1]])
@@ -193,12 +198,12 @@ class Runner:
 
 def sweep(
     spec: RunSpec, inputs: RunInputs, grid: Mapping[str, Sequence[float]], *, workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None, compiled: Any = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[SweepRow]:  # fmt: skip
     """Run every combination of `grid`; rows in the grid's order.
 
-    workers: threads, by default one a core and at most four; compiled: an `inlined_loop` to be used again. Raises
-    InputError for an unknown parameter, a value out of range, or a combination that a signal refuses.
+    workers: threads, by default one a core and at most four. Raises InputError for an unknown parameter, a value out of
+    range, or a combination that a signal refuses.
     """
     spec = settled(spec, inputs)
     wishes = combinations(spec.strategy, grid)
@@ -208,13 +213,13 @@ def sweep(
     for strategy in candidates:
         for signal in strategy.signals.values():
             columns.of(signal)
-    compiled = compiled or inlined_loop(spec.strategy)
     strange = unusual(spec, inputs)
     count = min(workers or min(os.cpu_count() or 1, 4), len(candidates))
     done = itertools.count(1)
+    runners = [Runner(spec, inputs, columns, strange) for _ in range(count)]  # here: compiling is no work for threads
 
     def work(part: Sequence[Strategy]) -> list[SweepRow]:
-        runner = Runner(spec, inputs, columns, strange, compiled)
+        runner = runners.pop()
         rows = []
         for strategy in part:
             rows.append(runner.run(strategy))

@@ -24,11 +24,12 @@ TAPE = np.dtype([
     ("decides", "i8"), ("risk_bar", "i8"),  # u1[n]: a decision bar, a risk bar ends here
     ("plain", "i8"),  # u1[n]: a decision and risk bar, all there, all known, none unusual: see `backtest.skim`
     ("strange", "i8"),  # u1[b, M]: decision bars that are unusual
-    ("decide_ns", "i8"), ("rows", "i8"), ("states", "i8"),  # i8[d], f8[d, M, S + 1] (last: weight held), u1[d, M]
+    ("decide_ns", "i8"), ("rows", "i8"), ("states", "i8"),  # i8[d], f8[d, M, W], u1[d, M]; see `width`
     ("funding_ns", "i8"), ("funding_symbol", "i8"), ("funding_rate", "i8"),  # i8[f], i8[f], f8[f]
     ("weights", "i8"), ("equity", "i8"), ("turns", "i8"),
     ("scratch", "i8"), ("holdings", "i8"), ("amounts", "i8"), ("params", "i8"), ("strategy", "i8"),
-    ("symbols", "i8"), ("width", "i8"), ("n", "i8"), ("d", "i8"), ("f", "i8"),
+    ("width", "i8"),  # of a row: S signals, then the weight held; fed by stretches and blind: without it
+    ("symbols", "i8"), ("n", "i8"), ("d", "i8"), ("f", "i8"),
     ("batch", "i8"),  # symbols, over several rows, that the strategy may be asked about in one call; 0: one row
     ("row", "i8"), ("decision", "i8"), ("funding", "i8"), ("out", "i8"), ("half", "i8"), ("turned", "i8"),
     ("full", "i8"),  # the line above: where the loop stands; full: 0 writes the equity only

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 from unittest.mock import patch
 
@@ -34,21 +35,23 @@ class VectorbtNumba(Contender):
         self.close: Any = pd.DataFrame(self.bars.close, index) if wide else pd.Series(self.bars.close[:, 0], index)
         self.open: Any = pd.DataFrame(self.bars.open, index) if wide else pd.Series(self.bars.open[:, 0], index)
         self.options: dict[str, Any] = {"cash_sharing": True, "group_by": True, "call_seq": "auto"} if wide else {}
+        if len(work.combinations) > 1:  # its default is room for an order of each bar and column: gigabytes
+            self.options["max_orders"] = work.rows * len(work.combinations) // 8
 
-    def average(self, windows: tuple[int, ...]) -> Any:
+    def average(self, windows: Sequence[int], name: str = "ma") -> Any:
         """Exponential averages of the closes."""
-        return self.vbt.MA.run(
-            self.close, windows[0] if len(windows) == 1 else list(windows), ewm=True, engine=self.engine
-        )
+        chosen = windows[0] if len(windows) == 1 else list(windows)
+        return self.vbt.MA.run(self.close, chosen, ewm=True, short_name=name, engine=self.engine)
 
     def orders(self) -> tuple[Any, Any]:
-        """(entries, exits), told at a close and acted on at the next bar."""
-        fast, slow = self.average(self.work.fast), self.average(self.work.slow)
+        """(entries, exits), told at a close and acted on at the next bar; every combination of windows a column."""
+        windows = zip(*self.work.combinations, strict=True)
+        fast, slow = (self.average(each, name) for each, name in zip(windows, ("fast", "slow"), strict=True))
         entries, exits = fast.ma_above(slow).vbt.signals.fshift(1), fast.ma_below(slow).vbt.signals.fshift(1)
         for frame in (entries, exits):  # named after the windows, which no price is
             if self.work.symbols > 1:
                 frame.columns = self.close.columns
-            else:
+            elif len(self.work.combinations) == 1:
                 frame.name = None
         return entries, exits
 
@@ -80,11 +83,6 @@ class VectorbtNumbaByHand(VectorbtNumba):
     """The same, as quick as a patient user can make it: signals compared and moved on as plain arrays."""
 
     name = "  by hand, numba"
-
-    def __init__(self, work: Work) -> None:
-        super().__init__(work)
-        if len(work.combinations) > 1:  # its default is room for an order of each bar and column: gigabytes
-            self.options["max_orders"] = work.rows * len(work.combinations) // 8
 
     def orders(self) -> tuple[Any, Any]:
         """Every combination of windows, a column each."""

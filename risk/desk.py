@@ -48,7 +48,7 @@ class Desk:
             "symbols": len(self.arrays["books"]), "places": len(self.arrays["orders"]),
             "rate_places": len(self.arrays["rate"]), "log_places": min(len(self.arrays[log]) for log in LOGS),
         }  # fmt: skip
-        places = {name: array.__array_interface__["data"][0] for name, array in self.arrays.items()}
+        places = {name: array.ctypes.data for name, array in self.arrays.items()}
         known = places | sizes | entry_points()
         self._header[0] = tuple(known.get(name, 0) for name in HEADER.names or ())
 

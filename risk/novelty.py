@@ -24,6 +24,12 @@ def learned(mean: float, var: float, x: float) -> tuple[float, float, float]:
     return off, (1.0 - MEMORY) * mean + MEMORY * x, (1.0 - MEMORY) * (var + MEMORY * off * off)
 
 
+@hot
+def far_off(off: float, var: float, extra: float, v_var: float, z2: float, v2: float) -> bool:
+    """Whether a return, or a volume above the mean, lies further from its mean than so many standard deviations."""
+    return ((off * off > z2 * var) & (off != 0.0)) | ((extra > 0.0) & (extra * extra > v2 * v_var))
+
+
 Seen = tuple[float, int, float, float, float, float]  # a NOVELTY record in the processor's registers
 
 
@@ -38,8 +44,7 @@ def judged(price: float, volume: float, state: Seen, z2: float, v2: float) -> tu
     both = there & (prev > 0.0)
     off, mean_now, var_now = learned(mean, var, price / prev - 1.0)
     extra, v_mean_now, v_var_now = learned(v_mean, v_var, volume)
-    unusual = (off * off > z2 * var) & (off != 0.0)
-    unusual |= (extra > 0.0) & (extra * extra > v2 * v_var)
+    unusual = far_off(off, var, extra, v_var, z2, v2)
     first = volume if there else v_mean  # the first bar's volume begins the mean
     learnt = (
         price if there else prev,
@@ -127,6 +132,47 @@ def _watch_side_by_side(
         shut(memory[first + last + k], _take(rest, k))
 
 
+@inner
+def _watch_alone(
+    memory: Ref, price: int, size: int, told: int, step: int, rows: int, z2: float, v2: float
+) -> None:  # fmt: skip
+    """`watch` for one symbol: addresses of its first bar's close, volume and verdict, `step` symbols apart.
+
+    Where LANES bars are all there, what waits for the bar before (means and variances) is kept apart from what doesn't,
+    which the processor's vectors do; the same comes out.
+    """
+    one = opened(memory)
+    x, off, var_then, extra, v_var_then, odd = lanes(), lanes(), lanes(), lanes(), lanes(), lanes()
+    for begin in range(0, rows, LANES):
+        count = min(LANES, rows - begin)
+        whole = (count == LANES) & (one[0] > 0.0) & (one[1] >= LEAST)
+        for r in range(count):
+            whole &= f8_at(price, (begin + r) * step) > 0.0
+        if not whole:
+            for r in range(begin, begin + count):
+                unusual, one = judged(f8_at(price, r * step), f8_at(size, r * step), one, z2, v2)
+                put_u1(told, r * step, int(unusual))
+            continue
+        prev, seen, mean, var, v_mean, v_var = one
+        put_f8(x, 0, f8_at(price, begin * step) / prev - 1.0)
+        for r in range(1, LANES):
+            put_f8(x, r, f8_at(price, (begin + r) * step) / f8_at(price, (begin + r - 1) * step) - 1.0)
+        for r in range(LANES):
+            put_f8(var_then, r, var)
+            put_f8(v_var_then, r, v_var)
+            distance, mean, var = learned(mean, var, f8_at(x, r))
+            put_f8(off, r, distance)
+            distance, v_mean, v_var = learned(v_mean, v_var, f8_at(size, (begin + r) * step))
+            put_f8(extra, r, distance)
+        for r in range(LANES):
+            unusual = far_off(f8_at(off, r), f8_at(var_then, r), f8_at(extra, r), f8_at(v_var_then, r), z2, v2)
+            put_i8(odd, r, int(unusual))
+        for r in range(LANES):
+            put_u1(told, (begin + r) * step, i8_at(odd, r))
+        one = f8_at(price, (begin + LANES - 1) * step), seen + LANES, mean, var, v_mean, v_var
+    shut(memory, one)
+
+
 @kernel
 def watch(memory: Array, close: Array, volume: Array, return_z: float, volume_z: float, strange: Array) -> None:
     """Judge each decision bar against the bars before it, then learn it: strange[i, k] = 1 where it is unusual.
@@ -148,11 +194,9 @@ def watch(memory: Array, close: Array, volume: Array, return_z: float, volume_z:
             k += count
         if k > 0:
             continue
+        at, size, flags = address_of(prices), address_of(volumes), address_of(told)
         for k in range(symbols):
-            one = opened(memory[k])
-            for i in range(end - begin):
-                told[i, k], one = judged(prices[i, k], volumes[i, k], one, z2, v2)
-            shut(memory[k], one)
+            _watch_alone(memory[k], at + k * 8, size + k * 8, flags + k, symbols, end - begin, z2, v2)
 
 
 @hot

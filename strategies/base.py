@@ -243,6 +243,10 @@ class Strategy:
         for name in (*declared, *self.declared_signals()):
             if name in taken or name.startswith("_"):
                 raise InputError(f"{cls} can't call a signal or Param so", key=name, remedy="Choose another name")
+        for name in self.declared_signals() if forms == ["allocate"] else ():
+            if hasattr(np.ndarray, name):  # s.mean would be the array's own, in some of the forms
+                raise InputError(f"{cls} has `allocate`, whose `s` is an array and has that of its own", key=name,
+                                 remedy="Choose another name")  # fmt: skip
         if len(self.declared_signals()) > SIGNALS_MAX:
             raise InputError(f"{cls} declares more than {SIGNALS_MAX} signals")
         if self.decide_on not in ("bar", "facts"):

@@ -24,7 +24,7 @@ from risk.records import (
 )
 from signals import Close, Level, Mood
 from signals.inputs import Inputs, MetricTape, SentimentTape
-from strategies.base import Strategy
+from strategies.base import Param, Strategy
 from tests.backtest.oracles.play import DAY, HOUR, IDEAL, NAN, START
 
 LIMITS = Limits(asset_share=1.0, novelty_return_z=np.inf, novelty_volume_z=np.inf, price_collar=0.2, strategy_errors=3)
@@ -49,13 +49,13 @@ def world(closes: list[float], *, step: int = HOUR, start: int = START, **tapes:
     )  # fmt: skip
 
 
-def done(strategy: Strategy, inputs: RunInputs, **changed: Any) -> Result:
+def done(strategy: Strategy, inputs: RunInputs, *, interpreted: bool = False, **changed: Any) -> Result:
     """A run without friction."""
     spec = RunSpec(
         strategy=strategy, symbols=["BTC/USDT"], bar_ns=inputs.signals.bar_ns, cash=1000.0, fills=IDEAL, limits=LIMITS,
         execution=Execution(band=0.0), markets={"BTC/USDT": MARKET},
     )  # fmt: skip
-    return run(replace(spec, **changed), inputs, created_ns=0, stress=False)
+    return run(replace(spec, **changed), inputs, created_ns=0, stress=False, interpreted=interpreted)
 
 
 # --- strategies that fail --------------------------------------------------------------------------------------------
@@ -106,6 +106,43 @@ def test_a_weigh_that_fails_skips_its_decision_and_is_counted(made: type[Strateg
     assert np.isnan(result.target[[2, 5]]).all() and np.isfinite(result.target[[0, 1, 3, 4, 6]]).all()
     assert result.held[3, 0] == result.held[2, 0] > 0.0  # no zero, no sale
     assert not (result.events["kind"] == EV_LADDER).any()
+
+
+class Borrowed(Strategy):
+    """A signal and a Param called as numpy's own records have something; divides by zero when the price is 13."""
+
+    mean = Close()
+    size = Param(0.25, low=0.0, high=1.0)
+
+    @staticmethod
+    def weigh(s: Any, p: Any) -> float:
+        """The share, unless the mean is 13."""
+        return p.size if s.mean / (s.mean - 13.0) > 0.0 else p["size"] / 2
+
+
+class BorrowedRows(Strategy):
+    """A Param of such a name, over all symbols at once."""
+
+    close = Close()
+    size = Param(0.25, low=0.0, high=1.0)
+
+    @staticmethod
+    def allocate(s: Any, p: Any) -> Any:
+        """The share where the close is over 12, half of it elsewhere."""
+        weights = np.zeros(len(s.close))
+        for k in range(len(s)):
+            weights[k] = p.size if s.close[k] > 12.0 and s[k].close > 12.0 else p.size / 2
+        return weights
+
+
+@pytest.mark.parametrize("made", [Borrowed, BorrowedRows])
+def test_fields_are_what_was_declared_in_every_form(made: type[Strategy]) -> None:
+    """Interpreted and compiled see the same numbers by a name that numpy uses too, and raise alike."""
+    inputs = world([12, 13, 14, 11, 13, 16, 12])
+    forms = [done(made(), inputs, interpreted=interpreted) for interpreted in (False, True)]
+    assert set(forms[0].target[np.isfinite(forms[0].target)]) == {0.25, 0.125}
+    np.testing.assert_array_equal(forms[0].target, forms[1].target)
+    assert forms[0].errors == forms[1].errors == (2 if made is Borrowed else 0)
 
 
 def test_after_so_many_failures_in_a_row_nothing_new_is_risked() -> None:

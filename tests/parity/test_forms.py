@@ -1,5 +1,6 @@
 """One law in every form: compiled, interpreted, inlined and driven event by event decide alike, to the bit."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -100,14 +101,18 @@ def in_one_go(spec: RunSpec, inputs: RunInputs, *, interpreted: bool = False) ->
     return outcome(desk, prepared.tape)
 
 
+def walked(inlined_form: Callable[..., int], desk: Desk, tape: Any) -> None:
+    """Drive the tape through the desk by an inlined loop."""
+    tape.start(0)
+    while inlined_form(desk.ref, tape.ref, len(tape["close_ns"])) == LOGS_FULL:
+        desk.grow_logs()
+
+
 def inlined(spec: RunSpec, inputs: RunInputs) -> dict[str, Any]:
     """The batch run with the strategy written into the loop."""
     prepared = prepare_run(spec, inputs)
-    walk = inlined_loop(spec.strategy)
     desk = new_desk(spec)
-    prepared.tape.start(0)
-    while walk(desk.ref, prepared.tape.ref, len(prepared.tape["close_ns"])) == LOGS_FULL:
-        desk.grow_logs()
+    walked(inlined_loop(spec.strategy, narrow=False), desk, prepared.tape)
     return outcome(desk, prepared.tape)
 
 
@@ -173,26 +178,40 @@ class Crossing(Strategy):
         return p.size if s.fast > s.slow else 0.0
 
 
-@pytest.mark.parametrize("changed", [{}, {"limits": HARSH, "resume_after_ns": -2}], ids=["calm", "harsh"])
-def test_what_isnt_kept_is_decided_alike(
-    changed: dict[str, Any], store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A run whose signal values are made stretch by stretch ends in the same fills, events and books."""
+ONE: dict[str, Any] = {"symbols": ["ETH/USDT"]}
+LEAN: dict[str, dict[str, Any]] = {
+    "calm": {}, "harsh": {"limits": HARSH, "resume_after_ns": -2},
+    "one": ONE, "one harsh": ONE | {"limits": HARSH, "resume_after_ns": -2},
+    "one by quantity": ONE | {"size": "quantity", "stake": 0.5},
+    "one by notional": ONE | {"size": "notional", "stake": 1e3},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LEAN)
+def test_what_isnt_kept_is_decided_alike(case: str, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run whose signal values are made stretch by stretch, behind a pointer or written into the loop, ends in the
+    same fills, events and books as one that is walked row by row.
+    """
     monkeypatch.setattr(feed, "STRETCH", 500)  # a hundred rows of five symbols
-    spec = spec_of(Crossing(), **changed)
+    spec = spec_of(Crossing(), **LEAN[case])
     inputs = inputs_of(store, spec)
     spec = settled(spec, inputs)
     whole = in_one_go(spec, inputs)
-    lean = prepare_run(spec, inputs, keep=False)
-    assert 3 * len(lean.tape["rows"]) < len(whole["rows"])
-    desk = new_desk(spec)
-    execute(desk, lean)
-    found = lean.tape.accounts(desk.fills, float(desk.account["units"])) | {
-        "fills": desk.fills.copy(), "events": desk.events.copy(), "done": desk.done.copy(),
-        "working": desk.working.copy(), "account": desk.arrays["account"].copy(), "books": desk.books.copy(),
-    }  # fmt: skip
-    assert len(found["fills"]) > 8
-    same({name: array for name, array in whole.items() if name in found}, found)
+    same(whole, in_one_go(spec, inputs, interpreted=True))
+    for written_in in (False, True):
+        lean = prepare_run(spec, inputs, keep=False)
+        assert lean.tape.feed is not None and len(lean.tape["rows"]) < len(whole["rows"])
+        desk = new_desk(spec)
+        if written_in:
+            walked(inlined_loop(spec.strategy, narrow=True), desk, lean.tape)
+        else:
+            execute(desk, lean)
+        found = lean.tape.accounts(desk.fills, float(desk.account["units"])) | {
+            "fills": desk.fills.copy(), "events": desk.events.copy(), "done": desk.done.copy(),
+            "working": desk.working.copy(), "account": desk.arrays["account"].copy(), "books": desk.books.copy(),
+        }  # fmt: skip
+        assert len(found["fills"]) > 8
+        same({name: array for name, array in whole.items() if name in found}, found)
 
 
 def test_stopping_and_going_on_changes_nothing(store: Store) -> None:

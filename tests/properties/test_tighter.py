@@ -64,7 +64,7 @@ def test_a_tighter_limit_never_approves_what_a_looser_one_refuses(
             rate[(before - len(times[-len(rate) :]) + i) % len(rate)] = ns
         repeats = desk.arrays["repeats"][0, 0 if side > 0 else 1]
         recent = times[-len(repeats) :]
-        repeats[: len(recent)] = recent
+        repeats[len(repeats) - len(recent) :] = recent
         answer = ask(
             desk, side=side, qty=round(lots * 0.001, 3), limit=100.0 * away, now=NOW + later * HOUR, purpose=ENTRY
         )

@@ -154,6 +154,10 @@ def made_with(**attributes: Any) -> Strategy:
         ({"stale_exit": -1}, "stale_exit = -1"),
         ({f"s{i}": EMA(3) for i in range(32)}, "more than 31 signals"),
         ({"average": EMA(Param(3.0))}, "average"),
+        (
+            {"weigh": None, "allocate": staticmethod(lambda s, p: s.held), "mean": EMA(3)},
+            "mean: Made has `allocate`, whose `s` is an array and has that of its own",
+        ),
     ],
 )
 def test_strategies_that_can_not_be(attributes: dict[str, Any], said: str) -> None:
