@@ -2,7 +2,7 @@
 does.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,9 @@ class Rows:
     def __getitem__(self, key: Any) -> Any:
         return self.__dict__[key] if isinstance(key, str) else self.__dict__["_rows"][key]
 
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.__dict__["_rows"])
+
     def __len__(self) -> int:
         return len(self.__dict__["_rows"])
 
@@ -64,7 +67,7 @@ class PythonRule:
         given = Row(params.dtype.names or (), params[0].item())
         try:
             if self.strategy.form == "weigh":
-                answer = np.array([self.strategy.function(record, given) for record in records], float)
+                answer = np.asarray([self.strategy.function(record, given) for record in records], np.float64)
             else:
                 answer = np.asarray(self.strategy.function(records, given), float)
         except Exception as error:  # whatever a user's function raises: the decision is skipped and counted
