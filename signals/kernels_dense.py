@@ -33,8 +33,12 @@ def _pair_of_one(
 @inner
 def _note(values: int, count: int, row: int, width: int, ready: bool) -> None:
     """Write the values in some lanes to the places of their symbols, from address `row` on."""
+    if not ready:
+        for k in range(count):
+            put_f8(row, k * width, NAN)
+        return
     for k in range(count):
-        put_f8(row, k * width, f8_at(values, k) if ready else NAN)
+        put_f8(row, k * width, f8_at(values, k))
 
 
 @inner
@@ -44,6 +48,8 @@ def _pair_of_many(
 ) -> None:  # fmt: skip
     """Two `EMA` of `count` symbols from `first` on, in lanes."""
     a, b, m, width = one.a, two.a, x.shape[1], rows.shape[2]
+    known = max(one.warm, two.warm, base)  # from there on both are written, whatever comes
+    side_by_side = (width == 2) & (one.place == 0) & (two.place == 1)
     y, z = lanes(), lanes()
     at = address_of(x) + (begin * m + first) * 8
     row = address_of(rows) + ((begin - base) * m + first) * width * 8
@@ -54,7 +60,11 @@ def _pair_of_many(
         for k in range(count):
             put_f8(y, k, ema_step(f8_at(y, k), f8_at(at, k), a))
             put_f8(z, k, ema_step(f8_at(z, k), f8_at(at, k), b))
-        if i >= base:
+        if i >= known and side_by_side:
+            for k in range(count):  # a step that is known when this is compiled goes by the processor's vectors
+                put_f8(row, 2 * k, f8_at(y, k))
+                put_f8(row, 2 * k + 1, f8_at(z, k))
+        elif i >= base:
             _note(y, count, row + one.place * 8, width, i >= one.warm)
             _note(z, count, row + two.place * 8, width, i >= two.warm)
         at += m * 8
