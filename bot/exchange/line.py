@@ -6,11 +6,14 @@ import logging
 import random
 from dataclasses import dataclass
 
+from bot.exchange import wire
 from bot.exchange.conditions import Conditions
 from bot.exchange.wire import Failed, Message, NotSent, Place, Unknown
 from bot.ports import Clock, NotConnected, Transport
 
 SECOND = 10**9
+# What every round asks again until it is answered: see `bot.exchange.rounds`.
+READINGS = (wire.Balances, wire.Positions, wire.OpenOrders, wire.Trades, wire.Fundings, wire.Markets, wire.Clock)
 log = logging.getLogger("tidegate.venue")
 
 
@@ -66,6 +69,7 @@ class Line:
     def __init__(self, transport: Transport, clock: Clock, conditions: Conditions, settings: VenueSettings) -> None:
         self._transport, self._clock, self._conditions, self._settings = transport, clock, conditions, settings
         self._failures = 0
+        self._unread: dict[tuple[type[Message], str], int] = {}  # failures in a row of each reading
         self.until_ns = 0  # nobody is asked before it
         self._orders_ns = 0  # no order is taken before it
         self.asked = 0
@@ -107,12 +111,17 @@ class Line:
         return self._failures == 0 and self._clock.now_ns() >= self.until_ns
 
     def _weigh(self, message: Message, answer: Message) -> None:
+        reading = (type(message), getattr(message, "symbol", ""))
         if not isinstance(answer, (NotSent, Unknown, Failed)):
             self._failures = 0
-            if self._clock.now_ns() >= max(self.until_ns, self._orders_ns):
+            self._unread.pop(reading, None)
+            unread = any(count > 1 for count in self._unread.values())  # one question that fails each time is enough
+            if self._clock.now_ns() >= max(self.until_ns, self._orders_ns) and not unread:
                 self._conditions.off("venue")
             return
         self._failures += 1
+        if isinstance(message, READINGS) and not getattr(message, "forced", False):
+            self._unread[reading] = self._unread.get(reading, 0) + 1
         if isinstance(answer, Failed) and answer.revoked:
             self._conditions.on("key", f"the key isn't valid any more: {answer.text}", level=4, sticky=True)
         until_ns = 0 if isinstance(answer, Unknown) else answer.until_ns
@@ -121,5 +130,5 @@ class Line:
             self._conditions.on("venue", answer.text)
         elif until_ns > self._clock.now_ns():
             self.silence(until_ns, answer.text)
-        elif isinstance(answer, NotSent) or self._failures > 1:
+        elif isinstance(answer, NotSent) or self._failures > 1 or self._unread.get(reading, 0) > 1:
             self._conditions.on("venue", answer.text)

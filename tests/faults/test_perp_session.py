@@ -321,8 +321,12 @@ def test_an_account_that_is_set_up_otherwise_is_refused() -> None:
         assert world.process is not None
         world.process.account.modes_at = float("-inf")  # as if a minute had gone
         await runner.until(lambda: "venue" in runner.standing())
+        why = [said for said in runner.venue.health()["conditions"] if said.startswith("venue")]
+        assert len(why) == 1 and "isn't isolated" in why[0]
         await runner.bars(BTCUSDT=1.01)
         await asyncio.sleep(0.2)
         assert not world.ours_open() and not world.position(BTC).qty
+        desk.info = told  # type: ignore[method-assign]
+        await runner.until(lambda: "venue" not in runner.standing())
 
     play(story)
