@@ -1,5 +1,6 @@
 """What trading costs: fee, spread, impact, latency and funding models, in named fill profiles that a result records."""
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -126,9 +127,9 @@ def policy_record(
         "sizing": SIZES[size],
         "stake": stake,
         "short": short,
-        "stop_loss": np.nan_to_num(stop),
-        "take_profit": np.nan_to_num(take),
-        "trailing": np.nan_to_num(trailing),
+        "stop_loss": 0.0 if math.isnan(stop) else stop,
+        "take_profit": 0.0 if math.isnan(take) else take,
+        "trailing": 0.0 if math.isnan(trailing) else trailing,
         "time_exit_ns": time_exit_ns,
         "stale_exit_ns": stale_exit_ns,
         "band": execution.band,

@@ -28,6 +28,7 @@ from risk.records import Array
 from signals import ops
 from signals.jit import kernel
 from signals.kernels_dense import AVERAGE
+from signals.raw import LANES, address_of, f8_at, lanes, put_f8
 from signals.signal import Signal
 from strategies.base import Strategy
 
@@ -52,18 +53,37 @@ class SweepRow:
 
 
 @kernel
+def _fall(lows: int, high: float) -> float:
+    """The deepest fall from `high` to what some lanes hold, which are emptied."""
+    low = np.inf
+    for k in range(LANES):
+        low = min(low, f8_at(lows, k))
+        put_f8(lows, k, np.inf)
+    return 1.0 - low / high if low < np.inf else 0.0
+
+
+@kernel
 def deepest(equity: Array) -> float:
     """Largest fall from a running high, as a fraction of it."""
-    high = floor = equity[0]
-    worst = 0.0
-    for i in range(len(equity)):
-        if equity[i] > high:
-            high = equity[i]
-            floor = high * (1.0 - worst)
-        elif equity[i] < floor:
-            worst = 1.0 - equity[i] / high
-            floor = high * (1.0 - worst)
-    return worst
+    lows, marks, n = lanes(), address_of(equity), len(equity)
+    high, worst = f8_at(marks, 0), 0.0
+    _fall(lows, high)
+    for begin in range(0, n, LANES):
+        count = min(LANES, n - begin)
+        higher = int(count < LANES)
+        if count == LANES:  # mostly no new high: then by the processor's vectors, without a branch or a division
+            for k in range(LANES):
+                higher |= int(f8_at(marks, k) > high)
+        if higher == 0:
+            for k in range(LANES):
+                put_f8(lows, k, f8_at(marks, k) if f8_at(marks, k) < f8_at(lows, k) else f8_at(lows, k))
+        else:
+            worst = max(worst, _fall(lows, high))
+            for k in range(count):
+                high = max(high, f8_at(marks, k))
+                worst = max(worst, 1.0 - f8_at(marks, k) / high)
+        marks += LANES * 8
+    return max(worst, _fall(lows, high))
 
 
 _LOOPS: dict[Any, Callable[..., int]] = {}

@@ -14,6 +14,7 @@ from backtest import sharpe as luck
 from backtest.curve import DAY_NS, buy_and_hold, drawdown, monthly, sampled_returns
 from backtest.metrics import measure, metrics_json
 from backtest.result import Result
+from backtest.sweep import deepest
 from backtest.trades import round_trips
 from backtest.verdict import verdict
 from risk.records import ENTRY, EV_FUNDING, EV_LIQUIDATED, EVENT, EXIT, FILL, HALTED, LIQUIDATION, STOP_LOSS
@@ -376,3 +377,11 @@ def test_json_has_everything_and_only_json() -> None:
 def test_a_liquidation_ends_a_trade() -> None:
     trades = round_trips(filled([(1, 0, ENTRY, -1.0, 100.0, 0.0, 0.0), (2, 0, LIQUIDATION, 1.0, 150.0, 1.0, 0.0)]))
     assert trades["purpose"].tolist() == [LIQUIDATION] and trades["pnl"].tolist() == [-51.0]
+
+
+@pytest.mark.parametrize("count", [1, 2, 63, 64, 65, 129, 1000])
+@pytest.mark.parametrize("drift", [-0.002, 0.0, 0.002])
+def test_a_sweeps_drawdown_is_that_of_every_mark(count: int, drift: float) -> None:
+    """Rising, falling and neither, over whole blocks of marks and parts of them: bit for bit."""
+    equity = 1000.0 * np.exp(np.cumsum(np.random.default_rng(count).normal(drift, 0.01, count)))
+    assert deepest(equity) == (1.0 - equity / np.maximum.accumulate(equity)).max()
