@@ -47,7 +47,7 @@ def tables(rows: int, rounds: int) -> dict[str, Table]:
         "sweep": Table(
             f"Sweep of {size} combinations, {sweep_rows:,} bars",
             Work(sweep_rows, 1, SWEEP_FAST, SWEEP_SLOW), ("sweep", "numba", "numba-hand", "rust", "rust-hand"),
-            (Target("sweep", "numba", 20), Target("sweep", "rust", 20)), max(rounds // 5, 2), 1,
+            (Target("sweep", "numba", 20), Target("sweep", "rust", 20)), max(rounds // 5, 2), 0,
         ),
         "peers": Table(
             f"Bar by bar, {tenth:,} bars", Work(tenth), ("pointer", "backtesting", "backtrader", "freqtrade"), (), 2, 1,
