@@ -69,7 +69,7 @@ class Line:
     def __init__(self, transport: Transport, clock: Clock, conditions: Conditions, settings: VenueSettings) -> None:
         self._transport, self._clock, self._conditions, self._settings = transport, clock, conditions, settings
         self._failures = 0
-        self._unread: dict[tuple[type[Message], str], int] = {}  # failures in a row of each reading
+        self._unread: dict[tuple[type[Message], str | None], int] = {}  # failures in a row of each reading
         self.until_ns = 0  # nobody is asked before it
         self._orders_ns = 0  # no order is taken before it
         self.asked = 0
@@ -111,7 +111,8 @@ class Line:
         return self._failures == 0 and self._clock.now_ns() >= self.until_ns
 
     def _weigh(self, message: Message, answer: Message) -> None:
-        reading = (type(message), getattr(message, "symbol", ""))
+        repeated = isinstance(message, READINGS) and not getattr(message, "forced", False)
+        reading = (type(message), getattr(message, "symbol", "") if repeated else None)
         if not isinstance(answer, (NotSent, Unknown, Failed)):
             self._failures = 0
             self._unread.pop(reading, None)
@@ -120,7 +121,7 @@ class Line:
                 self._conditions.off("venue")
             return
         self._failures += 1
-        if isinstance(message, READINGS) and not getattr(message, "forced", False):
+        if repeated:
             self._unread[reading] = self._unread.get(reading, 0) + 1
         if isinstance(answer, Failed) and answer.revoked:
             self._conditions.on("key", f"the key isn't valid any more: {answer.text}", level=4, sticky=True)

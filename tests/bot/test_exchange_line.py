@@ -92,5 +92,10 @@ def test_a_question_that_isnt_asked_again_leaves_nothing_standing() -> None:
         assert conditions.blocking("BTC/USDT") == "venue: no such list"
         await line.ask(Balances())
         assert not conditions.blocking("BTC/USDT")
+        process.failing = {BTC: Failed(text="no trades")}
+        for question in (BTC, Balances(), BTC):
+            await line.ask(question)
+        await line.ask(cuts)  # another list, though of the same symbol
+        assert conditions.blocking("BTC/USDT") == "venue: no trades"
 
     asyncio.run(story())
