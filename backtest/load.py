@@ -115,11 +115,31 @@ def load_inputs(store: Store, spec: RunSpec) -> RunInputs:
     )
 
 
-def _all_bars(store: Store, spec: RunSpec, notes: list[str]) -> list[BarSeries]:
-    """Bars of every symbol, from as long before the span as the signals need to be warm."""
+def warm_since(spec: RunSpec) -> int | None:
+    """From when on bars are read: as long before the span as the signals need to be warm; None: from the first."""
     on_bars = [signal for signal in spec.strategy.signals.values() if signal.kind in ("bar", "own")]
     warm = max((signal.lookback_ns(spec.bar_ns) for signal in on_bars), default=0)
-    since = None if spec.since_ns is None else spec.since_ns - warm
+    return None if spec.since_ns is None else spec.since_ns - warm
+
+
+def cut_inputs(inputs: RunInputs, since_ns: int | None) -> RunInputs:
+    """The same run's inputs as if bars had been read from then on only; not after the run's first one."""
+    seen = inputs.signals
+    skip = 0 if since_ns is None else int(np.searchsorted(seen.close_ns, since_ns + seen.bar_ns))
+    if skip == 0:
+        return inputs
+    decisions = int(np.searchsorted(seen.decide_ns, seen.close_ns[skip]))
+    bars = {name: getattr(seen, name)[skip:] for name in ("close_ns", "open", "high", "low", "close", "volume")}
+    rest = replace(
+        seen, **bars, decide_ns=seen.decide_ns[decisions:], decide_bar=seen.decide_bar[decisions:] - skip,
+        cutoff_ns=seen.cutoff_ns[decisions:],
+    )  # fmt: skip
+    return replace(inputs, signals=rest, first=inputs.first - decisions, late=inputs.late[decisions:])
+
+
+def _all_bars(store: Store, spec: RunSpec, notes: list[str]) -> list[BarSeries]:
+    """Bars of every symbol, warm-up included."""
+    since = warm_since(spec)
     try:
         return [_bars(store, spec, symbol, spec.bar_ns, since, notes) for symbol in spec.symbols]
     except InputError:

@@ -18,7 +18,7 @@ from backtest import skim as skims
 from backtest.compile import ask, ask_all, clone, compile_pointer, inlined_call
 from backtest.events import known_values, tape_of, unusual
 from backtest.feed import Feed, follows
-from backtest.load import RunInputs
+from backtest.load import RunInputs, cut_inputs, warm_since
 from backtest.loop import LOGS_FULL
 from backtest.run import new_desk, settled
 from backtest.spec import RunSpec
@@ -216,26 +216,56 @@ class Runner:
         )  # fmt: skip
 
 
+def candidates_of(spec: RunSpec, grid: Mapping[str, Sequence[float]]) -> list[RunSpec]:
+    """The run of every combination, in the grid's order; raises InputError as `sweep` does."""
+    cls = type(spec.strategy)
+    wishes = combinations(spec.strategy, grid)
+    return [replace(spec, strategy=cls(**{**spec.strategy.params, **wish})) for wish in wishes]
+
+
+def neediest(spec: RunSpec, grid: Mapping[str, Sequence[float]]) -> RunSpec:
+    """The combination that needs the longest warm-up: what is read for it is enough for all."""
+    return min(candidates_of(spec, grid), key=lambda one: warm_since(one) or 0)
+
+
 def sweep(
     spec: RunSpec, inputs: RunInputs, grid: Mapping[str, Sequence[float]], *, workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[SweepRow]:  # fmt: skip
-    """Run every combination of `grid`; rows in the grid's order.
+    """Run every combination of `grid`; rows in the grid's order. Each is what a backtest of it alone gives.
 
-    workers: threads, by default one a core and at most four. Raises InputError for an unknown parameter, a value out of
-    range, or a combination that a signal refuses.
+    inputs: of the run that `neediest` names; each combination sees its own warm-up of it. workers: threads, by default
+    one a core and at most four. Raises InputError for an unknown parameter, a value out of range, or a combination that
+    a signal refuses.
     """
-    spec = settled(spec, inputs)
-    wishes = combinations(spec.strategy, grid)
-    cls = type(spec.strategy)
-    candidates = [cls(**{**spec.strategy.params, **wish}) for wish in wishes]
+    runs = candidates_of(spec, grid)
+    done = itertools.count(1)
+    found: dict[int, SweepRow] = {}
+    alike: dict[int | None, list[int]] = {}
+    for place, one in enumerate(runs):
+        alike.setdefault(warm_since(one), []).append(place)
+
+    def told() -> None:
+        if progress is not None:
+            progress(next(done), len(runs))
+
+    for since_ns, places in alike.items():
+        own = cut_inputs(inputs, since_ns)
+        rows = _sweep_alike(settled(spec, own), own, [runs[place].strategy for place in places], workers, told)
+        found.update(zip(places, rows, strict=True))
+    return [found[place] for place in range(len(runs))]
+
+
+def _sweep_alike(
+    spec: RunSpec, inputs: RunInputs, candidates: Sequence[Strategy], workers: int | None, told: Callable[[], None]
+) -> list[SweepRow]:
+    """Run combinations that see the same bars."""
     columns = Columns(spec, inputs)
     for strategy in candidates:
         for signal in strategy.signals.values():
             columns.of(signal)
     strange = unusual(spec, inputs)
     count = min(workers or min(os.cpu_count() or 1, 4), len(candidates))
-    done = itertools.count(1)
     runners = [Runner(spec, inputs, columns, strange) for _ in range(count)]  # here: compiling is no work for threads
 
     def work(part: Sequence[Strategy]) -> list[SweepRow]:
@@ -243,8 +273,7 @@ def sweep(
         rows = []
         for strategy in part:
             rows.append(runner.run(strategy))
-            if progress is not None:
-                progress(next(done), len(candidates))
+            told()
         return rows
 
     cuts = np.linspace(0, len(candidates), count + 1).astype(int)

@@ -52,7 +52,7 @@ def run_sweep(
 ) -> None:
     """Run every combination of a parameter grid over the same facts. A search finds luck first: it is deflated."""
     from backtest.load import load_inputs
-    from backtest.sweep import sweep
+    from backtest.sweep import neediest, sweep
     from backtest.tries import market_hash, record_trial
     from bot.verbs_runs import open_run
 
@@ -60,7 +60,7 @@ def run_sweep(
     if not axes:
         raise InputError("nothing to sweep", key="--grid", remedy="For example: --grid fast_window=10:60:10")
     chosen, spec, store = open_run(config, settings, sample=sample, var=var)
-    inputs = load_inputs(store, spec)
+    inputs = load_inputs(store, neediest(spec, axes))
     with progress("sweep", "runs") as advance:
         rows = sweep(spec, inputs, axes, progress=advance)
     tried = f"{spec.strategy.identity()} {chosen.hash()} {sorted(axes.items())}"

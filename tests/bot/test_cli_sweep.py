@@ -14,6 +14,7 @@ from bot.verbs_sweep import read_axis
 from data.errors import InputError
 
 RUNNER = CliRunner()
+SINCE = "2024-01-07"  # some days after the first facts
 EMA = ["--sample", "--set", "run.strategy=ema-cross", "--set", "run.symbols=BTC/USDT,ETH/USDT"]
 
 
@@ -82,6 +83,21 @@ def test_a_combination_is_what_a_backtest_of_it_gives(sample: None) -> None:
     swept = json.loads(run("sweep", *EMA, "--grid", "fast_window=8", "--json").stdout)["rows"][0]
     single = json.loads(run("backtest", *EMA, "--set", "fast_window=8", "--json").stdout)
     assert swept["total_return"] == pytest.approx(single["metrics"]["total_return"], abs=1e-9)
+
+
+@pytest.mark.parametrize("symbols", ["BTC/USDT,ETH/USDT", "ETH/USDT"])
+def test_each_combination_has_its_own_warm_up(sample: None, symbols: str) -> None:
+    """Windows shorter and longer than the configured one, in a span that begins later than the facts: equal to the bit
+    to backtests of their own, decided on from the same bar on.
+    """
+    told = ["--sample", "--set", "run.strategy=ema-cross", "--set", f"run.symbols={symbols}"]
+    told += ["--set", f"run.since={SINCE}"]
+    swept = json.loads(run("sweep", *told, "--grid", "slow_window=30,60,140", "--json").stdout)["rows"]
+    assert len({row["fees"] for row in swept}) == 3
+    for row in swept:
+        window = f"slow_window={int(row['params']['slow_window'])}"
+        alone = json.loads(run("backtest", *told, "--set", window, "--json").stdout)["metrics"]
+        assert (row["final_equity"], row["fees"]) == (alone["final"], alone["fees"])
 
 
 @pytest.mark.parametrize(
