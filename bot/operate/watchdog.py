@@ -84,12 +84,15 @@ class Watchdog:
     """The loop around `Watch`, and what is done about silence."""
 
     def __init__(
-        self, folder: Path, *, after_s: float, grace_s: float, spawn: Spawn | None, notifier: Notifier
-    ) -> None:
+        self, folder: Path, *, after_s: float, grace_s: float, spawn: Spawn | None, notifier: Notifier,
+        began_s: float | None = None,
+    ) -> None:  # fmt: skip
         self.folder, self.spawn, self.notifier = folder, spawn, notifier
         self.after_s = after_s
         self.ended = threading.Event()
-        self._watch = Watch(after_s=after_s, grace_s=grace_s, began_s=time.monotonic())
+        # Asked for while the bot ran, we know it, though it may have stopped before we could look for the first time.
+        began_s = time.monotonic() if began_s is None else began_s
+        self._watch = Watch(after_s=after_s, grace_s=grace_s, began_s=began_s)
 
     def run(self) -> int:
         """Watch until the bot stopped (0), we are asked to end (0), or nothing is left to watch after acting.
@@ -191,6 +194,7 @@ def start_watchdog(
         Of the watchdog, left out: ours. A key that comes by the environment has to be in it, or none can be started.
     """
     command = [sys.executable, "-m", "bot.operate.watchdog", str(folder), "--after", f"{after_s:g}"]
+    command += ["--began", f"{time.monotonic():.6f}"]
     command += ["--notify-from", str(config)] if config is not None else []
     command += ["--", *exchange] if exchange else []
     own = dict(os.environ if environment is None else environment)
@@ -209,6 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="the session's folder, VAR/live/NAME")
     parser.add_argument("--after", type=float, default=AFTER_S, help="seconds of silence", metavar="SECONDS")
     parser.add_argument("--grace", type=float, default=GRACE_S, help="the same, of a start", metavar="SECONDS")
+    parser.add_argument("--began", type=float, help="when it was asked for, by the monotonic clock", metavar="SECONDS")
     parser.add_argument("--notify-from", type=Path, help="configuration with [notify] urls", metavar="CONFIG")
     options = parser.parse_args(given[:cut])
     if not options.after > 0 or not options.folder.is_dir():
@@ -221,7 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _targets(options.notify_from), title=f"tidegate {options.folder.parent.name} {options.folder.name}"
         )
         dog = Watchdog(
-            options.folder, after_s=options.after, grace_s=options.grace, notifier=notifier,
+            options.folder, after_s=options.after, grace_s=options.grace, notifier=notifier, began_s=options.began,
             spawn=spawner(given[cut + 1 :]) if given[cut + 1 :] else None,  # else looked for when it is needed
         )  # fmt: skip
         for number in (signal.SIGTERM, signal.SIGINT):

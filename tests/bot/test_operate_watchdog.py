@@ -169,6 +169,17 @@ def test_giving_up_is_said_and_exits_1(folder: Path, monkeypatch: pytest.MonkeyP
     assert read_latch(folder).halted
 
 
+def test_a_bot_that_stopped_before_the_first_look_is_not_halted(folder: Path) -> None:
+    """It beat when the watchdog was asked for, and stopped as it should while that one was still starting."""
+    heart = Heartbeat(folder, "0000beef")
+    heart.start(1)
+    asked_s = time.monotonic()
+    heart.stop(2)
+    notifier = Notifier([], title="")
+    guard = Watchdog(folder, after_s=0.2, grace_s=0.4, spawn=None, notifier=notifier, began_s=asked_s)
+    assert guard.run() == 0 and not read_latch(folder).halted
+
+
 def test_only_one_watches(folder: Path) -> None:
     """A second watchdog of the same session leaves at once."""
     Heartbeat(folder, "0000beef").start(1)
