@@ -75,7 +75,9 @@ def test_what_ends_the_recording_does_not_end_the_session(var: Path) -> None:
             await until(lambda: "damaged" in feed.health()["trouble"])
             memory.unlink()
             await until(lambda: feed.health().get("count") == 2)
+            assert feed.health()["recording"] and not feed.health()["trouble"]
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+        assert Store(var).table("metrics", {"name": ["fear_greed"]}).num_rows == 2
 
     asyncio.run(main())
