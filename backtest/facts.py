@@ -149,9 +149,8 @@ def read_gaps(
     outages : Outages
         Fresh; it has seen posts and markers afterwards.
     """
-    for source, known_ns in dict(
-        zip(reversed(posts["source"]), reversed(posts["known_ns"].tolist()), strict=True)
-    ).items():
+    backwards = zip(reversed(posts["source"]), reversed(posts["known_ns"].tolist()), strict=True)
+    for source, known_ns in dict(backwards).items():  # the last word on each source is its first post
         outages.seen(source, known_ns)
     markers = read_columns(store, "metrics", marker_where(), None, until_ns, MARKERS)
     return gap_tape(markers, coins, outages), markers

@@ -23,7 +23,7 @@ from risk.novelty import fresh_memory, watch
 from risk.records import NOVELTY, Array
 from signals.inputs import Inputs
 from signals.jit import kernel
-from signals.kernels_dense import AVERAGE, dense_rows
+from signals.kernels_dense import AVERAGE, dense_rows, interleave
 
 STRETCH = 8192  # symbols, over several rows, that are made ready at once: what fits the processor's second cache
 
@@ -64,11 +64,9 @@ def _copy(tape: Ref, plan: Ref, begin: int, end: int) -> None:
     """Columns that are at hand into their places of the room."""
     symbols, width = tape.symbols, tape.width
     if width == 2 and plan.n_copies == 2 and copy_at(plan.copies, 0).place == 0:
-        one = copy_at(plan.copies, 0).values + begin * symbols * 8
-        two = copy_at(plan.copies, 1).values + begin * symbols * 8
-        for place in range((end - begin) * symbols):  # a step that is known here goes by the processor's vectors
-            put_f8(plan.room, 2 * place, f8_at(one, place))
-            put_f8(plan.room, 2 * place + 1, f8_at(two, place))
+        skip = begin * symbols * 8
+        one, two = copy_at(plan.copies, 0).values + skip, copy_at(plan.copies, 1).values + skip
+        interleave(one, two, plan.room, (end - begin) * symbols)
         return
     for c in range(plan.n_copies):
         copy = copy_at(plan.copies, c)

@@ -24,6 +24,7 @@ from backtest.run import new_desk, settled
 from backtest.spec import RunSpec
 from backtest.tape import Tape
 from data.errors import InputError
+from risk.desk import Desk
 from risk.records import Array
 from signals import ops
 from signals.jit import kernel
@@ -106,6 +107,13 @@ def _written_in(strategy: Strategy, narrow: bool) -> Callable[..., int]:
     hear = clone(skims.hear, into_callers=True, ask_all=clone(ask_all, into_callers=True, _call=call))
     skim = clone(skims.skim, skim_rows=clone(skims.skim_rows, into_callers=True, hear=hear))
     return clone(loops.loop, free=True, decide_now=decision, skim=skim)
+
+
+def walk(inlined: Callable[..., int], desk: Desk, tape: Tape) -> None:
+    """Drive a tape through a desk, from its beginning to its end, by an `inlined_loop`."""
+    tape.start(0)
+    while inlined(desk.ref, tape.ref, len(tape["close_ns"])) == LOGS_FULL:
+        desk.grow_logs()
 
 
 def combinations(strategy: Strategy, grid: Mapping[str, Sequence[float]]) -> list[dict[str, float]]:
@@ -199,10 +207,7 @@ class Runner:
         tape["params"][:] = strategy.param_record()
         spec = replace(self.spec, strategy=strategy)
         desk = new_desk(spec, self.log)
-        tape.start(0)
-        total = len(tape["close_ns"])
-        while self.compiled(desk.ref, tape.ref, total) == LOGS_FULL:
-            desk.grow_logs()
+        walk(self.compiled, desk, tape)
         self.log = len(desk.arrays["fills"])  # as large as any so far: growing is copying
         equity = tape["equity"]
         daily = equity[self.day_ends]

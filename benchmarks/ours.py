@@ -12,7 +12,7 @@ from backtest.grid import Grid
 from backtest.load import RunInputs
 from backtest.run import Prepared, execute, new_desk, prepare_run
 from backtest.spec import RunSpec
-from backtest.sweep import inlined_loop, sweep
+from backtest.sweep import inlined_loop, sweep, walk
 from benchmarks.contenders import Contender
 from benchmarks.market import FEE, MINUTE_NS, QUANTITY, Walk, Work
 from risk.desk import Desk
@@ -120,9 +120,7 @@ class Inlined(Pointer):
 
     def run(self, desk: Desk, prepared: Prepared) -> None:
         """Drive the tape through the desk by the inlined loop."""
-        prepared.tape.start(0)
-        while self.loop(desk.ref, prepared.tape.ref, self.work.rows):
-            desk.grow_logs()
+        walk(self.loop, desk, prepared.tape)
 
 
 class Sweep(Pointer):

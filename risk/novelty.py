@@ -133,9 +133,7 @@ def _watch_side_by_side(
 
 
 @inner
-def _watch_alone(
-    memory: Ref, price: int, size: int, told: int, step: int, rows: int, z2: float, v2: float
-) -> None:  # fmt: skip
+def _watch_alone(memory: Ref, price: int, size: int, told: int, step: int, rows: int, z2: float, v2: float) -> None:
     """`watch` for one symbol: addresses of its first bar's close, volume and verdict, `step` symbols apart.
 
     Where LANES bars are all there, what waits for the bar before (means and variances) is kept apart from what doesn't,

@@ -42,6 +42,16 @@ def _note(values: int, count: int, row: int, width: int, ready: bool) -> None:
 
 
 @inner
+def interleave(one: int, two: int, row: int, count: int) -> None:
+    """Write two numbers of each symbol side by side from address `row` on; a step that is known when this is compiled
+    goes by the processor's vectors. one, two: addresses of f8[count].
+    """
+    for k in range(count):
+        put_f8(row, 2 * k, f8_at(one, k))
+        put_f8(row, 2 * k + 1, f8_at(two, k))
+
+
+@inner
 def _pair_of_many(
     x: Floats, begin: int, end: int, base: int, one: Ints, two: Ints, state: Floats, p: int, q: int, rows: Floats,
     first: int, count: int,
@@ -61,9 +71,7 @@ def _pair_of_many(
             put_f8(y, k, ema_step(f8_at(y, k), f8_at(at, k), a))
             put_f8(z, k, ema_step(f8_at(z, k), f8_at(at, k), b))
         if i >= known and side_by_side:
-            for k in range(count):  # a step that is known when this is compiled goes by the processor's vectors
-                put_f8(row, 2 * k, f8_at(y, k))
-                put_f8(row, 2 * k + 1, f8_at(z, k))
+            interleave(y, z, row, count)
         elif i >= base:
             _note(y, count, row + one.place * 8, width, i >= one.warm)
             _note(z, count, row + two.place * 8, width, i >= two.warm)

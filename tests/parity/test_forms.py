@@ -1,6 +1,5 @@
 """One law in every form: compiled, interpreted, inlined and driven event by event decide alike, to the bit."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from backtest.load import RunInputs
 from backtest.loop import LOGS_FULL, act_on, before_decision, loop, next_event
 from backtest.run import execute, new_desk, prepare_run, settled
 from backtest.spec import RunSpec
-from backtest.sweep import inlined_loop
+from backtest.sweep import inlined_loop, walk
 from data.store import Store
 from risk.desk import Desk
 from risk.limits import Limits
@@ -101,18 +100,11 @@ def in_one_go(spec: RunSpec, inputs: RunInputs, *, interpreted: bool = False) ->
     return outcome(desk, prepared.tape)
 
 
-def walked(inlined_form: Callable[..., int], desk: Desk, tape: Any) -> None:
-    """Drive the tape through the desk by an inlined loop."""
-    tape.start(0)
-    while inlined_form(desk.ref, tape.ref, len(tape["close_ns"])) == LOGS_FULL:
-        desk.grow_logs()
-
-
 def inlined(spec: RunSpec, inputs: RunInputs) -> dict[str, Any]:
     """The batch run with the strategy written into the loop."""
     prepared = prepare_run(spec, inputs)
     desk = new_desk(spec)
-    walked(inlined_loop(spec.strategy, narrow=False), desk, prepared.tape)
+    walk(inlined_loop(spec.strategy, narrow=False), desk, prepared.tape)
     return outcome(desk, prepared.tape)
 
 
@@ -203,7 +195,7 @@ def test_what_isnt_kept_is_decided_alike(case: str, store: Store, monkeypatch: p
         assert lean.tape.feed is not None and len(lean.tape["rows"]) < len(whole["rows"])
         desk = new_desk(spec)
         if written_in:
-            walked(inlined_loop(spec.strategy, narrow=True), desk, lean.tape)
+            walk(inlined_loop(spec.strategy, narrow=True), desk, lean.tape)
         else:
             execute(desk, lean)
         found = lean.tape.accounts(desk.fills, float(desk.account["units"])) | {
