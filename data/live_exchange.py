@@ -11,7 +11,6 @@ import asyncio
 import difflib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ from data.ccxt_faults import first_line, troubles
 from data.endpoints import replace_urls
 from data.errors import InputError
 from data.feed import Clock, FeedError
+from data.hang_up import hang_up
 from data.http import BUSY_S, retry_after_s
 from data.times import SECOND_NS
 
@@ -136,9 +136,7 @@ class LiveExchange:
             for future in list(client.futures.values()):
                 if not future.done():
                     future.cancel()
-        with suppress(*troubles()):
-            async with asyncio.timeout(CLOSE_S):
-                await self.made.close()
+        await hang_up(self.made, CLOSE_S)
 
 
 @dataclass

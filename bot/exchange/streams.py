@@ -30,12 +30,14 @@ from bot.exchange.wire import (
     TradesAre,
     TradeSeen,
 )
+from data.hang_up import hang_up
 
 RENEW_S = 23 * 3600.0
 READY_S = 20.0
 OVERLAP_S = 2.0
 RETRY_S = (0.5, 30.0)
 POLL_S = 3.0
+CLOSE_S = 5.0
 POLLED_MAX = 20
 Push = Callable[[Message], None]
 
@@ -150,11 +152,7 @@ class Connection:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        try:
-            async with asyncio.timeout(5):
-                await self.api.close()
-        except Exception as error:  # a connection that can't be closed well is dropped all the same
-            LOG.info("closing the private stream: %s", f"{type(error).__name__}: {error}")
+        await hang_up(self.api, CLOSE_S)
 
     async def _watch(self, watch: Callable[[], Any]) -> None:
         try:

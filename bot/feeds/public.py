@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import difflib
 import heapq
-import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -13,11 +12,11 @@ from typing import Any, NamedTuple, TypeVar
 from bot.config_live import Exchange
 from data.ccxt_faults import first_line, troubles
 from data.errors import InputError, UnreachableError
+from data.hang_up import hang_up
 from data.http import retry_after_s
 from data.times import MILLISECOND_NS, SECOND_NS, format_duration
 
 T = TypeVar("T")
-LOG = logging.getLogger("tidegate.feeds")
 AT_ONCE = 4  # REST requests under way
 BAN_S, BUSY_S = 120.0, 10.0  # waited when a venue shuts us out, or slows us down, and doesn't say how long
 NEWEST = 3  # bars that are looked at in ccxt's cache
@@ -175,14 +174,14 @@ class CcxtBars:
         self._restarted_ns = now
         self.restarts += 1
         old, self._stream = self._stream, None
-        await _close(old, self._timeout_s)
+        await hang_up(old, self._timeout_s)
         return True
 
     async def close(self) -> None:
         """Hang up for good."""
         for made in (self._stream, self._rest):
             if made is not None:
-                await _close(made, self._timeout_s)
+                await hang_up(made, self._timeout_s)
         self._stream = self._rest = None
 
     def health(self) -> dict[str, Any]:
@@ -265,12 +264,3 @@ def read_rows(name: str, rows: Any) -> list[Row]:
         open_ns = int(values[0]) * MILLISECOND_NS
         found[open_ns] = Row(open_ns, *values[1:])
     return [found[open_ns] for open_ns in sorted(found)]
-
-
-async def _close(made: Any, timeout_s: float) -> None:
-    """Hang up; one that doesn't let itself be closed is left behind."""
-    try:
-        async with asyncio.timeout(timeout_s):
-            await made.close()
-    except troubles() as error:
-        LOG.warning("a connection didn't close: %s", first_line(error))
