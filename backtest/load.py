@@ -21,7 +21,6 @@ from backtest.facts import (
     metric_tape,
     metric_where,
     needs_posts,
-    other_coins,
     read_columns,
     read_gaps,
     sentiment_tape,
@@ -86,7 +85,7 @@ def load_inputs(store: Store, spec: RunSpec) -> RunInputs:
     times = _decisions(spec, grid, first, sentiment, metrics)
     inputs = Inputs(
         symbols=tuple(spec.symbols),
-        coins=tuple(coin_of(symbol) for symbol in spec.symbols) + other_coins(spec),
+        coins=coins_of(spec),
         bar_ns=spec.bar_ns,
         close_ns=grid.close_ns,
         open=grid.open,

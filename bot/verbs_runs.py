@@ -54,7 +54,7 @@ def open_run(
 
     chosen = current_config(config, settings, sample=sample)
     spec, store = open_facts(chosen, var)
-    warn_when_cold()
+    warn_when_cold(spec)
     return chosen, spec, store
 
 
@@ -104,12 +104,14 @@ def ensure_sample(store: "Store", config: "Config") -> None:
         run_scoring(store, card, Compute(), options=ScoreOptions(), aliases=None)
 
 
-def warn_when_cold() -> None:
-    """Compile the kernels when they aren't yet, and say so: it is the slow part of the first run."""
+def warn_when_cold(spec: "RunSpec | None" = None) -> None:
+    """Compile the kernels (those of this run's signals, too) when they aren't yet, and say so: it is the slow part of
+    the first run.
+    """
     from bot.doctor import kernels_are_cold
 
     if kernels_are_cold():
         from backtest.warm import warm_up
 
         note("compiling the trading kernels, once: the next run starts at once")
-        warm_up()
+        warm_up(spec)
