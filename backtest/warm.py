@@ -37,9 +37,9 @@ ROWS = 4
 class SignalsOnly(Strategy):
     """Signals of another strategy, of a class that a second process knows, too; it is never asked."""
 
-    def __init__(self, signals: Mapping[str, Signal]) -> None:
+    def __init__(self, looked_at: Mapping[str, Signal]) -> None:
         super().__init__()
-        self.signals = dict(signals)
+        self.signals = dict(looked_at)
 
     @staticmethod
     def weigh(s: Any, p: Any) -> Any:
