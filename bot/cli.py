@@ -32,6 +32,7 @@ from bot import (
     verbs_sources,
     verbs_sweep,
 )
+from bot.garbage import look_seldom
 from bot.terminal import CALL, note, say, show_crash, show_error
 from data.errors import TidegateError
 
@@ -128,5 +129,6 @@ for topic in TOPICS:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Entry point of the command."""
+    look_seldom()
     app(args=None if arguments is None else list(arguments), prog_name="tidegate")
     sys.exit(0)

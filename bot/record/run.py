@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from bot.garbage import look_as_usual
 from bot.operate.logs import open_logs
 from bot.operate.service import tell_manager
 from bot.record.feeds import Chosen
@@ -49,6 +50,7 @@ def run_recorder(
         stream = None if view is show_page else sys.stderr  # a page has the last error in it
         logs = open_logs(feeds_folder(var), session="record", stream=stream)
         try:
+            look_as_usual()
             recorder = Recorder(config, feeds, var, clock=clock, rng=random.Random(), scoring=scoring)
             asyncio.run(_run(recorder, for_s, as_json=as_json))
             if not as_json:

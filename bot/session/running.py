@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from bot.feeds.door import Door
+from bot.garbage import look_as_usual
 from bot.ports import Clock, Feed, Venue
 from bot.run import Bot
 from bot.session.company import Company
@@ -50,6 +51,7 @@ async def run_session(
     WorkError
         The journal couldn't be written: the session halted.
     """
+    look_as_usual()
     door = Door(config.live.posts_queue)
     venue, feeds = parts(door)
     runner = Bot(
