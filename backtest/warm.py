@@ -30,7 +30,12 @@ from signals.own import OwnSignal
 from signals.signal import Signal
 from strategies.base import Strategy
 
-HELPER = "import sys, pickle; from backtest.warm import help_out; help_out(pickle.load(sys.stdin.buffer))"
+HELPER = """
+import gc, sys, pickle
+gc.disable()  # it makes only what stays, and ends
+from backtest.warm import help_out
+help_out(pickle.load(sys.stdin.buffer))
+"""
 ROWS = 4
 
 
