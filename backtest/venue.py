@@ -2,8 +2,9 @@
 
 Nothing fills on the bar that caused it. A market order fills at the next open, worse by half the spread and an impact
 that grows with the square root of its share of the bar's volume. A resting limit fills at its own price, and only when
-the price trades through it. A gap through a stop fills at the open. Where stop and target lie in one bar, the stop
-comes first; an entry that fills inside a bar gets no target in that bar. A bar's volume caps what may fill of it.
+the price trades through it. A gap through a stop fills at the open; where the gap passes a resting entry as well, that
+fills first, at its own price. Where stop and target lie in one bar, the stop comes first; an entry that fills inside a
+bar gets no target in that bar. A bar's volume caps what may fill of it.
 
 The open of a bar stands for the price in its first `grace_ns`: an order that arrives later than that waits for the next
 open.
@@ -141,11 +142,17 @@ def _at_open(desk: Ref, ns: int, place: int, price: float, volume: float) -> boo
         if purpose == ENTRY and book_of(desk, k).room > market_of(desk, k).lot:
             _expire_unpaid(desk, ns, number_sent, paid)
     elif order.kind == LIMIT or order.kind == POST_ONLY:
-        if order.resting != 0:
-            return False
-        order.resting = 1
-        acknowledge(order)
-        if (order.limit - price) * side < 0.0:
+        through = (order.limit - price) * side
+        if order.resting == 0:
+            order.resting = 1
+            acknowledge(order)
+            if through < 0.0:
+                return False
+        elif order.resting == 1 and through > 0.0:
+            _fill(desk, ns, place, order.limit, True, True)  # what comes first of all that the gap passes
+            settle_protection(desk, ns, k)
+            return True
+        else:
             return False
         if order.kind == POST_ONLY:
             note(desk, ns, EV_REJECTED, 0, k, order.id, order.limit, price, side * remaining(order), order.limit)
@@ -238,7 +245,8 @@ def on_open(desk: Ref, ns: int, price: int, volume: int) -> None:
         place = 0
         while place < account.n_orders:
             order = order_of(desk, place)
-            if order.id <= number or order.id >= last:
+            # What a fill here has planned waits; a stop that it has called for may be behind the price already.
+            if order.id <= number or (order.id >= last and order.kind != STOP):
                 place += 1
                 continue
             number = order.id

@@ -5,7 +5,7 @@ The simulated venue's matching and the reports of a real one end here alike.
 
 from risk.ladder import after_fill
 from risk.ledger import apply_fill, is_flat
-from risk.memory import Ref, account_of, book_of, market_of, order_of
+from risk.memory import Ref, account_of, book_of, market_of, order_of, policy_of
 from risk.orders import FILLED, PARTIAL, cancel, close_order, count_working, move, remaining
 from risk.protection import protect
 from risk.records import STOP_LOSS, TAKE_PROFIT, TIME_EXIT, TRAILING
@@ -44,6 +44,8 @@ def book_fill(
     if purpose == STOP_LOSS or purpose == TAKE_PROFIT or purpose == TRAILING or purpose == TIME_EXIT:
         book.blocked = side_held
         book.target = float("nan")
+        if policy_of(desk).outside != 0:  # at the simulated venue it takes until the close, see `risk.tending`
+            cancel(desk, k, True, False, False, ns)
     after_fill(desk, ns, k)
 
 

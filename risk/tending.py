@@ -99,6 +99,10 @@ def tend(desk: Ref, now: int, high: int, low: int, close: int) -> None:
     account = account_of(desk)
     policy = policy_of(desk)
     _time_out(desk, now)
+    for k in range(desk.symbols):
+        book = book_of(desk, k)
+        if book.blocked * book.work_entry > 0.0:  # left out of since it went out; what filled before this cancel, did
+            cancel(desk, k, True, False, False, now)
     for j in range(account.n_orders):
         order = order_of(desk, j)
         exits = order.purpose != ENTRY and not is_protective(order) and policy.outside == 0

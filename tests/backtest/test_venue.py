@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from risk.orders import EXPIRED, FILLED
+from risk.orders import CANCELLED, EXPIRED, FILLED
 from risk.policy import Execution
 from risk.records import (
     ENTRY,
@@ -208,6 +208,32 @@ def test_a_post_only_entry_fills_when_traded_through() -> None:
     rows = [(100, 100, 100, 100), (101, 102, 99, 101), (101, 101, 101, 101)]
     play = Play(Setup(execution=POST), bars(rows), [1, NAN, NAN]).run()
     assert play.table()[0][1:] == (1.0, 100.0) and play.fills["maker"].tolist() == [1]
+
+
+def test_a_gap_passes_the_rest_of_an_entry_before_its_stop() -> None:
+    """0.4 bought at 100; the next bar opens at 85: 0.6 more are bought at 100 on the way, and all is sold at 85."""
+    rows = [(100, 100, 100, 100, 100), (101, 102, 99, 101, 4), (85, 101, 85, 85, 100), (85, 101, 85, 101, 100)]
+    patient = replace(POST, wait_ns=100 * HOUR)
+    setup = Setup(fills=replace(IDEAL, participation=0.1), execution=patient, protection=STOP10)
+    play = Play(setup, bars(rows), [1, NAN, NAN, NAN]).run()
+    assert [(round(qty, 9), price) for _, qty, price in play.table()] == [(0.4, 100.0), (0.6, 100.0), (-1.0, 85.0)]
+    assert play.fills["row"].tolist() == [1, 2, 2]
+    assert play.fills["purpose"].tolist() == [ENTRY, ENTRY, STOP_LOSS]
+
+
+def test_the_rest_of_an_entry_is_cancelled_when_its_stop_has_sold() -> None:
+    """0.4 bought at 95; the trailing stop sells them at 135; what is left of the bid doesn't buy at 95 afterwards."""
+    rows = [(100, 100, 100, 100, 100), (100, 100, 94, 100, 4), (100, 150, 100, 150, 100), (150, 150, 130, 131, 100)]
+    later = [(131, 131, 90, 100, 100), (100, 100, 90, 100, 100)]
+    patient = replace(POST, wait_ns=100 * HOUR, offset=0.05)
+    setup = Setup(
+        fills=replace(IDEAL, participation=0.1), execution=patient, protection=(NAN, NAN, 0.1, 0),
+        limits=replace(OPEN_LIMITS, price_collar=0.2),
+    )  # fmt: skip
+    play = Play(setup, bars(rows + later), [1] + [NAN] * 5).run()
+    assert [(round(qty, 9), price) for _, qty, price in play.table()] == [(0.4, 95.0), (-0.4, 135.0)]
+    assert play.fills["row"].tolist() == [1, 3]
+    assert sorted(play.desk.done["state"].tolist()) == sorted([CANCELLED, FILLED]) and len(play.desk.working) == 0
 
 
 def test_a_limit_entry_inside_a_bar_gets_no_target_in_that_bar() -> None:

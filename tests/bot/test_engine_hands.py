@@ -85,6 +85,20 @@ def test_an_entry_that_stands_while_somebody_sells_goes_and_is_not_chased() -> N
     assert not len(gone.sent) and engine.desk.books["work_entry"][0] == 0.0
 
 
+def test_an_entry_that_stands_while_its_stop_sells_goes_and_is_not_chased() -> None:
+    """Half of it had filled, and the venue's stop has sold that half: the rest leaves now, not at the close."""
+    engine, _ = warmed(spec_of(execution=POST_ONLY))
+    entry = int(rows_told(engine, 1, 101.5).sent[0]["id"])
+    half = round(float(engine.desk.working["qty"][0]) / 2, 3)
+    ns = T0 + BAR_NS + 4 * SECOND + SECOND // 2
+    filled = engine.handle(Report(ns=ns, order=entry, what="filled", qty=half, price=101.5, trade="1"))
+    stop = next(int(one["id"]) for one in filled.sent if one["kind"] == STOP)
+    told = engine.handle(Report(ns=ns + 1, order=stop, what="filled", qty=half, price=99.0, trade="2"))
+    assert Withdraw(order=entry, symbol=SYMBOLS[0]) in told.commands
+    gone = engine.handle(Report(ns=ns + 2, order=entry, what="cancelled"))
+    assert not len(gone.sent) and engine.desk.books["work_entry"][0] == 0.0 and engine.desk.books["qty"][0] == 0.0
+
+
 def perpetual(**changed: int) -> Engine:
     """An engine that holds both perpetuals."""
     spec = spec_of(market="perp", leverage=2.0, limits=Limits(flood_posts=10**6, **changed))
