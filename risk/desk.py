@@ -34,8 +34,9 @@ class Desk:
 
     account ACCOUNT[1], books BOOK[M], orders ORDER[K] (working, the first account.n_orders in order of id), limits
     LIMITS[1], markets MARKETS[M], policy POLICY[1], latches LATCH[CAUSES], tag_shares f8[T] (caps as shares of equity),
-    rate i8[orders_per_hour] and repeats i8[M, 2, repeat_orders] (times of the last orders), intents i8[64],
-    busy i8[M] (scratch of `plan`), and the logs fills FILL[n], events EVENT[n], done ORDER[n] (ended orders).
+    rate i8[R], as many as fall into the larger rate limit, and repeats i8[M, 2, repeat_orders] (times of the last
+    orders), intents i8[64], busy i8[M] (scratch of `plan`), and the logs fills FILL[n], events EVENT[n], done ORDER[n]
+    (ended orders).
     """
 
     def __init__(self, **arrays: Array) -> None:
@@ -143,7 +144,7 @@ def make_desk(
         account=account, books=books, orders=np.zeros(places, ORDER), limits=bounds, markets=rows, policy=policy.copy(),
         latches=np.zeros(CAUSES, LATCH),
         tag_shares=np.array([limits.tag_share.get(name, np.inf) for name in names] or [np.inf]),
-        rate=np.full(limits.orders_per_hour, LONG_AGO, np.int64),
+        rate=np.full(max(limits.orders_per_minute, limits.orders_per_hour), LONG_AGO, np.int64),
         repeats=np.full((count, 2, limits.repeat_orders), LONG_AGO, np.int64),
         intents=np.full(INTENTS, -1, np.int64), busy=np.zeros(count, np.int64),
         fills=np.empty(size, FILL), events=np.empty(size, EVENT), done=np.empty(size, ORDER),

@@ -118,6 +118,15 @@ def test_control_5_order_rate_slides_and_leaves_exits_their_share() -> None:
     assert refused["rule"].tolist() == [R_RATE, R_RATE] and refused["limit"].tolist() == [6.0, 6.0]
 
 
+def test_control_5_with_more_a_minute_than_an_hour() -> None:
+    """Eight a minute and four an hour, a quarter for exits: the hour's three are what counts, not the first of them."""
+    desk = desk_of(limited(orders_per_minute=8, orders_per_hour=4, exit_reserve=0.25, repeat_orders=100))
+    for i in range(3):
+        assert order(desk, now=NOW + i * 10**9, qty=0.1 + 0.001 * i)
+    assert ask(desk, now=NOW + 3 * 10**9, intent=1) == (R_RATE, 3.0, 4.0)
+    assert ask(desk, now=NOW + HOUR, intent=1)[0] == APPROVED
+
+
 def test_control_5_by_the_hour_and_refused_orders_count() -> None:
     """Three an hour; a refused one is an order too, so the window stays full."""
     desk = desk_of(limited(orders_per_hour=4, exit_reserve=0.25, rate_breaches=1000))
