@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 
 HERE = Path(__file__).resolve().parent
 
@@ -51,6 +52,10 @@ def pytest_collection_finish() -> None:
     gc.freeze()
     gc.set_threshold(10_000, 10, 10)
     gc.enable()
+    # Hypothesis draws from the constants of all modules that are loaded. Which ones are depends on the tests before and
+    # on who ran them, and so would the examples: what is loaded now is what counts.
+    constants = providers._get_local_constants()
+    providers._get_local_constants = lambda: constants
 
 
 @pytest.fixture(autouse=True)
