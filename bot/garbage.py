@@ -6,6 +6,7 @@ the process ends, took a quarter of a backtest of a year of minutes (measured).
 
 import atexit
 import gc
+import sys
 
 USUAL = gc.get_threshold()
 SELDOM = (100_000, 20, 100)
@@ -14,11 +15,16 @@ SELDOM = (100_000, 20, 100)
 def look_seldom() -> None:
     """For a command: look at every 100,000 new objects, and not at all at the end."""
     gc.set_threshold(*SELDOM)
-    atexit.register(gc.freeze)  # what is frozen isn't looked at
+    atexit.register(_skip_the_last)
+
+
+def _skip_the_last() -> None:
+    """Freeze what there is: it isn't looked at when the interpreter ends."""
+    if "duckdb" not in sys.modules:  # whose binding counts at the end what nobody collected, and prints a page of it
+        gc.freeze()
 
 
 def look_as_usual() -> None:
-    """For what runs for days after the imports: look at what is new as often as ever. Nothing to undo, nothing done."""
+    """For what runs for days: look as often as Python does by itself, unless a caller of ours chose otherwise."""
     if gc.get_threshold() == SELDOM:
-        gc.freeze()
         gc.set_threshold(*USUAL)
