@@ -141,18 +141,14 @@ def _at_open(desk: Ref, ns: int, place: int, price: float, volume: float) -> boo
         _fill(desk, ns, place, paid, False, True)
         if purpose == ENTRY and book_of(desk, k).room > market_of(desk, k).lot:
             _expire_unpaid(desk, ns, number_sent, paid)
+    elif (order.kind == LIMIT or order.kind == POST_ONLY) and order.resting != 0:
+        if order.resting != 1 or not (order.limit - price) * side > 0.0:
+            return False
+        _fill(desk, ns, place, order.limit, True, True)  # what comes first of all that the gap passes
     elif order.kind == LIMIT or order.kind == POST_ONLY:
-        through = (order.limit - price) * side
-        if order.resting == 0:
-            order.resting = 1
-            acknowledge(order)
-            if through < 0.0:
-                return False
-        elif order.resting == 1 and through > 0.0:
-            _fill(desk, ns, place, order.limit, True, True)  # what comes first of all that the gap passes
-            settle_protection(desk, ns, k)
-            return True
-        else:
+        order.resting = 1
+        acknowledge(order)
+        if (order.limit - price) * side < 0.0:
             return False
         if order.kind == POST_ONLY:
             note(desk, ns, EV_REJECTED, 0, k, order.id, order.limit, price, side * remaining(order), order.limit)
