@@ -126,7 +126,7 @@ def _whole(inputs: Inputs) -> bool:
     decided = inputs.every_close or (
         np.array_equal(inputs.decide_ns, inputs.close_ns) and np.array_equal(inputs.decide_bar, np.arange(n))
     )
-    return decided and bool(all_there(inputs.close_ns, inputs.close))
+    return decided and bool(all_there(inputs.close))
 
 
 @dataclass(frozen=True)

@@ -185,6 +185,8 @@ class Inputs:
             object.__setattr__(self, name, _plain(getattr(self, name), "f8"))
             if getattr(self, name).shape != shape:
                 raise InputError(f"prices have to be of shape {shape}", key=name, value=getattr(self, name).shape)
+        if bool((self.close_ns[1:] <= self.close_ns[:-1]).any()):
+            raise InputError("bars have to be in order of time, one of each", key="close_ns")
         if not len(self.decide_ns) == len(self.decide_bar) == len(self.cutoff_ns):
             raise InputError("a decision needs its time, its bar and its cutoff", key="decide_ns")
         if len(set(self.coins)) != len(self.coins) or len(self.coins) < len(self.symbols):

@@ -9,7 +9,7 @@ import numpy as np
 from signals.bare import inner, kernel
 from signals.kernels import NAN, Floats, Ints, ema_step, sma_step
 from signals.ops import EMA, SMA
-from signals.raw import LANES, address_of, f8_at, i8_at, lanes, put_f8
+from signals.raw import LANES, address_of, f8_at, lanes, put_f8
 
 # op: EMA or SMA; place: the value's in a row; warm: bars before it is ready; a: weight of the newest value
 AVERAGE = np.dtype([("op", "i8"), ("place", "i8"), ("window", "i8"), ("warm", "i8"), ("a", "f8")])
@@ -144,14 +144,12 @@ def dense_rows(plan: Ints, state: Floats, x: Floats, begin: int, end: int, base:
 
 
 @kernel
-def all_there(close_ns: Ints, close: Floats) -> bool:
-    """Whether times never go back and no close of close, f8[n, M], is missing; one pass, without a branch."""
+def all_there(close: Floats) -> bool:
+    """Whether no close of close, f8[n, M], is missing; one pass, without a branch."""
     n, m = close.shape
-    prices, times = address_of(close), address_of(close_ns)
+    prices = address_of(close)
     faults = 0
     for place in range(n * m):
         price = f8_at(prices, place)
         faults |= int(price - price != 0.0)
-    for i in range(1, n):
-        faults |= int(i8_at(times, i) < i8_at(times, i - 1))
     return faults == 0
