@@ -180,7 +180,7 @@ def compile_pointer(strategy: Strategy, *, narrow: bool = False) -> Compiled:
 
     narrow: for rows that have no room for the weight held, which only a strategy that is blind to it can be asked by.
     """
-    key = (strategy.function, strategy.row_dtype, strategy.param_dtype, narrow)
+    key = (strategy.function, strategy.row_dtype.names, strategy.param_dtype.names, narrow)
     if key not in _KEPT:
         _KEPT[key] = _compiled(strategy, narrow)
     return _KEPT[key]

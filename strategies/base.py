@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -188,12 +189,12 @@ class Strategy:
         """Least time between two decisions when it decides on facts."""
         return parse_duration(self.every, key="every")
 
-    @property
+    @cached_property
     def row_dtype(self) -> np.dtype[Any]:
         """Record of one symbol's signal values, in order of declaration, and the weight held."""
         return np.dtype([(name, "f8") for name in (*self.signals, HELD)])
 
-    @property
+    @cached_property
     def param_dtype(self) -> np.dtype[Any]:
         """Record of the Params in order of declaration; one unused field when there are none."""
         return np.dtype([(name, "f8") for name in (self.params or {NO_PARAMS: 0.0})])
