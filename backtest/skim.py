@@ -7,16 +7,15 @@ where the answer is no of its rows one by one.
 """
 
 from backtest.compile import ask_all
+from backtest.scan import GROUP, LINE, content, fetch_row, off, scan_one
 from backtest.tape import write_turn
 from risk.execution import act, answered
 from risk.memory import Ref, account_of, book_of, f8_at, i8_at, limits_of, policy_of, put_f8, put_i8, u1_at
 from risk.records import ACTIVE, BY_EQUITY, BY_QUANTITY
-from risk.sizing import suits, weight_at
+from risk.sizing import weight_at
 from signals.jit import hot, kernel
 from signals.raw import fetch
 
-LINE = 8  # numbers that come from memory together
-GROUP = 16  # rows that are looked at in one go
 FORESIGHT = 4096  # symbols, over several rows, that a strategy is asked about at once if it doesn't see what is held
 
 
@@ -63,13 +62,21 @@ def value_rows(tape: Ref, closes: int, equity_at: int, rows: int, held: int, sym
 
 @kernel
 def days_rows(desk: Ref, tape: Ref) -> int:
-    """The first row from the present one on whose close is of a later day than the account's; kept for that day."""
+    """The first row from the present one on whose close is of a later day than the account's; kept for that day.
+
+    Where bars follow each other without a gap its place can be told from two of them; else it is searched for.
+    """
     day_end = account_of(desk).day_end_ns
     if tape.day_end_ns != day_end or tape.day_row < tape.row:
-        low, step = tape.row, 1
-        while low + step < tape.n and i8_at(tape.close_ns, low + step) - 1 < day_end:
-            low, step = low + step, 2 * step
-        high = min(low + step, tape.n)
+        low, high = tape.row, tape.n
+        if low + 1 < high:
+            begins = i8_at(tape.close_ns, low)
+            step = max(i8_at(tape.close_ns, low + 1) - begins, 1)
+            guess = low + max((day_end - begins) // step, 0) + 1
+            if guess < high and i8_at(tape.close_ns, guess) - 1 >= day_end:
+                high = guess
+            if low < guess <= high and i8_at(tape.close_ns, guess - 1) - 1 < day_end:
+                low = guess
         while low < high:
             middle = (low + high) // 2
             if i8_at(tape.close_ns, middle) - 1 < day_end:
@@ -78,15 +85,6 @@ def days_rows(desk: Ref, tape: Ref) -> int:
                 high = middle
         tape.day_row, tape.day_end_ns = low, day_end
     return int(tape.day_row)
-
-
-@hot
-def fetch_row(tape: Ref, i: int, symbols: int) -> None:
-    """Have at hand what an order that fills in row `i` will look at."""
-    fetch(tape.open_ns + i * 8)
-    for line in range(0, symbols, LINE):
-        fetch(tape.open + (i * symbols + line) * 8)
-        fetch(tape.volume + (i * symbols + line) * 8)
 
 
 @hot
@@ -117,72 +115,6 @@ def look_ahead(desk: Ref, tape: Ref, i: int, equity_at: int, most: int, high: fl
             break
         ahead += 1
     return ahead
-
-
-@hot
-def off(weight: float, price: float, qty: float, fixed: float, by_price: bool, band: float) -> bool:
-    """False when a symbol holds what `weight` asks for; of dust True may be wrong. No branches, for the processor's
-    vectors. fixed, by_price: what a weight of 1 is worth, or how many coins.
-    """
-    base = fixed * price if by_price else fixed
-    apart = (abs(weight) > 0.0) & ((qty == 0.0) | (not (abs(weight * base - qty * price) < band * base)))
-    return apart | ((weight == 0.0) & (qty != 0.0))
-
-
-@kernel
-def content(desk: Ref, weights: int, closes: int, equity: float) -> bool:
-    """What `risk.sizing.quiet` asks, at the closes of a row: does every symbol hold what this decision wants?"""
-    for k in range(desk.symbols):
-        weight = f8_at(weights, k)
-        none = book_of(desk, k).qty == 0.0
-        wanted = (weight != 0.0) & (weight == weight)
-        if (none & wanted) | ((not none) & (not suits(desk, k, weight, f8_at(closes, k), equity))):
-            return False
-    return True
-
-
-@hot
-def scan_one(desk: Ref, tape: Ref, rows: int, most: int, high: float, cash: float) -> tuple[int, bool]:
-    """(how many of the `most` rows after `rows` more `look_ahead` and `contented` would both pass; whether the decision
-    after them is the reason that it isn't more). The equity at their closes is written. One symbol, weights known.
-    """
-    account, limits, policy = account_of(desk), limits_of(desk), policy_of(desk)
-    by_equity, by_price = policy.sizing == BY_EQUITY, policy.sizing == BY_QUANTITY
-    stake, band, qty = policy.stake, policy.band, f8_at(tape.amounts, 0)
-    top = high * account.units
-    floor = max(top * (1.0 - limits.drawdown), account.day_mark * (1.0 - limits.daily_loss))
-    closes, plain = tape.close + (tape.row + rows) * 8, tape.plain + tape.row + rows
-    equity_at, weights = tape.equity + (tape.out + rows) * 8, tape.weights + (tape.decision + rows) * 8
-    close_ns = tape.close_ns + (tape.row + rows) * 8
-    done = 0
-    while done < most:
-        told = 1
-        if done + GROUP <= most:  # a whole group: without a branch, by the processor's vectors
-            told = 0
-            for r in range(GROUP):
-                price = f8_at(closes, done + r)
-                equity = cash + qty * price
-                put_f8(equity_at, done + r, equity)
-                fixed = equity if by_equity else stake
-                apart = off(f8_at(weights, done + r), price, qty, fixed, by_price, band)
-                told |= int((u1_at(plain, done + r) == 0) | (equity > top) | (equity <= floor) | apart)
-            for line in range(0, GROUP, LINE):
-                fetch(close_ns + (done + line) * 8)
-        if told == 0:
-            done += GROUP
-            continue
-        for r in range(done, min(done + GROUP, most)):
-            price = f8_at(closes, r)
-            equity = cash + qty * price
-            put_f8(equity_at, r, equity)
-            if (u1_at(plain, r) == 0) | (equity > top) | (equity <= floor):
-                return r, False
-            fixed = equity if by_equity else stake
-            apart = off(f8_at(weights, r), price, qty, fixed, by_price, band)
-            if apart and not content(desk, weights + r * 8, closes + r * 8, equity):
-                return r, True
-        done = min(done + GROUP, most)
-    return done, False
 
 
 @hot
@@ -376,12 +308,13 @@ def skim_rows(desk: Ref, tape: Ref, stop: int, held: int, symbols: int) -> bool:
         block = min(2 * block, largest)
     if rows == 0:
         return False
+    if not quiet_row and symbols > 1:
+        fetch_row(tape, i + rows, symbols)
     settle(desk, tape, rows, held, symbols, high)
     if status == 0 or rows > 1:
         account.error_run = 0
     if not quiet_row:
         last = tape.decision - 1
-        fetch_row(tape, tape.row, symbols)
         weights, states = tape.weights + last * symbols * 8, tape.states + last * symbols
         if answered(desk, account.now_ns, weights, states, status):
             act(desk, account.now_ns, weights, states)
