@@ -19,11 +19,26 @@ from numba.extending import intrinsic
 from backtest.grid import Grid
 from backtest.tape import TAPE, strike_rows
 from risk.memory import Ref, f8_at, put_f8, reader
-from risk.novelty import fresh_memory, watch
+from risk.novelty import (
+    MEMORY,
+    all_traded,
+    fresh_memory,
+    judged,
+    note_returns,
+    note_verdicts,
+    opened,
+    shut,
+    var_step,
+    watch,
+)
 from risk.records import NOVELTY, Array
+from signals.four import four, parts
 from signals.inputs import Inputs
-from signals.jit import kernel
+from signals.jit import inner, kernel
+from signals.kernels import ema_step
 from signals.kernels_dense import AVERAGE, dense_rows, interleave
+from signals.ops import EMA
+from signals.raw import LANES, lanes, put_u1
 
 STRETCH = 8192  # symbols, over several rows, that are made ready at once: what fits the processor's second cache
 
@@ -38,7 +53,7 @@ FEED = np.dtype([
 COPY = np.dtype([("place", "i8"), ("values", "i8")])  # column of a row, address of f8[n, M]
 
 feed_at, tape_at = reader(FEED), reader(TAPE)
-copy_at = reader(COPY)
+copy_at, _memory_at = reader(COPY), reader(NOVELTY)
 
 
 def _view(dtype: np.dtype[Any], dimensions: int) -> Any:
@@ -91,6 +106,58 @@ def _watch(tape: Ref, plan: Ref, begin: int, end: int, strange: Array) -> None:
     )
 
 
+@inner
+def _average_and_watch(plan: Ref, one: Ref, two: Ref, tape: Ref, begin: int, end: int, states: Array) -> None:
+    """Two `EMA` of the one symbol there is, and control 23, over the same bars: `dense_rows` and `watch` at once. Each
+    number waits for the one before it only, so that all four averages take the time of one. states: f8[2], of the EMA.
+    """
+    memory, first, width = _memory_at(plan.memory, 0), plan.first, tape.width
+    y, z, z2, v2 = states[0], states[1], plan.return_z * plan.return_z, plan.volume_z * plan.volume_z
+    weights, place, place_b = four(one.a, two.a, MEMORY, MEMORY), one.place, two.place
+    state = opened(memory)
+    x, off, var_then, extra, v_var_then = block = lanes(), lanes(), lanes(), lanes(), lanes()
+    for at in range(begin, end, LANES):
+        count = min(LANES, end - at)
+        price, size = plan.close + (first + at) * 8, plan.volume + (first + at) * 8
+        told, row = tape.strange + at, plan.room + (at - begin) * width * 8
+        if not all_traded(price, 1, count, state):
+            for r in range(count):
+                unusual, state = judged(f8_at(price, r), f8_at(size, r), state, z2, v2)
+                put_u1(told, r, int(unusual))
+                y, z = ema_step(y, f8_at(price, r), one.a), ema_step(z, f8_at(price, r), two.a)
+                put_f8(row, r * width + place, y)
+                put_f8(row, r * width + place_b, z)
+            continue
+        prev, seen, mean, var, v_mean, v_var = state
+        note_returns(block, price, 1, prev)
+        means, spreads = four(y, z, mean, v_mean), four(0.0, 0.0, var, v_var)
+        for r in range(LANES):
+            _, _, var, v_var = parts(spreads)
+            put_f8(var_then, r, var)
+            put_f8(v_var_then, r, v_var)
+            news = four(f8_at(price, r), f8_at(price, r), f8_at(x, r), f8_at(size, r))
+            far = news - means
+            means, spreads = ema_step(means, news, weights), var_step(spreads, far)
+            _, _, mean, v_mean = parts(far)
+            put_f8(off, r, mean)
+            put_f8(extra, r, v_mean)
+            y, z, _, _ = parts(means)
+            put_f8(row, r * width + place, y)
+            put_f8(row, r * width + place_b, z)
+        note_verdicts(block, told, 1, z2, v2)
+        y, z, mean, v_mean = parts(means)
+        _, _, var, v_var = parts(spreads)
+        state = f8_at(price, LANES - 1), seen + LANES, mean, var, v_mean, v_var
+    states[0], states[1] = y, z
+    shut(memory, state)
+
+
+@inner
+def _ready(average: Ref, bar: int) -> bool:
+    """Whether it is an `EMA` that has seen enough by then."""
+    return bool(average.op == EMA and bar >= average.warm)
+
+
 @kernel
 def _refill(tape: Ref) -> None:
     """Make the next stretch ready: signal values, what is unusual, which rows are plain."""
@@ -101,11 +168,17 @@ def _refill(tape: Ref) -> None:
     rows = numba.carray(_f8(plan.room), (plan.stretch, symbols, tape.width))
     averages = numba.carray(_averages(plan.averages), (plan.n_averages,))
     state = numba.carray(_f8(plan.state), (plan.n_averages, symbols))
-    since = 0 if begin == 0 else first + begin  # the bars before the run warm up what the first stretch needs
-    dense_rows(averages, state, bars, since, first + end, first + begin, rows)
-    _copy(tape, plan, begin, end)
     strange = numba.carray(_u1(tape.strange + begin * symbols), (end - begin, symbols))
-    if plan.watches != 0:
+    _copy(tape, plan, begin, end)
+    paired = begin > 0 and symbols == 1 and plan.watches != 0 and plan.n_averages > 1
+    if paired and _ready(averages[0], first + begin) and _ready(averages[1], first + begin):
+        _average_and_watch(plan, averages[0], averages[1], tape, begin, end, state[:2, 0])
+        dense_rows(averages[2:], state[2:], bars, first + begin, first + end, first + begin, rows)
+    else:
+        since = 0 if begin == 0 else first + begin  # the bars before the run warm up what the first stretch needs
+        dense_rows(averages, state, bars, since, first + end, first + begin, rows)
+        paired = False
+    if plan.watches != 0 and not paired:
         if begin == 0 and first > 0:
             _watch(tape, plan, 0, first, numba.carray(_u1(plan.before), (first, symbols)))
         _watch(tape, plan, first + begin, first + end, strange)

@@ -7,7 +7,9 @@ import numpy as np
 from risk.memory import Ref, book_of, limits_of, u1_at
 from risk.orders import cancel, note
 from risk.records import EV_FROZEN, NOVELTY, R_FLOOD, R_NOVELTY, Array
+from signals.four import Number
 from signals.jit import hot, inner, kernel
+from signals.kernels import ema_step
 from signals.raw import LANES, address_of, f8_at, i8_at, lanes, put_f8, put_i8, put_u1
 
 MEMORY = 1.0 / 500.0  # weight of one bar in the trailing mean and variance
@@ -18,10 +20,16 @@ VECTOR = 8  # symbols that its vectors hold
 
 
 @hot
+def var_step(var: Number, off: Number) -> Number:
+    """Next exponentially weighted variance, of what lies `off` the mean before."""
+    return (1.0 - MEMORY) * (var + MEMORY * off * off)
+
+
+@hot
 def learned(mean: float, var: float, x: float) -> tuple[float, float, float]:
     """(distance from the mean before, new mean, new variance): exponentially weighted moments (West 1979)."""
     off = x - mean
-    return off, (1.0 - MEMORY) * mean + MEMORY * x, (1.0 - MEMORY) * (var + MEMORY * off * off)
+    return off, ema_step(mean, x, MEMORY), var_step(var, off)
 
 
 @hot
@@ -132,6 +140,38 @@ def _watch_side_by_side(
         shut(memory[first + last + k], _take(rest, k))
 
 
+Block = tuple[int, int, int, int, int]  # lanes: returns, how far off those and the spread before, so for volumes
+
+
+@hot
+def all_traded(price: int, step: int, count: int, state: Seen) -> bool:
+    """Whether LANES closes from address `price` on, `step` numbers apart, are there and can all be judged."""
+    whole = (count == LANES) & (state[0] > 0.0) & (state[1] >= LEAST)
+    for r in range(count):
+        whole &= f8_at(price, r * step) > 0.0
+    return whole
+
+
+@hot
+def note_returns(block: Block, price: int, step: int, prev: float) -> None:
+    """The returns of LANES closes."""
+    x = block[0]
+    put_f8(x, 0, f8_at(price, 0) / prev - 1.0)
+    for r in range(1, LANES):
+        put_f8(x, r, f8_at(price, r * step) / f8_at(price, (r - 1) * step) - 1.0)
+
+
+@hot
+def note_verdicts(block: Block, told: int, step: int, z2: float, v2: float) -> None:
+    """Write down which bars of a block are unusual: told is the address of the first one's verdict."""
+    odd, off, var_then, extra, v_var_then = block  # the returns are not needed any more
+    for r in range(LANES):
+        unusual = far_off(f8_at(off, r), f8_at(var_then, r), f8_at(extra, r), f8_at(v_var_then, r), z2, v2)
+        put_i8(odd, r, int(unusual))
+    for r in range(LANES):
+        put_u1(told, r * step, i8_at(odd, r))
+
+
 @inner
 def _watch_alone(memory: Ref, price: int, size: int, told: int, step: int, rows: int, z2: float, v2: float) -> None:
     """`watch` for one symbol: addresses of its first bar's close, volume and verdict, `step` symbols apart.
@@ -140,21 +180,18 @@ def _watch_alone(memory: Ref, price: int, size: int, told: int, step: int, rows:
     which the processor's vectors do; the same comes out.
     """
     one = opened(memory)
-    x, off, var_then, extra, v_var_then, odd = lanes(), lanes(), lanes(), lanes(), lanes(), lanes()
+    block = lanes(), lanes(), lanes(), lanes(), lanes()
     for begin in range(0, rows, LANES):
         count = min(LANES, rows - begin)
-        whole = (count == LANES) & (one[0] > 0.0) & (one[1] >= LEAST)
-        for r in range(count):
-            whole &= f8_at(price, (begin + r) * step) > 0.0
-        if not whole:
+        skip = begin * step * 8
+        if not all_traded(price + skip, step, count, one):
             for r in range(begin, begin + count):
                 unusual, one = judged(f8_at(price, r * step), f8_at(size, r * step), one, z2, v2)
                 put_u1(told, r * step, int(unusual))
             continue
-        prev, seen, mean, var, v_mean, v_var = one
-        put_f8(x, 0, f8_at(price, begin * step) / prev - 1.0)
-        for r in range(1, LANES):
-            put_f8(x, r, f8_at(price, (begin + r) * step) / f8_at(price, (begin + r - 1) * step) - 1.0)
+        note_returns(block, price + skip, step, one[0])
+        x, off, var_then, extra, v_var_then = block
+        _, seen, mean, var, v_mean, v_var = one
         for r in range(LANES):
             put_f8(var_then, r, var)
             put_f8(v_var_then, r, v_var)
@@ -162,11 +199,7 @@ def _watch_alone(memory: Ref, price: int, size: int, told: int, step: int, rows:
             put_f8(off, r, distance)
             distance, v_mean, v_var = learned(v_mean, v_var, f8_at(size, (begin + r) * step))
             put_f8(extra, r, distance)
-        for r in range(LANES):
-            unusual = far_off(f8_at(off, r), f8_at(var_then, r), f8_at(extra, r), f8_at(v_var_then, r), z2, v2)
-            put_i8(odd, r, int(unusual))
-        for r in range(LANES):
-            put_u1(told, (begin + r) * step, i8_at(odd, r))
+        note_verdicts(block, told + begin * step, step, z2, v2)
         one = f8_at(price, (begin + LANES - 1) * step), seen + LANES, mean, var, v_mean, v_var
     shut(memory, one)
 

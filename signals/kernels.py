@@ -8,6 +8,7 @@ import math
 from typing import Any, TypeAlias
 
 from signals.bare import inner
+from signals.four import Number
 
 Floats: TypeAlias = Any  # f8 array; numba infers the types, a checker can't follow items of arrays
 Ints: TypeAlias = Any  # i8 array
@@ -22,7 +23,7 @@ def finite(x: float) -> bool:
 
 
 @inner
-def ema_step(y: float, x: float, a: float) -> float:
+def ema_step(y: Number, x: Number, a: Number) -> Number:
     """Next exponential average."""
     return a * x + (1.0 - a) * y
 
