@@ -23,9 +23,11 @@ def off(weight: float, price: float, qty: float, fixed: float, by_price: bool, b
 
 
 @kernel
-def content(desk: Ref, weights: int, closes: int, equity: float) -> bool:
-    """What `risk.sizing.quiet` asks, at the closes of a row: does every symbol hold what this decision wants?"""
-    for k in range(desk.symbols):
+def content(desk: Ref, weights: int, closes: int, equity: float, begin: int) -> bool:
+    """What `risk.sizing.quiet` asks, at the closes of a row: does every symbol from `begin` on hold what this decision
+    wants?
+    """
+    for k in range(begin, desk.symbols):
         weight = f8_at(weights, k)
         none = book_of(desk, k).qty == 0.0
         wanted = (weight != 0.0) & (weight == weight)
@@ -84,7 +86,7 @@ def scan_one(desk: Ref, tape: Ref, rows: int, most: int, high: float, cash: floa
             return done, False
         fixed = equity if by_equity else stake
         apart = off(f8_at(weights, done), price, qty, fixed, by_price, band)
-        if apart and not content(desk, weights + done * 8, closes + done * 8, equity):
+        if apart and not content(desk, weights + done * 8, closes + done * 8, equity, 0):
             return done, True
         done += 1
     return done, False

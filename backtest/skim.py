@@ -167,25 +167,30 @@ def hear(tape: Ref, j: int, ahead: int, symbols: int) -> tuple[int, int]:
 
 
 @hot
-def any_off(desk: Ref, tape: Ref, closes: int, weights: int, equity_at: int, rows: int, symbols: int) -> bool:
-    """Whether a decision among those of some rows may want something else than what is held."""
+def first_off(desk: Ref, tape: Ref, closes: int, weights: int, equity_at: int, rows: int, symbols: int) -> int:
+    """The first place, row by row, at which a decision among those of some rows may want something else than what is
+    held; as many as there are where none does.
+    """
     policy = policy_of(desk)
     by_equity, by_price = policy.sizing == BY_EQUITY, policy.sizing == BY_QUANTITY
     stake, band = policy.stake, policy.band
-    apart = 0
+    none = rows * symbols
+    first = none
     if symbols == 1:
         qty = f8_at(tape.amounts, 0)
         for r in range(rows):
             fixed = f8_at(equity_at, r) if by_equity else stake
-            apart |= int(off(f8_at(weights, r), f8_at(closes, r), qty, fixed, by_price, band))
-    else:
-        amounts = tape.amounts
-        for r in range(rows):
-            fixed = f8_at(equity_at, r) if by_equity else stake
-            for k in range(symbols):
-                at = r * symbols + k
-                apart |= int(off(f8_at(weights, at), f8_at(closes, at), f8_at(amounts, k), fixed, by_price, band))
-    return apart != 0
+            apart = off(f8_at(weights, r), f8_at(closes, r), qty, fixed, by_price, band)
+            first = min(first, r if apart else none)
+        return first
+    amounts = tape.amounts
+    for r in range(rows):
+        fixed = f8_at(equity_at, r) if by_equity else stake
+        for k in range(symbols):
+            at = r * symbols + k
+            apart = off(f8_at(weights, at), f8_at(closes, at), f8_at(amounts, k), fixed, by_price, band)
+            first = min(first, at if apart else none)
+    return first
 
 
 @hot
@@ -196,15 +201,16 @@ def contented(desk: Ref, tape: Ref, closes: int, weights: int, equity_at: int, r
     while done < rows:
         count = min(group, rows - done)
         skip = done * symbols * 8
-        if not any_off(desk, tape, closes + skip, weights + skip, equity_at + done * 8, count, symbols):
+        first = first_off(desk, tape, closes + skip, weights + skip, equity_at + done * 8, count, symbols)
+        if first == count * symbols:
             done += count
-        elif count > 1:
-            group = 1  # it lies among these
-        elif content(desk, weights + skip, closes + skip, f8_at(equity_at, done)):
-            done += 1
-            group = GROUP if symbols == 1 and done % GROUP == 0 else 1
-        else:
+            continue
+        row, begin = (first, 0) if symbols == 1 else (0, first)
+        done += row
+        skip = done * symbols * 8
+        if not content(desk, weights + skip, closes + skip, f8_at(equity_at, done), begin):
             break
+        done += 1
     return done
 
 
