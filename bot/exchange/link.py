@@ -76,9 +76,11 @@ class Link:
 
     async def close(self) -> None:
         """Close the session."""
-        await self.api.close()
-        if self._session is not None:
-            await self._session.close()
+        try:
+            await self.api.close()
+        finally:
+            if self._session is not None:
+                await self._session.close()
 
     async def run(
         self,

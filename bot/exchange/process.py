@@ -86,14 +86,17 @@ class Process:
         InputError
             The socket's path is longer than the system allows.
         """
-        self.link.open()
         path = self.settings.folder / SOCKET
         if len(os.fsencode(path)) > 100:
             raise InputError("the path of the socket is too long", where=path, remedy="Use a shorter var folder")
         path.unlink(missing_ok=True)
+        self.link.open()
         mask = os.umask(0o117 if self.settings.peers else 0o177)  # to its group, where others are named
         try:
             self._server = await asyncio.start_unix_server(self._met, path, limit=LINE_MAX)
+        except BaseException:
+            await self.link.close()
+            raise
         finally:
             os.umask(mask)
         self._beside = [asyncio.create_task(self._kept(one)) for one in (self._streaming, self._prices, self._clocks)]
@@ -105,16 +108,18 @@ class Process:
         server, self._server = self._server, None
         server.close()
         (self.settings.folder / SOCKET).unlink(missing_ok=True)
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=END_S)
-        for task in (*self._beside, *self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._beside, *self._tasks, return_exceptions=True)
-        for peer in list(self._peers):
-            peer.writer.close()
-        await server.wait_closed()
-        await self.link.close()
-        self.once.close()
+        try:
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=END_S)
+            for task in (*self._beside, *self._tasks):
+                task.cancel()
+            await asyncio.gather(*self._beside, *self._tasks, return_exceptions=True)
+            for peer in list(self._peers):
+                peer.writer.close()
+            await server.wait_closed()
+        finally:
+            await self.link.close()
+            self.once.close()
 
     def push(self, message: Message) -> None:
         """Tell all who watch."""

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import stat
 from collections.abc import Awaitable, Callable
@@ -15,7 +16,8 @@ from bot.exchange import client as client_module
 from bot.exchange import process as process_module
 from bot.exchange.client import SocketTransport, spawn_exchange
 from bot.exchange.codec import decode, encode
-from bot.exchange.process import SOCKET
+from bot.exchange.keys import Key
+from bot.exchange.process import SOCKET, Process
 from bot.exchange.wire import (
     Accepted,
     Alarm,
@@ -31,7 +33,19 @@ from bot.exchange.wire import (
 )
 from bot.ports import NotConnected
 from data.errors import UnreachableError
-from tests.bot.exchange_worlds import BOT, MONEY, PRICES, SESSION, World, activate, document, order, urls_of, world
+from tests.bot.exchange_worlds import (
+    BOT,
+    MONEY,
+    PRICES,
+    SESSION,
+    World,
+    activate,
+    document,
+    order,
+    settings_of,
+    urls_of,
+    world,
+)
 from tests.venue.faults import Fault
 from tests.venue.server import API_KEY, SECRET, LocalVenue
 
@@ -97,6 +111,21 @@ def test_who_may_talk(tmp_path: Path) -> None:
             assert await raw.hear() == (1, Done())
 
     play(tmp_path, story)
+
+
+def test_a_socket_that_cant_be_opened(tmp_path: Path) -> None:
+    """The process says why and leaves no session to the venue behind."""
+    settings = settings_of(activate(tmp_path / "s"), {"rest": "http://127.0.0.1:1"})
+
+    async def start() -> None:
+        process = Process(settings, Key(API_KEY, SECRET, None, "a test"))
+        shutil.rmtree(tmp_path / "s")
+        with pytest.raises(FileNotFoundError):
+            await process.start()
+        assert process.link.api.session is None
+        process.once.close()
+
+    asyncio.run(start())
 
 
 def test_another_user_is_sent_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,3 +66,20 @@ def test_cancelled_while_it_closes() -> None:
         assert task.cancelled()
 
     asyncio.run(beside(work))
+
+
+def test_who_asks_for_a_stream_while_it_closes() -> None:
+    """Whose turn to ask comes late is told that the line is cut; ccxt would open a session that nobody closes."""
+
+    async def work(made: Any) -> None:
+        market = {"id": "BTCUSDT", "lowercaseId": "btcusdt", "symbol": "BTC/USDT", "spot": True, "type": "spot"}
+        made.set_markets([made.safe_market_structure(market)])
+        closing = asyncio.create_task(hang_up(made, TICK_S))
+        await asyncio.sleep(TICK_S / 2)
+        for _ in range(2):  # while it closes, and when it has closed
+            with pytest.raises(ccxt.NetworkError, match="closed on our side"):
+                await made.watch_trades("BTC/USDT")
+            await closing
+        assert made.session is None
+
+    asyncio.run(beside(work))
