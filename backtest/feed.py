@@ -21,7 +21,6 @@ from backtest.tape import TAPE, strike_rows
 from risk.memory import Ref, f8_at, put_f8, reader
 from risk.novelty import (
     MEMORY,
-    all_traded,
     fresh_memory,
     judged,
     note_returns,
@@ -120,7 +119,7 @@ def _average_and_watch(plan: Ref, one: Ref, two: Ref, tape: Ref, begin: int, end
         count = min(LANES, end - at)
         price, size = plan.close + (first + at) * 8, plan.volume + (first + at) * 8
         told, row = tape.strange + at, plan.room + (at - begin) * width * 8
-        if not all_traded(price, 1, count, state):
+        if not note_returns(block, price, 1, count, state):
             for r in range(count):
                 unusual, state = judged(f8_at(price, r), f8_at(size, r), state, z2, v2)
                 put_u1(told, r, int(unusual))
@@ -128,8 +127,7 @@ def _average_and_watch(plan: Ref, one: Ref, two: Ref, tape: Ref, begin: int, end
                 put_f8(row, r * width + place, y)
                 put_f8(row, r * width + place_b, z)
             continue
-        prev, seen, mean, var, v_mean, v_var = state
-        note_returns(block, price, 1, prev)
+        _, seen, mean, var, v_mean, v_var = state
         means, spreads = four(y, z, mean, v_mean), four(0.0, 0.0, var, v_var)
         for r in range(LANES):
             _, _, var, v_var = parts(spreads)

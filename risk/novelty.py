@@ -144,21 +144,20 @@ Block = tuple[int, int, int, int, int]  # lanes: returns, how far off those and 
 
 
 @hot
-def all_traded(price: int, step: int, count: int, state: Seen) -> bool:
-    """Whether LANES closes from address `price` on, `step` numbers apart, are there and can all be judged."""
-    whole = (count == LANES) & (state[0] > 0.0) & (state[1] >= LEAST)
-    for r in range(count):
-        whole &= f8_at(price, r * step) > 0.0
-    return whole
-
-
-@hot
-def note_returns(block: Block, price: int, step: int, prev: float) -> None:
-    """The returns of LANES closes."""
-    x = block[0]
-    put_f8(x, 0, f8_at(price, 0) / prev - 1.0)
+def note_returns(block: Block, price: int, step: int, count: int, state: Seen) -> bool:
+    """Write the returns of LANES closes, `step` numbers apart from address `price` on; False when fewer than that are
+    there, or they can't all be judged.
+    """
+    x, last = block[0], state[0]
+    if count < LANES or not last > 0.0 or state[1] < LEAST:
+        return False
+    first = f8_at(price, 0)
+    put_f8(x, 0, first / last - 1.0)
+    whole = first > 0.0
     for r in range(1, LANES):
         put_f8(x, r, f8_at(price, r * step) / f8_at(price, (r - 1) * step) - 1.0)
+        whole &= f8_at(price, r * step) > 0.0
+    return whole
 
 
 @hot
@@ -184,12 +183,11 @@ def _watch_alone(memory: Ref, price: int, size: int, told: int, step: int, rows:
     for begin in range(0, rows, LANES):
         count = min(LANES, rows - begin)
         skip = begin * step * 8
-        if not all_traded(price + skip, step, count, one):
+        if not note_returns(block, price + skip, step, count, one):
             for r in range(begin, begin + count):
                 unusual, one = judged(f8_at(price, r * step), f8_at(size, r * step), one, z2, v2)
                 put_u1(told, r * step, int(unusual))
             continue
-        note_returns(block, price + skip, step, one[0])
         x, off, var_then, extra, v_var_then = block
         _, seen, mean, var, v_mean, v_var = one
         for r in range(LANES):
