@@ -128,6 +128,23 @@ def test_a_socket_that_cant_be_opened(tmp_path: Path) -> None:
     asyncio.run(start())
 
 
+def test_a_stop_that_is_cut_short(tmp_path: Path) -> None:
+    """Who is cancelled while something is still on its way closes the session to the venue all the same."""
+
+    async def cut() -> None:
+        async with world(tmp_path) as w:
+            w.process._tasks.add(asyncio.create_task(asyncio.sleep(60)))
+            stopping = asyncio.create_task(w.process.stop())
+            await asyncio.sleep(0.05)
+            assert not stopping.done()
+            stopping.cancel()
+            await asyncio.wait([stopping])
+            assert stopping.cancelled()
+            assert w.process.link.api.session is None
+
+    asyncio.run(cut())
+
+
 def test_another_user_is_sent_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel tells who is at the other end."""
 
