@@ -6,11 +6,10 @@ from hypothesis import strategies as st
 
 from backtest.run import new_desk, prepare_run
 from backtest.skim import days_rows
-from benchmarks.market import Work, walk
+from benchmarks.market import MINUTE_NS, Work, walk
 from benchmarks.ours import inputs_of, spec_of
 
 ROWS = 300
-MINUTE_NS = 60 * 10**9
 STEPS = st.lists(st.sampled_from([1, 1, 1, 1, 2, 7, 400, 3000]), min_size=ROWS - 1, max_size=ROWS - 1)
 
 

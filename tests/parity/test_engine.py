@@ -100,7 +100,7 @@ def told(steps: list[Step], name: str) -> Any:
     return np.concatenate([getattr(step, name) for step in steps])
 
 
-def same(spec: RunSpec, inputs: RunInputs, engine: Engine, steps: list[Step], *, late: bool) -> None:
+def assert_same(spec: RunSpec, inputs: RunInputs, engine: Engine, steps: list[Step], *, late: bool) -> None:
     """Fills, orders, refusals, ladder moves, account and books are those of the compiled loop."""
     prepared = prepare_run(spec, inputs, late=late)
     desk, tape = new_desk(spec), prepared.tape
@@ -134,7 +134,7 @@ def test_one_event_at_a_time_ends_in_the_books_of_the_loop(case: str, store: Sto
     spec = settled(spec, inputs)
     engine, steps = live(spec, inputs)
     assert engine.rows.compiled
-    same(spec, inputs, engine, steps, late=True)
+    assert_same(spec, inputs, engine, steps, late=True)
 
 
 @pytest.mark.parametrize("name", ["ema-cross", "mood-flow", "mood-rank"])
@@ -143,7 +143,7 @@ def test_shipped_strategies_decide_alike_live(name: str, store: Store, tmp_path:
     spec = spec_of(shipped(name, tmp_path))
     inputs = inputs_of(store, spec)
     spec = settled(spec, inputs)
-    same(spec, inputs, *live(spec, inputs), late=True)
+    assert_same(spec, inputs, *live(spec, inputs), late=True)
 
 
 def test_a_session_restored_from_its_snapshots_goes_on_as_if_nothing_had_been(store: Store) -> None:
@@ -151,4 +151,4 @@ def test_a_session_restored_from_its_snapshots_goes_on_as_if_nothing_had_been(st
     spec = spec_of(Everything(), limits=replace(HARSH, loss_streak=10**6))
     inputs = inputs_of(store, spec)
     spec = settled(spec, inputs)
-    same(spec, inputs, *live(spec, inputs, restart_every=100), late=True)
+    assert_same(spec, inputs, *live(spec, inputs, restart_every=100), late=True)

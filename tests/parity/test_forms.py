@@ -83,7 +83,7 @@ def outcome(desk: Desk, tape: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def same(one: dict[str, Any], other: dict[str, Any]) -> None:
+def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
     """Equal bit for bit, field by field."""
     for name, array in one.items():
         for field in array.dtype.names or (None,):
@@ -144,8 +144,8 @@ def test_compiled_interpreted_and_live_decide_alike(case: str, store: Store) -> 
     batch = in_one_go(spec, inputs)
     assert len(batch["fills"]) > 8
     assert (batch["account"]["errors"][0] > 0) == (case == "faulty")
-    same(batch, in_one_go(spec, inputs, interpreted=True))
-    same(batch, as_live(spec, inputs))
+    assert_same(batch, in_one_go(spec, inputs, interpreted=True))
+    assert_same(batch, as_live(spec, inputs))
 
 
 @pytest.mark.parametrize("case", ["skimmed", "harsh"])
@@ -155,7 +155,7 @@ def test_the_inlined_form_decides_alike(case: str, store: Store) -> None:
     spec = spec_of(made(), **changed)
     inputs = inputs_of(store, spec)
     spec = settled(spec, inputs)
-    same(in_one_go(spec, inputs), inlined(spec, inputs))
+    assert_same(in_one_go(spec, inputs), inlined(spec, inputs))
 
 
 class Crossing(Strategy):
@@ -189,7 +189,7 @@ def test_what_isnt_kept_is_decided_alike(case: str, store: Store, monkeypatch: p
     inputs = inputs_of(store, spec)
     spec = settled(spec, inputs)
     whole = in_one_go(spec, inputs)
-    same(whole, in_one_go(spec, inputs, interpreted=True))
+    assert_same(whole, in_one_go(spec, inputs, interpreted=True))
     for written_in in (False, True):
         lean = prepare_run(spec, inputs, keep=False)
         assert lean.tape.feed is not None and len(lean.tape["rows"]) < len(whole["rows"])
@@ -203,7 +203,7 @@ def test_what_isnt_kept_is_decided_alike(case: str, store: Store, monkeypatch: p
             "working": desk.working.copy(), "account": desk.arrays["account"].copy(), "books": desk.books.copy(),
         }  # fmt: skip
         assert len(found["fills"]) > 8
-        same({name: array for name, array in whole.items() if name in found}, found)
+        assert_same({name: array for name, array in whole.items() if name in found}, found)
 
 
 def test_stopping_and_going_on_changes_nothing(store: Store) -> None:
@@ -219,7 +219,7 @@ def test_stopping_and_going_on_changes_nothing(store: Store) -> None:
         while loop(desk.ref, tape.ref, stop) == LOGS_FULL:
             desk.grow_logs()
         desk = desk.copy()
-    same(whole, outcome(desk, tape))
+    assert_same(whole, outcome(desk, tape))
 
 
 @pytest.mark.parametrize("name", ["ema-cross", "mood-flow", "mood-rank"])
@@ -229,7 +229,7 @@ def test_shipped_strategies_decide_alike(name: str, store: Store, tmp_path: Path
     spec = spec_of(strategy)
     inputs = inputs_of(store, spec)
     spec = settled(spec, inputs)
-    same(in_one_go(spec, inputs), as_live(spec, inputs))
+    assert_same(in_one_go(spec, inputs), as_live(spec, inputs))
 
 
 def test_logs_grow_when_facts_bring_many_decisions_in_one_bar(store: Store) -> None:

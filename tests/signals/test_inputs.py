@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from data.errors import InputError
+from data.times import HOUR_NS
 from signals.inputs import Inputs
-
-HOUR_NS = 3600 * 10**9
 
 
 @pytest.mark.parametrize("hours", [[1, 3, 2, 4], [1, 2, 2, 3]], ids=["goes back", "twice"])
