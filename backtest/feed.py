@@ -22,7 +22,6 @@ from risk.memory import Ref, f8_at, put_f8, reader
 from risk.novelty import (
     MEMORY,
     fresh_memory,
-    judged,
     note_returns,
     note_verdicts,
     opened,
@@ -37,7 +36,7 @@ from signals.jit import inner, kernel
 from signals.kernels import ema_step
 from signals.kernels_dense import AVERAGE, dense_rows, interleave
 from signals.ops import EMA
-from signals.raw import LANES, lanes, put_u1
+from signals.raw import LANES, lanes
 
 STRETCH = 8192  # symbols, over several rows, that are made ready at once: what fits the processor's second cache
 
@@ -106,27 +105,21 @@ def _watch(tape: Ref, plan: Ref, begin: int, end: int, strange: Array) -> None:
 
 
 @inner
-def _average_and_watch(plan: Ref, one: Ref, two: Ref, tape: Ref, begin: int, end: int, states: Array) -> None:
+def _average_and_watch(plan: Ref, one: Ref, two: Ref, tape: Ref, begin: int, end: int, states: Array) -> int:
     """Two `EMA` of the one symbol there is, and control 23, over the same bars: `dense_rows` and `watch` at once. Each
     number waits for the one before it only, so that all four averages take the time of one. states: f8[2], of the EMA.
+
+    Goes by whole blocks of bars that can all be judged, and returns the first bar that is left to those two.
     """
     memory, first, width = _memory_at(plan.memory, 0), plan.first, tape.width
     y, z, z2, v2 = states[0], states[1], plan.return_z * plan.return_z, plan.volume_z * plan.volume_z
     weights, place, place_b = four(one.a, two.a, MEMORY, MEMORY), one.place, two.place
     state = opened(memory)
     x, off, var_then, extra, v_var_then = block = lanes(), lanes(), lanes(), lanes(), lanes()
-    for at in range(begin, end, LANES):
-        count = min(LANES, end - at)
+    at = begin
+    while note_returns(block, plan.close + (first + at) * 8, 1, min(LANES, end - at), state):
         price, size = plan.close + (first + at) * 8, plan.volume + (first + at) * 8
-        told, row = tape.strange + at, plan.room + (at - begin) * width * 8
-        if not note_returns(block, price, 1, count, state):
-            for r in range(count):
-                unusual, state = judged(f8_at(price, r), f8_at(size, r), state, z2, v2)
-                put_u1(told, r, int(unusual))
-                y, z = ema_step(y, f8_at(price, r), one.a), ema_step(z, f8_at(price, r), two.a)
-                put_f8(row, r * width + place, y)
-                put_f8(row, r * width + place_b, z)
-            continue
+        row = plan.room + (at - begin) * width * 8
         _, seen, mean, var, v_mean, v_var = state
         means, spreads = four(y, z, mean, v_mean), four(0.0, 0.0, var, v_var)
         for r in range(LANES):
@@ -142,12 +135,14 @@ def _average_and_watch(plan: Ref, one: Ref, two: Ref, tape: Ref, begin: int, end
             y, z, _, _ = parts(means)
             put_f8(row, r * width + place, y)
             put_f8(row, r * width + place_b, z)
-        note_verdicts(block, told, 1, z2, v2)
+        note_verdicts(block, tape.strange + at, 1, z2, v2)
         y, z, mean, v_mean = parts(means)
         _, _, var, v_var = parts(spreads)
         state = f8_at(price, LANES - 1), seen + LANES, mean, var, v_mean, v_var
+        at += LANES
     states[0], states[1] = y, z
     shut(memory, state)
+    return at
 
 
 @inner
@@ -168,21 +163,24 @@ def _refill(tape: Ref) -> None:
     state = numba.carray(_f8(plan.state), (plan.n_averages, symbols))
     strange = numba.carray(_u1(tape.strange + begin * symbols), (end - begin, symbols))
     _copy(tape, plan, begin, end)
-    paired = begin > 0 and symbols == 1 and plan.watches != 0 and plan.n_averages > 1
-    if paired and _ready(averages[0], first + begin) and _ready(averages[1], first + begin):
-        _average_and_watch(plan, averages[0], averages[1], tape, begin, end, state[:2, 0])
-        dense_rows(averages[2:], state[2:], bars, first + begin, first + end, first + begin, rows)
+    base = first + begin
+    made = begin  # bars before it have the first two averages, and are judged
+    if begin > 0 and symbols == 1 and plan.watches != 0 and plan.n_averages > 1:
+        if _ready(averages[0], base) and _ready(averages[1], base):
+            made = _average_and_watch(plan, averages[0], averages[1], tape, begin, end, state[:2, 0])
+    if made > begin:
+        dense_rows(averages[:2], state[:2], bars, first + made, first + end, base, rows)
+        dense_rows(averages[2:], state[2:], bars, base, first + end, base, rows)
     else:
-        since = 0 if begin == 0 else first + begin  # the bars before the run warm up what the first stretch needs
-        dense_rows(averages, state, bars, since, first + end, first + begin, rows)
-        paired = False
-    if plan.watches != 0 and not paired:
+        since = 0 if begin == 0 else base  # the bars before the run warm up what the first stretch needs
+        dense_rows(averages, state, bars, since, first + end, base, rows)
+    if plan.watches != 0:
         if begin == 0 and first > 0:
             _watch(tape, plan, 0, first, numba.carray(_u1(plan.before), (first, symbols)))
-        _watch(tape, plan, first + begin, first + end, strange)
+        _watch(tape, plan, first + made, first + end, strange[made - begin :])
     strike_rows(
         numba.carray(_u1(tape.plain + begin), (end - begin,)),
-        bars[first + begin : first + end],
+        bars[base : first + end],
         numba.carray(_u1(tape.states + begin * symbols), (end - begin, symbols)),
         strange,
     )

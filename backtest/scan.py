@@ -37,15 +37,6 @@ def content(desk: Ref, weights: int, closes: int, equity: float, begin: int) -> 
 
 
 @hot
-def fetch_row(tape: Ref, i: int, symbols: int) -> None:
-    """Have at hand what an order that fills in row `i` will look at."""
-    fetch(tape.open_ns + i * 8)
-    for line in range(0, symbols, LINE):
-        fetch(tape.open + (i * symbols + line) * 8)
-        fetch(tape.volume + (i * symbols + line) * 8)
-
-
-@hot
 def scan_one(desk: Ref, tape: Ref, rows: int, most: int, high: float, cash: float) -> tuple[int, bool]:
     """(how many of the `most` rows after `rows` more `look_ahead` and `contented` would both pass; whether the decision
     after them is the reason that it isn't more). The equity at their closes is written. One symbol, weights known.
@@ -60,9 +51,9 @@ def scan_one(desk: Ref, tape: Ref, rows: int, most: int, high: float, cash: floa
     close_ns = tape.close_ns + (tape.row + rows) * 8
     done = 0
     while done < most:
-        count = min(GROUP, most - done)
-        first = count
-        if count == GROUP:  # a whole group: without a branch, by the processor's vectors
+        first = 0
+        if done + GROUP <= most:  # a whole group: without a branch, by the processor's vectors
+            first = GROUP
             for r in range(GROUP):
                 price = f8_at(closes, done + r)
                 equity = cash + qty * price
@@ -73,12 +64,9 @@ def scan_one(desk: Ref, tape: Ref, rows: int, most: int, high: float, cash: floa
                 first = min(first, r if told else GROUP)
             for line in range(0, GROUP, LINE):
                 fetch(close_ns + (done + line) * 8)
-        else:
-            first = 0
         done += first
         if first == GROUP:
             continue
-        fetch_row(tape, tape.row + rows + done + 1, 1)
         price = f8_at(closes, done)
         equity = cash + qty * price
         put_f8(equity_at, done, equity)

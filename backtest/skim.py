@@ -7,7 +7,7 @@ where the answer is no of its rows one by one.
 """
 
 from backtest.compile import ask_all
-from backtest.scan import GROUP, LINE, content, fetch_row, off, scan_one
+from backtest.scan import GROUP, LINE, content, off, scan_one
 from backtest.tape import write_turn
 from risk.execution import act, answered
 from risk.memory import Ref, account_of, book_of, f8_at, i8_at, limits_of, policy_of, put_f8, put_i8, u1_at
@@ -85,6 +85,15 @@ def days_rows(desk: Ref, tape: Ref) -> int:
                 high = middle
         tape.day_row, tape.day_end_ns = low, day_end
     return int(tape.day_row)
+
+
+@hot
+def fetch_row(tape: Ref, i: int, symbols: int) -> None:
+    """Have at hand what an order that fills in row `i` will look at."""
+    fetch(tape.open_ns + i * 8)
+    for line in range(0, symbols, LINE):
+        fetch(tape.open + (i * symbols + line) * 8)
+        fetch(tape.volume + (i * symbols + line) * 8)
 
 
 @hot
@@ -314,7 +323,7 @@ def skim_rows(desk: Ref, tape: Ref, stop: int, held: int, symbols: int) -> bool:
         block = min(2 * block, largest)
     if rows == 0:
         return False
-    if not quiet_row and symbols > 1:
+    if not quiet_row:
         fetch_row(tape, i + rows, symbols)
     settle(desk, tape, rows, held, symbols, high)
     if status == 0 or rows > 1:
