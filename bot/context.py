@@ -23,8 +23,12 @@ def sample_settings() -> dict[str, Any]:
     return {"run": {**run, "allow_revised": ["exchange_netflow", "stablecoin_supply"]}}
 
 
-def current_config(given: Path | None, settings: list[str] | None, *, sample: bool = False) -> Config:
+def current_config(
+    given: Path | None, settings: list[str] | None, *, sample: bool = False, var: Path | None = None
+) -> Config:
     """The configuration given, or `tidegate.toml` here, or the embedded sample's; with `--set` applied.
+
+    Where facts of one's own lie in `var` and nobody asked for the sample, it is said that they aren't used, and why.
 
     Raises
     ------
@@ -35,7 +39,13 @@ def current_config(given: Path | None, settings: list[str] | None, *, sample: bo
         remedy = "Leave one of them out"
         raise InputError("a configuration and --sample were both given", where=given, key="--sample", remedy=remedy)
     file = None if sample else find_config(given)
-    return load_config(file, settings or (), base=sample_settings() if file is None else None)
+    config = load_config(file, settings or (), base=sample_settings() if file is None else None)
+    if var is not None and file is None and config.on_sample and not sample and open_store(var).manifest("bars").parts:
+        note(
+            "on the embedded sample, since there is no tidegate.toml here and run.source isn't set: for your own facts "
+            "write one with `tidegate init`, or say --set run.source=NAME"
+        )
+    return config
 
 
 def store_of(config: Config, var: Path) -> "Store":

@@ -52,7 +52,7 @@ def open_run(
     """What every verb that runs a strategy begins with: configuration, run, store; the sample there, kernels warm."""
     from bot.context import current_config
 
-    chosen = current_config(config, settings, sample=sample)
+    chosen = current_config(config, settings, sample=sample, var=var)
     spec, store = open_facts(chosen, var)
     warn_when_cold(spec)
     return chosen, spec, store

@@ -49,7 +49,7 @@ def paper(
     from bot.session.paper import run_paper
     from bot.session.replayed import run_replayed
 
-    chosen = current_config(config, settings, sample=sample)
+    chosen = current_config(config, settings, sample=sample, var=var)
     _warm_kernels()
     if chosen.on_sample:
         opened = run_replayed(chosen, var, days=days, speed=speed, person=person_of(person), tell=note)

@@ -54,7 +54,7 @@ def signal_report(
     from signals.jit import CACHE_DIR
 
     lengths = None if horizons is None else read_horizons(horizons)
-    chosen = of_strategy(current_config(config, settings, sample=sample), strategy)
+    chosen = of_strategy(current_config(config, settings, sample=sample, var=var), strategy)
     spec, store = open_facts(chosen, var)
     spec = watching(spec, looked_at(spec.strategy, signal or [], whole=strategy is not None))
     inputs = load_inputs(store, spec)

@@ -61,6 +61,27 @@ def test_the_sample_runs_without_any_file(here: Path, facts: Path) -> None:
     assert "MoodMomentum" in run("report", "--list").stdout
 
 
+@pytest.mark.parametrize(
+    ("verb", "asked", "told"),
+    [
+        ("backtest", [], True),
+        ("backtest", ["--sample"], False),
+        ("backtest", ["--set", "run.source=mine"], False),
+        ("signal-report", [], True),
+        ("paper", [], True),
+    ],
+)
+def test_own_facts_that_lie_unused_are_told_of(tmp_path: Path, verb: str, asked: list[str], told: bool) -> None:
+    """Who brought in bars and has no configuration is told that the run goes to the sample, and how it would not."""
+    bars, var = tmp_path / "bars.csv", str(tmp_path / "var")
+    bars.write_text("time,open,high,low,close,volume\n1704067200000,1,2,1,2,5\n1704070800000,2,3,2,3,5\n")
+    brought = run("import", "bars", str(bars), "--source", "mine", "--symbol", "A/B", "--interval", "1h", "--var", var)
+    assert brought.exit_code == 0, brought.stderr
+    done = run(verb, "--set", "run.strategy=none.py", "--var", var, *asked)
+    assert done.exit_code == 2
+    assert ("--set run.source=NAME" in " ".join(done.stderr.split())) == told
+
+
 def test_what_init_writes_runs(here: Path) -> None:
     """The first strategy of a new user works as it is, also from another folder."""
     assert run("init").exit_code == 0
