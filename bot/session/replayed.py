@@ -42,9 +42,9 @@ def run_replayed(config: Config, var: Path, *, days: float, speed: float, person
     from bot.context import store_of
     from bot.verbs_runs import ensure_sample
 
+    spec = spec_of(config)
     store = store_of(config, var)
     ensure_sample(store, config)
-    spec = spec_of(config)
     end_ns = max(int(store.bars(symbol, spec.bar_ns).close_ns[-1]) for symbol in spec.symbols)
     span = read_span(store, spec, end_ns - int(days * DAY_NS), end_ns + 1)
     before = _history(span, spec)
