@@ -1,17 +1,17 @@
 """The first run on a machine compiles the kernels: two processes do it in the time of one, and keep what they made.
 
-The helper makes ready what a run like this one needs before its loop (signals, what is unusual), by preparing one over
-made-up facts, and then goes through the far kernels from the front; this process compiles the loop and comes from their
-back. What one has compiled the other finds on disk.
+The helper (`backtest.helper`) goes through the far kernels from the front; once it knows the run it makes ready what
+one like it needs before its loop (signals, what is unusual), by preparing one over made-up facts. This process compiles
+the loop and comes from the back. What one has compiled the other finds on disk.
 """
 
 import pickle
-import subprocess
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from queue import Queue
+from threading import Thread
+from typing import Any, BinaryIO
 
 import numba
 import numpy as np
@@ -19,6 +19,7 @@ from numba import types
 
 from backtest.facts import coins_of, metric_names
 from backtest.grid import Grid
+from backtest.helper import Helper
 from backtest.load import RunInputs
 from backtest.loop import loop
 from backtest.run import prepare_run
@@ -30,12 +31,6 @@ from signals.own import OwnSignal
 from signals.signal import Signal
 from strategies.base import Strategy
 
-HELPER = """
-import gc, sys, pickle
-gc.disable()  # it makes only what stays, and ends
-from backtest.warm import help_out
-help_out(pickle.load(sys.stdin.buffer))
-"""
 ROWS = 4
 
 
@@ -83,30 +78,30 @@ def made_up(spec: RunSpec) -> RunInputs:
     )  # fmt: skip
 
 
-def help_out(spec: RunSpec | None) -> None:
-    """What the helper does."""
+def help_out(source: BinaryIO) -> None:
+    """What the helper does: far kernels until it is told of the run, what that looks for, the other far kernels."""
+    told: Queue[bytes] = Queue()
+    Thread(target=lambda: told.put(source.read()), daemon=True).start()
+    far = iter(FAR)
+    while told.empty() and (name := next(far, None)) is not None:
+        entry_point(name)
+    if not (run := told.get()):
+        return  # whoever began it has ended
+    spec: RunSpec | None = pickle.loads(run)
     if spec is not None:
         prepare_run(spec, made_up(spec), interpreted=True)
-    for name in FAR:
+    for name in far:
         entry_point(name)
 
 
-def warm_up(spec: RunSpec | None = None) -> None:
+def warm_up(helper: Helper, spec: RunSpec | None = None) -> None:
     """Compile what every run needs, and what this one's signals need, into the cache. What fails in the helper is
     simply compiled here, when it is needed.
     """
-    told = pickle.dumps(None if spec is None else alike(spec))
-    helper = subprocess.Popen(
-        [sys.executable, "-c", HELPER], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        assert helper.stdin is not None
-        with suppress(OSError), helper.stdin as there:  # one that couldn't even begin to listen
-            there.write(told)
-        signature = (numba.from_dtype(HEADER), numba.from_dtype(TAPE), types.int64)
-        loop.compile(signature)  # type: ignore[attr-defined]
-        for name in reversed(FAR):
-            entry_point(name)
-    finally:
-        helper.terminate()
-        helper.wait()
+    assert helper.stdin is not None
+    with suppress(OSError), helper.stdin as there:  # one that couldn't even begin to listen
+        there.write(pickle.dumps(None if spec is None else alike(spec)))
+    signature = (numba.from_dtype(HEADER), numba.from_dtype(TAPE), types.int64)
+    loop.compile(signature)  # type: ignore[attr-defined]
+    for name in reversed(FAR):
+        entry_point(name)

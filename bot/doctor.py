@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from data.cache import kernel_cache
+
 PACKAGES = (
     "ccxt",
     "duckdb",
@@ -109,14 +111,13 @@ def disk(folder: Path) -> Finding:
 
 
 def _cache() -> Finding:
-    from signals.jit import CACHE_DIR
-
-    files = list(CACHE_DIR.rglob("*.nbi")) if CACHE_DIR.exists() else []
+    kept = kernel_cache()
+    files = list(kept.rglob("*.nbi")) if kept.exists() else []
     state = f"{len(files)} kernels compiled" if files else "empty: the first run compiles the kernels, once"
-    fault = _try_write(CACHE_DIR)
+    fault = _try_write(kept)
     if fault:
-        return Finding("warn", "kernel cache", f"{CACHE_DIR}: {fault}", "Every run compiles anew; set TIDEGATE_CACHE")
-    return Finding("ok", "kernel cache", f"{CACHE_DIR}: {state}")
+        return Finding("warn", "kernel cache", f"{kept}: {fault}", "Every run compiles anew; set TIDEGATE_CACHE")
+    return Finding("ok", "kernel cache", f"{kept}: {state}")
 
 
 def _writable(var: Path) -> Finding:
@@ -135,10 +136,3 @@ def _try_write(folder: Path) -> str:
     except OSError as error:
         return error.strerror or type(error).__name__
     return ""
-
-
-def kernels_are_cold() -> bool:
-    """True when the next run has to compile the kernels first: the loop that calls all others isn't kept yet."""
-    from signals.jit import CACHE_DIR
-
-    return not CACHE_DIR.exists() or next(CACHE_DIR.rglob("loop.loop-*.nbi"), None) is None

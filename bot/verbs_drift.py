@@ -31,11 +31,11 @@ def drift(
     from bot.drift_report import body_of
     from bot.journal import Reader
     from bot.session.terms import spec_of_header
-    from bot.verbs_runs import warn_when_cold
+    from bot.verbs_runs import warm_when_cold
 
     if not journal.is_file():
         raise InputError("no such journal", where=journal, remedy="Name the journal.sqlite of a session")
-    warn_when_cold()
+    warm_when_cold()
     with Reader(journal) as reader:
         found = compare(spec_of_header(reader.header), reader, reader.header)
     body = body_of(found)

@@ -27,11 +27,10 @@ def run_probe(
 ) -> None:
     """Prove that a strategy can't see its future: change the facts after a time, compare every decision before it."""
     from backtest.bias import probe
-    from backtest.load import load_inputs
     from bot.verbs_runs import open_run
 
-    _, spec, store = open_run(config, settings, sample=sample, var=var)
-    report = probe(spec, load_inputs(store, spec), cuts=cuts, seed=seed)
+    opened = open_run(config, settings, sample=sample, var=var)
+    report = probe(opened.spec, opened.inputs, cuts=cuts, seed=seed)
     if as_json:
         emit({**dataclasses.asdict(report), "clean": report.clean})
     else:

@@ -1,6 +1,8 @@
 """Verbs that run a strategy over stored facts: `backtest`."""
 
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +12,8 @@ from bot.terminal import VAR, AsJson, ConfigFile, Settings, VarFolder, note, now
 from bot.verbs_reports import Export, ExportForm, Form, Page, deliver
 
 if TYPE_CHECKING:
+    from backtest.helper import Helper
+    from backtest.load import RunInputs
     from backtest.result import Result
     from backtest.spec import RunSpec
     from bot.config import Config
@@ -36,8 +40,8 @@ def run_backtest(
     """Run a strategy over stored facts behind the risk gate; print the report and save the run."""
     from backtest.tries import market_hash, record_trial
 
-    chosen, spec, store = open_run(config, settings, sample=sample, var=var)
-    result = execute(spec, store, chosen)
+    opened = open_run(config, settings, sample=sample, var=var)
+    result = execute(opened)
     result.trials = record_trial(var, market_hash(result.inputs), result.trial_key())
     saved = result.save(var)
     deliver(result, saved=saved, html=html, export=export, form=form, as_json=as_json)
@@ -46,16 +50,45 @@ def run_backtest(
         raise typer.Exit(1)
 
 
+@dataclass(frozen=True)
+class OpenRun:
+    """A run that can begin: its kernels are compiled."""
+
+    config: "Config"
+    spec: "RunSpec"
+    inputs: "RunInputs"
+    loaded_s: float  # what it took to read the inputs
+
+
 def open_run(
-    config: Path | None, settings: list[str] | None, *, sample: bool, var: Path
-) -> "tuple[Config, RunSpec, Store]":
-    """What every verb that runs a strategy begins with: configuration, run, store; the sample there, kernels warm."""
+    config: Path | None,
+    settings: list[str] | None,
+    *,
+    sample: bool,
+    var: Path,
+    reaching: "Callable[[RunSpec], RunSpec] | None" = None,
+) -> OpenRun:
+    """What every verb that runs a strategy begins with: configuration, run, facts; the sample there, kernels warm.
+
+    Parameters
+    ----------
+    reaching : callable, optional
+        From the run to the one whose facts are read, where that looks further back.
+    """
+    from backtest.helper import begin_helper
     from bot.context import current_config
 
-    chosen = current_config(config, settings, sample=sample, var=var)
-    spec, store = open_facts(chosen, var)
-    warn_when_cold(spec)
-    return chosen, spec, store
+    with begin_helper() as helper:
+        chosen = current_config(config, settings, sample=sample, var=var)
+        spec, store = open_facts(chosen, var)
+
+        from backtest.load import load_inputs
+
+        began = time.perf_counter()
+        inputs = load_inputs(store, reaching(spec) if reaching is not None else spec)
+        loaded_s = time.perf_counter() - began
+        compile_with(helper, spec)
+    return OpenRun(chosen, spec, inputs, loaded_s)
 
 
 def open_facts(chosen: "Config", var: Path) -> "tuple[RunSpec, Store]":
@@ -70,17 +103,16 @@ def open_facts(chosen: "Config", var: Path) -> "tuple[RunSpec, Store]":
     return spec, store
 
 
-def execute(spec: "RunSpec", store: "Store", config: "Config") -> "Result":
-    """Load the facts and run; the bar on stderr follows the compiled loop."""
-    from backtest.load import load_inputs
+def execute(opened: OpenRun) -> "Result":
+    """Run it; the bar on stderr follows the compiled loop."""
     from backtest.run import run
 
-    began = time.perf_counter()
-    inputs = load_inputs(store, spec)
+    config = opened.config
     told = {**config.plain(), "config": {"file": config.where, "sha256": config.hash()}}
+    began = time.perf_counter()
     with progress("backtest", "bars") as advance:
-        result = run(spec, inputs, created_ns=now_ns(), settings=told, progress=advance)
-    result.elapsed = time.perf_counter() - began
+        result = run(opened.spec, opened.inputs, created_ns=now_ns(), settings=told, progress=advance)
+    result.elapsed = opened.loaded_s + time.perf_counter() - began
     return result
 
 
@@ -104,14 +136,20 @@ def ensure_sample(store: "Store", config: "Config") -> None:
         run_scoring(store, card, Compute(), options=ScoreOptions(), aliases=None)
 
 
-def warn_when_cold(spec: "RunSpec | None" = None) -> None:
-    """Compile the kernels (those of this run's signals, too) when they aren't yet, and say so: it is the slow part of
-    the first run.
-    """
-    from bot.doctor import kernels_are_cold
+def warm_when_cold() -> None:
+    """Compile what sessions and replays run by, when it isn't yet."""
+    from backtest.helper import begin_helper
 
-    if kernels_are_cold():
+    with begin_helper() as helper:
+        compile_with(helper)
+
+
+def compile_with(helper: "Helper | None", spec: "RunSpec | None" = None) -> None:
+    """Compile the kernels (those of this run's signals, too) beside the helper, which is there when they aren't yet,
+    and say so: it is the slow part of the first run.
+    """
+    if helper is not None:
         from backtest.warm import warm_up
 
         note("compiling the trading kernels, once: the next run starts at once")
-        warm_up(spec)
+        warm_up(helper, spec)

@@ -133,9 +133,9 @@ def replay(
 
 
 def _warm_kernels() -> None:
-    from bot.verbs_runs import warn_when_cold
+    from bot.verbs_runs import warm_when_cold
 
-    warn_when_cold()
+    warm_when_cold()
 
 
 def _tell_end(opened: "Opened") -> None:

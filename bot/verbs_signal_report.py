@@ -51,14 +51,14 @@ def signal_report(
     from backtest.signal_shuffle import shuffle_facts
     from bot.context import current_config
     from bot.verbs_runs import open_facts
-    from signals.jit import CACHE_DIR
+    from data.cache import kernel_cache
 
     lengths = None if horizons is None else read_horizons(horizons)
     chosen = of_strategy(current_config(config, settings, sample=sample, var=var), strategy)
     spec, store = open_facts(chosen, var)
     spec = watching(spec, looked_at(spec.strategy, signal or [], whole=strategy is not None))
     inputs = load_inputs(store, spec)
-    if not CACHE_DIR.exists():
+    if not kernel_cache().exists():
         note("compiling the kernels of the signals, once: the next report starts at once")
     if shuffled:
         inputs = shuffle_facts(inputs, seed)

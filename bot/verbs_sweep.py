@@ -51,7 +51,6 @@ def run_sweep(
     as_json: AsJson = False,
 ) -> None:
     """Run every combination of a parameter grid over the same facts. A search finds luck first: it is deflated."""
-    from backtest.load import load_inputs
     from backtest.sweep import neediest, sweep
     from backtest.tries import market_hash, record_trial
     from bot.verbs_runs import open_run
@@ -59,11 +58,11 @@ def run_sweep(
     axes = dict(read_axis(text) for text in grid or [])
     if not axes:
         raise InputError("nothing to sweep", key="--grid", remedy="For example: --grid fast_window=10:60:10")
-    chosen, spec, store = open_run(config, settings, sample=sample, var=var)
-    inputs = load_inputs(store, neediest(spec, axes))
+    opened = open_run(config, settings, sample=sample, var=var, reaching=lambda spec: neediest(spec, axes))
+    spec, inputs = opened.spec, opened.inputs
     with progress("sweep", "runs") as advance:
         rows = sweep(spec, inputs, axes, progress=advance)
-    tried = f"{spec.strategy.identity()} {chosen.hash()} {sorted(axes.items())}"
+    tried = f"{spec.strategy.identity()} {opened.config.hash()} {sorted(axes.items())}"
     trials = record_trial(var, market_hash(inputs.shares), tried, len(rows))
     worth = appraise(rows, inputs, trials)
     if as_json:

@@ -5,12 +5,9 @@ of a callee in another file. The cache directory is therefore keyed by a hash ov
 numba version and the processor. `fastmath` and Intel's SVML stay off: one law gives one result on every machine.
 """
 
-import hashlib
 import inspect
 import os
-import platform
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 os.environ.setdefault("NUMBA_DISABLE_INTEL_SVML", "1")
@@ -18,34 +15,12 @@ os.environ.setdefault("NUMBA_DISABLE_INTEL_SVML", "1")
 import numba
 from numba import types
 
-KERNEL_FLOORS = ("signals", "risk", "backtest")
+from data.cache import kernel_cache
+
 F = TypeVar("F", bound=Callable[..., Any])
-HOUSE = Path(__file__).resolve().parent.parent
-
-
-def cache_root() -> Path:
-    """Folder under which all compiled code is kept: TIDEGATE_CACHE, else the user's cache folder."""
-    chosen = os.environ.get("TIDEGATE_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tidegate"
-
-
-def kernel_key() -> str:
-    """Hash of everything compiled code depends on: kernel sources, numba, Python, processor."""
-    digest = hashlib.sha256()
-    for floor in KERNEL_FLOORS:
-        for path in sorted((HOUSE / floor).glob("*.py")):
-            digest.update(path.name.encode())
-            digest.update(path.read_bytes())
-    digest.update(f"{numba.__version__} {platform.python_version()} {platform.machine()}".encode())
-    return digest.hexdigest()[:16]
-
-
-CACHE_DIR = cache_root() / kernel_key()
 # Both: numba reads the environment anew before each compilation, and would fall back to folders beside the sources.
-os.environ["NUMBA_CACHE_DIR"] = str(CACHE_DIR)
-numba.config.CACHE_DIR = str(CACHE_DIR)
+os.environ["NUMBA_CACHE_DIR"] = str(kernel_cache())
+numba.config.CACHE_DIR = str(kernel_cache())
 
 
 def settle_types(dispatcher: Any, function: Callable[..., Any]) -> None:

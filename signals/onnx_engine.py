@@ -129,7 +129,7 @@ def quantised(card: ModelCard, net: Net) -> Path:
     import onnxruntime
     import torch
 
-    from signals.jit import cache_root
+    from data.cache import cache_root
 
     facts = (card.name, card.pinned, torch.__version__, onnxruntime.__version__, _EXPORT_VERSION)
     folder = cache_root() / "onnx"

@@ -4,15 +4,18 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from backtest.helper import HELPER, Helper, begin_helper
 from backtest.spec import RunSpec
-from backtest.warm import HELPER, alike
+from backtest.warm import alike
 from bot.context import current_config
-from bot.verbs_runs import open_facts
+from bot.verbs_runs import open_facts, open_run
+from data.errors import InputError
 from signals import EMA, Mood
 from signals.own import OwnSignal
 from strategies.base import Strategy
@@ -22,13 +25,13 @@ SHIPPED = ("buy-and-hold", "ema-cross", "fear-greed", "mood-momentum", "mood-flo
 
 # In a process of its own, since kernels that another test has used are there already.
 LOOK = """
-import pickle, sys
+import io, pickle, sys
 from pathlib import Path
 from numba.core.registry import CPUDispatcher
 
 from backtest.warm import alike, help_out
 from bot.context import current_config
-from bot.verbs_runs import execute, open_facts
+from bot.verbs_runs import execute, open_facts, open_run
 
 
 def made():
@@ -44,10 +47,10 @@ def made():
 
 for name in sys.argv[2:]:
     config = current_config(None, [f"run.strategy={name}"], sample=True)
-    spec, store = open_facts(config, Path(sys.argv[1]))
-    help_out(pickle.loads(pickle.dumps(alike(spec))))
+    spec, _ = open_facts(config, Path(sys.argv[1]))
+    help_out(io.BytesIO(pickle.dumps(alike(spec))))
     ready = made()
-    execute(spec, store, config)
+    execute(open_run(None, [f"run.strategy={name}"], sample=True, var=Path(sys.argv[1])))
     for late in sorted(made() - ready):
         print(name, late)
 print("looked at", *sorted({name.partition("(")[0].rpartition(".")[2] for name in ready}))
@@ -98,11 +101,32 @@ def test_what_another_process_cannot_know_is_left_out() -> None:
 
 
 def test_the_helper_ends_well(first_days: Callable[..., Path], tmp_path: Path) -> None:
-    """As `warm_up` starts it; nobody reads what it says, so that nothing else would show that it fails."""
+    """As it is begun; nobody reads what it says, so that nothing else would show that it fails."""
     config = current_config(None, ["run.strategy=mood-flow"], sample=True)
     spec, _ = open_facts(config, first_days(tmp_path / "facts"))
-    for told in (alike(spec), None):
-        done = subprocess.run(
-            [sys.executable, "-c", HELPER], input=pickle.dumps(told), cwd=HOUSE, capture_output=True, timeout=300
-        )
+    for told in (pickle.dumps(alike(spec)), pickle.dumps(None), b""):  # the last: whoever began it has ended
+        done = subprocess.run([sys.executable, "-c", HELPER], input=told, cwd=HOUSE, capture_output=True, timeout=300)
         assert done.returncode == 0, done.stderr.decode()
+
+
+@pytest.mark.parametrize("cold", [True, False])
+def test_facts_that_are_missing_are_told_of_before_anything_is_compiled(
+    cold: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The helper that has begun by then ends with the verb, whatever it is at."""
+    begun: list[Helper | None] = []
+
+    @contextmanager
+    def noted() -> Iterator[Helper | None]:
+        with begin_helper() as helper:
+            begun.append(helper)
+            yield helper
+
+    monkeypatch.setattr("backtest.helper.kernels_are_cold", lambda: cold)
+    monkeypatch.setattr("backtest.helper.begin_helper", noted)
+    monkeypatch.setattr("backtest.warm.warm_up", lambda *_: pytest.fail("compiles for a run that can't begin"))
+    with pytest.raises(InputError, match="no bars of A/B"):
+        open_run(None, ["run.source=mine", "run.symbols=A/B"], sample=False, var=tmp_path)
+    (helper,) = begun
+    assert (helper is not None) == cold
+    assert helper is None or helper.returncode is not None
