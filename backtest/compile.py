@@ -125,37 +125,41 @@ def entry_point(strategy: Strategy, row_dtype: np.dtype[Any]) -> Native:
     param_like = np.zeros(1, strategy.param_dtype)
     weight_like = np.zeros(1)
 
-    def weigh(rows_at: int, count: int, params_at: int, out_at: int) -> int:
+    @numba.njit(error_model="python", forceinline=True)  # type: ignore[untyped-decorator]
+    def weigh(rows: Any, given: Any, weights: Any) -> int:
+        status = 0
+        for k in range(len(weights)):
+            weight = rule(rows[k], given)
+            weights[k] = weight
+            if not np.isfinite(weight):
+                status = 2
+        return status
+
+    @numba.njit(error_model="python", forceinline=True)  # type: ignore[untyped-decorator]
+    def allocate(rows: Any, given: Any, weights: Any) -> int:
+        status = 0
+        answer = rule(rows, given)
+        for k in range(len(weights)):
+            weights[k] = answer[k]
+            if np.isinf(answer[k]):
+                status = 2
+        return status
+
+    every = weigh if strategy.form == "weigh" else allocate
+
+    def answer(rows_at: int, count: int, params_at: int, out_at: int) -> int:
         rows = numba.carray(_records(rows_at, row_like), (count,))
         given = numba.carray(_records(params_at, param_like), (1,))
         weights = numba.carray(_records(out_at, weight_like), (count,))
-        status = 0
+        # Nothing but this call stands between the words: from Python 3.12 on numba lets through what is raised in the
+        # first turn of a loop that stands there.
         try:
-            for k in range(count):
-                weight = rule(rows[k], given[0])
-                weights[k] = weight
-                if not np.isfinite(weight):
-                    status = 2
+            status = every(rows, given[0], weights)
         except Exception:
-            return 1
+            status = 1
         return status
 
-    def allocate(rows_at: int, count: int, params_at: int, out_at: int) -> int:
-        rows = numba.carray(_records(rows_at, row_like), (count,))
-        given = numba.carray(_records(params_at, param_like), (1,))
-        weights = numba.carray(_records(out_at, weight_like), (count,))
-        status = 0
-        try:
-            answer = rule(rows, given[0])
-            for k in range(count):
-                weights[k] = answer[k]
-                if np.isinf(answer[k]):
-                    status = 2
-        except Exception:
-            return 1
-        return status
-
-    return weigh if strategy.form == "weigh" else allocate
+    return answer
 
 
 _SIGNATURE = types.int64(types.int64, types.int64, types.int64, types.int64)
