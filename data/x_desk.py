@@ -66,16 +66,22 @@ class Desk:
     ) -> None:
         """Hand items over that weren't yet, and have the cursor changed with them."""
         async with self._turn:
-            fresh = [item for item in items if history or not self._is_known(item)]
+            fresh: list[Item] = []
+            seen: dict[tuple[str, str], int] = {}
+            for item in items:
+                if isinstance(item, Written):
+                    place, text = (item.key, item.url), hash(item.text)
+                    if not history and seen.get(place, self._seen.get(place)) == text:
+                        continue
+                    seen[place] = text
+                fresh.append(item)
             cursor = {**self.cursor, **changes}
             if fresh or cursor != self.cursor:
                 await take(Batch(fresh, arrived_ns, cursor, history=history))
             self.cursor = cursor
             self.counts["items"] += len(fresh)
             self.counts["repeated"] += len(items) - len(fresh)
-            for item in fresh:
-                if isinstance(item, Written):
-                    self._seen[(item.key, item.url)] = hash(item.text)
+            self._seen.update(seen)
             while len(self._seen) > SEEN_MAX:
                 self._seen.popitem(last=False)
 
@@ -155,9 +161,6 @@ class Desk:
         if refill and since:  # a stream that was killed before its first batch was kept has missed something too
             gaps = merge_spans([*gaps, (since - id_span(OVERLAP_NS), id_at(now_ns + OVERLAP_NS))])
         await self.hand_over([], now_ns, take, {"connects": [*recent, now_ns], "gaps": [list(gap) for gap in gaps]})
-
-    def _is_known(self, item: Item) -> bool:
-        return isinstance(item, Written) and self._seen.get((item.key, item.url)) == hash(item.text)
 
 
 @dataclass

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from data.errors import InputError
-from data.feed import FeedError, Spoilt, Written
+from data.feed import Batch, FeedError, Spoilt, Written
 from data.intake_feed import to_facts
 from data.sources import find_source
 from data.times import SECOND_NS, parse_time
@@ -264,6 +264,38 @@ def test_connects_are_counted_across_restarts(tmp_path: Path) -> None:
             world.send("close")
             await end_of(feed, Taken())
             assert world.streams == 4
+
+    asyncio.run(work())
+
+
+def test_a_repetition_comes_once_also_beside_what_it_repeats(tmp_path: Path) -> None:
+    """Lines that came while the last batch was being taken are one batch."""
+
+    class Slow(Taken):
+        """Takes nothing further until it may."""
+
+        may = asyncio.Event()
+
+        async def __call__(self, batch: Batch) -> None:
+            await super().__call__(batch)
+            if batch.items:
+                await self.may.wait()
+
+    async def work() -> None:
+        world, taken = XWorld(), Slow()
+        first = world.post("buy")
+        async with following(world, tmp_path, refill=False) as feed, streaming(feed, taken):
+            world.send(world.post("before"))
+            await taken.wait(1, timeout_s=20)
+            world.send(first, first, world.post("after"))
+            async with asyncio.timeout(20):
+                while feed.health()["posts"] < 4:
+                    await asyncio.sleep(0.01)
+            taken.may.set()
+            await taken.wait(3, timeout_s=20)
+        assert [[item.text for item in batch.items] for batch in taken.batches if batch.items] == [  # type: ignore[union-attr]
+            ["before"], ["buy", "after"],
+        ]  # fmt: skip
 
     asyncio.run(work())
 
