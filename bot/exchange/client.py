@@ -18,6 +18,7 @@ from bot.exchange.codec import WireError, decode, encode
 from bot.exchange.keys import environment_names
 from bot.exchange.process import LINE_MAX, SOCKET, peer
 from bot.exchange.wire import Alarm, Failed, Hello, Message, StreamState
+from bot.hang_up import hang_up
 from bot.ports import NotConnected
 from data.errors import UnreachableError
 
@@ -186,9 +187,7 @@ class SocketTransport:
             if not future.done():
                 future.set_exception(ConnectionError(text))
         if writer is not None:
-            with contextlib.suppress(OSError):
-                writer.close()
-                await writer.wait_closed()
+            await hang_up(writer)
 
     def _tell(self, message: Message | None) -> None:
         if self._pushes.full():

@@ -7,7 +7,6 @@ ends when that closes, that is, when the one who started it is gone.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ctypes
 import fcntl
 import logging
@@ -33,6 +32,7 @@ from bot.exchange.redact import Redaction, clean_streams, install, redact, redac
 from bot.exchange.settings import Settings, read_settings
 from bot.exchange.streams import Private, Times
 from bot.exchange.wire import Alarm, Done, Failed, Hello, Message, NotSent, Place, StreamState, Unknown
+from bot.hang_up import hang_up
 from data.errors import InputError, TidegateError
 
 SOCKET, LEDGER, LOCK = "exchange.sock", "exchange.sqlite", "exchange.lock"
@@ -51,6 +51,7 @@ class Peer:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
+        self.task = asyncio.current_task()
         self.hello: Hello | None = None
 
     def say(self, number: int, message: Message) -> None:
@@ -114,8 +115,9 @@ class Process:
             for task in (*self._beside, *self._tasks):
                 task.cancel()
             await asyncio.gather(*self._beside, *self._tasks, return_exceptions=True)
-            for peer in list(self._peers):
-                peer.writer.close()
+            peers = list(self._peers)
+            await asyncio.gather(*(hang_up(one.writer) for one in peers))
+            await asyncio.gather(*(one.task for one in peers if one.task is not None), return_exceptions=True)
             await server.wait_closed()
         finally:
             await self.link.close()
@@ -186,9 +188,7 @@ class Process:
             one.say(0, Failed(text="a line is too long"))
         finally:
             self._peers.discard(one)
-            with contextlib.suppress(ConnectionError):
-                writer.close()
-                await writer.wait_closed()
+            await hang_up(writer)
 
     async def _talk(self, peer: Peer) -> None:
         async with asyncio.timeout(HELLO_S) as patience:

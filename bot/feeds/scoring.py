@@ -125,9 +125,11 @@ class Scoring:
                 await process.stdin.drain()
             await self._listen(process.stdout)
         finally:
-            await _end(process)
-            talk.cancel()
-            await asyncio.gather(talk, return_exceptions=True)
+            try:
+                await _end(process)
+            finally:
+                talk.cancel()
+                await asyncio.gather(talk, return_exceptions=True)
 
     async def _listen(self, lines: asyncio.StreamReader) -> None:
         """Hear the process until it ends or hangs."""
@@ -169,13 +171,15 @@ async def _pass_on(lines: asyncio.StreamReader) -> None:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """Ask it to end by closing its input; then kill it."""
+    """Ask it to end by closing its input; then kill it, at once where we are cancelled meanwhile."""
     if process.stdin is not None:
         process.stdin.close()
     try:
-        async with asyncio.timeout(END_S if process.returncode is None else 0.1):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(END_S):
+                await process.wait()
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
             await process.wait()
-    except TimeoutError:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()

@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bot.hang_up import hang_up
 from bot.terminal import clean
 from data.errors import InputError, RefusedError, TidegateError, UnreachableError, WorkError
 
@@ -102,9 +103,7 @@ class ControlServer:
             pass  # it hung up, was silent, said too long a line, or we stop: either way this connection ends
         finally:
             self._open.discard(task)
-            writer.close()
-            with contextlib.suppress(ConnectionError, asyncio.CancelledError):
-                await writer.wait_closed()
+            await hang_up(writer)
 
     async def _answer(self, line: bytes) -> bytes:
         try:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import stat
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -143,6 +144,25 @@ def test_a_stop_that_is_cut_short(tmp_path: Path) -> None:
             assert w.process.link.api.session is None
 
     asyncio.run(cut())
+
+
+def test_a_stop_beside_a_client_that_has_stopped_reading(tmp_path: Path) -> None:
+    """It loses what it didn't read; the process ends."""
+
+    async def story() -> None:
+        async with world(tmp_path) as w:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stuck:
+                await asyncio.to_thread(stuck.connect, str(w.folder / SOCKET))
+                stuck.sendall(encode(1, Hello(bot=BOT, session=SESSION, watch=True)))
+                async with asyncio.timeout(5):
+                    while sum(one.hello is not None and one.hello.watch for one in w.process._peers) < 2:
+                        await asyncio.sleep(0.01)
+                for _ in range(5000):
+                    w.process.push(Alarm(kind="many", text="x" * 100))
+                await asyncio.wait_for(w.process.stop(), 10)
+                assert not w.process._peers
+
+    asyncio.run(story())
 
 
 def test_another_user_is_sent_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -191,6 +191,23 @@ def test_closing_hangs_up(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_a_stop_beside_a_verb_that_has_stopped_reading(tmp_path: Path) -> None:
+    """It loses its answer; the bot ends."""
+    file = tmp_path / "bot.sock"
+
+    async def main() -> None:
+        server = ControlServer(file, echo)
+        await server.start()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stuck:
+            stuck.connect(str(file))
+            stuck.sendall(b'{"do": "status"}\n' * 3)
+            await asyncio.sleep(0.2)
+            await asyncio.wait_for(server.close(), 10)
+        assert not file.exists()
+
+    asyncio.run(main())
+
+
 def test_requests_become_events() -> None:
     """A request that lacks a person, reason or symbol, or asks for something else, becomes none."""
     told = {"person": "ann", "reason": "looks odd"}
