@@ -56,9 +56,13 @@ class ScoreCache:
         with self._named():
             folder.mkdir(parents=True, exist_ok=True)
             self._base = sqlite3.connect(self.path, timeout=60.0, isolation_level=None)
-            self._base.execute("pragma journal_mode = wal")
-            self._base.execute("pragma synchronous = normal")
-            self._base.executescript(_TABLES)
+            try:
+                self._base.execute("pragma journal_mode = wal")
+                self._base.execute("pragma synchronous = normal")
+                self._base.executescript(_TABLES)
+            except BaseException:
+                self._base.close()
+                raise
 
     def __enter__(self) -> Self:
         return self
