@@ -6,7 +6,10 @@ import sys
 from pathlib import Path
 
 HOUSE = Path(__file__).resolve().parents[2]
-SHOW = "import atexit, gc; atexit.register(lambda: print(gc.get_threshold(), gc.get_freeze_count() > 0));"
+SHOW = (
+    "import atexit, gc; was = gc.get_freeze_count();"  # not 0 under Python 3.12
+    "atexit.register(lambda: print(gc.get_threshold(), gc.get_freeze_count() > was));"
+)
 
 
 def told(code: str) -> list[str]:
