@@ -50,7 +50,7 @@ def test_json_lines_and_plain_lines_hold_the_figures(
     var: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each line is one object; the last one is written when all is stored."""
-    monkeypatch.setattr(bot.record.view, "JSON_S", 0.02)
+    monkeypatch.setattr(bot.record.view, "JSON_S", 0.001)
     shown(recorder(var, {"busy": busy, "broken": broken}), show_json)
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     last = lines[-1]
