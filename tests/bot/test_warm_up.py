@@ -29,9 +29,10 @@ import io, pickle, sys
 from pathlib import Path
 from numba.core.registry import CPUDispatcher
 
+from backtest.load import load_inputs
 from backtest.warm import alike, help_out
 from bot.context import current_config
-from bot.verbs_runs import execute, open_facts, open_run
+from bot.verbs_runs import OpenRun, execute, open_facts
 
 
 def made():
@@ -47,10 +48,10 @@ def made():
 
 for name in sys.argv[2:]:
     config = current_config(None, [f"run.strategy={name}"], sample=True)
-    spec, _ = open_facts(config, Path(sys.argv[1]))
+    spec, store = open_facts(config, Path(sys.argv[1]))
     help_out(io.BytesIO(pickle.dumps(alike(spec))))
     ready = made()
-    execute(open_run(None, [f"run.strategy={name}"], sample=True, var=Path(sys.argv[1])))
+    execute(OpenRun(config, spec, load_inputs(store, spec), 0.0))
     for late in sorted(made() - ready):
         print(name, late)
 print("looked at", *sorted({name.partition("(")[0].rpartition(".")[2] for name in ready}))
