@@ -127,7 +127,9 @@ class Tape:
             "open_ns": open_ns, "close_ns": close_ns, **dict(zip(names, prices, strict=True)), "decides": decides,
             "risk_bar": risk_bar, "decide_ns": decide_ns, "rows": rows, "states": states, "funding_ns": funding[0],
             "funding_symbol": funding[1], "funding_rate": funding[2], "params": params,
-            "weights": np.empty((d, symbols)) if feed is None else feed.arrays["weights"], "equity": np.empty(bars),
+            "weights": np.empty((d, symbols)) if feed is None else feed.arrays["weights"],
+            # Room for every row: `backtest.skim` values some rows ahead before it asks which of them are decision bars.
+            "equity": np.empty(n)[:bars],
             "turns": np.empty(bars if full else 0, TURN),
             "scratch": np.zeros(symbols * (width + 1)), "holdings": np.zeros(symbols, np.int64),
             "amounts": np.zeros(symbols), "strange": strange,
