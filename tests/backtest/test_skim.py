@@ -28,3 +28,14 @@ def test_the_first_row_of_a_later_day(steps: list[int], row: int, ahead: int) ->
     expected = max(int(np.searchsorted(closes, day_end, side="right")), row)
     assert days_rows(desk.ref, tape.ref) == expected
     assert days_rows(desk.ref, tape.ref) == expected  # as kept
+
+
+def test_bars_inside_bars_leave_room_for_rows_that_are_valued_ahead() -> None:
+    """Every tenth row is a decision bar; what skimming writes before it asks which stays in its memory."""
+    work = Work(ROWS)
+    spec = spec_of(work)
+    inputs = inputs_of(spec, walk(work))
+    inputs.bars.decides[:] = np.arange(ROWS) % 10 == 9
+    equity = prepare_run(spec, inputs).tape["equity"]
+    assert len(equity) == ROWS // 10
+    assert equity.base is not None and len(equity.base) == ROWS
