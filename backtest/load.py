@@ -295,7 +295,7 @@ def _decisions(
     spec: RunSpec, grid: Grid, first: int, sentiment: SentimentTape, metrics: Mapping[str, MetricTape]
 ) -> tuple[Array, Array, Array]:
     """(decide_ns, decide_bar, cutoff_ns): every bar's close, and with decide_on="facts" arrivals at most every so
-    often.
+    often, unless the last bar closed more than a bar ago.
     """
     closes = grid.close_ns
     bar_cut = closes + spec.decision_delay_ns
@@ -308,8 +308,9 @@ def _decisions(
     before = np.searchsorted(closes, arrivals, side="right") - 1
     last = -(2**62)
     for ns, bar in zip(arrivals.tolist(), before.tolist(), strict=True):
-        last = max(last, int(closes[bar]) if bar >= 0 else last)
-        if ns - last >= spec.every_ns:
+        closed = int(closes[bar]) if bar >= 0 else last
+        last = max(last, closed)
+        if ns - last >= spec.every_ns and (bar < 0 or ns < closed + spec.bar_ns):
             kept.append(ns)
             last = ns
     extra = np.array(kept, np.int64)

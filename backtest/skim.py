@@ -271,7 +271,6 @@ def settle(desk: Ref, tape: Ref, rows: int, held: int, symbols: int, high: float
     tape.row += rows
     tape.decision += rows
     tape.out += rows
-    tape.half = 0
 
 
 @hot

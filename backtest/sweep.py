@@ -106,7 +106,8 @@ def _written_in(strategy: Strategy, narrow: bool) -> Callable[..., int]:
     decision = clone(loops.decide_now, ask=clone(ask, _call=call))
     hear = clone(skims.hear, into_callers=True, ask_all=clone(ask_all, into_callers=True, _call=call))
     skim = clone(skims.skim, skim_rows=clone(skims.skim_rows, into_callers=True, hear=hear))
-    return clone(loops.loop, free=True, decide_now=decision, skim=skim)
+    skimmed = clone(loops.skimmed, into_callers=True, skim=skim)
+    return clone(loops.loop, free=True, decide_now=decision, skimmed=skimmed)
 
 
 def walk(inlined: Callable[..., int], desk: Desk, tape: Tape) -> None:

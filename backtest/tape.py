@@ -71,7 +71,8 @@ def plain_rows(
             return plain.view(np.uint8)
         _strike(plain, states, None)
     else:
-        at = np.searchsorted(decide_ns, open_ns, side="right")
+        before = np.append(open_ns[:1], close_ns[:-1])  # where bars are missing, facts may have asked since then
+        at = np.searchsorted(decide_ns, before, side="right")
         plain &= np.searchsorted(decide_ns, close_ns, side="right") - at == 1
         plain[plain] = decide_ns[at[plain]] == close_ns[plain]
         known = np.ones(len(decide_ns) + 1, bool)
