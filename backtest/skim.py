@@ -259,10 +259,12 @@ def settle(desk: Ref, tape: Ref, rows: int, held: int, symbols: int, high: float
         book = book_of(desk, k)
         book.last = f8_at(closes, k)
         book.last_ns = ends
-    if tape.half != 0 and tape.full != 0:  # fills at the open of the first row: what they left is written down
+    inner = tape.row > 0 and u1_at(tape.decides, tape.row - 1) == 0  # the first row ends a bar that began before it
+    filled = tape.full != 0 and (tape.half != 0 or inner)  # at its open, or before: what that left is written down
+    if filled:
         account.gross, account.net = worth(tape, tape.close + tape.row * symbols * 8, held)
         write_turn(account, tape)
-    if rows > 1 or tape.half == 0 or tape.full == 0:
+    if rows > 1 or not filled:
         account.gross, account.net = worth(tape, closes, held)
     account.equity, account.high = f8_at(tape.equity, tape.out + rows - 1), high
     account.dirty = 0
