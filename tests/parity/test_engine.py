@@ -137,6 +137,17 @@ def test_one_event_at_a_time_ends_in_the_books_of_the_loop(case: str, store: Sto
     assert_same(spec, inputs, engine, steps, late=True)
 
 
+@pytest.mark.parametrize("case", ["skimmed", "facts"])
+def test_where_bars_are_missing_it_is_the_same(case: str, tmp_path: Path) -> None:
+    """Hours without any bar, or without one symbol's: facts decide for one bar more, and then wait for the next."""
+    made, changed = CASES[case]
+    spec = spec_of(made(), **changed)
+    inputs = inputs_of(sampled(tmp_path, hours=900, holed=True), spec)
+    spec = settled(spec, inputs)
+    engine, steps = live(spec, inputs)
+    assert_same(spec, inputs, engine, steps, late=True)
+
+
 @pytest.mark.parametrize("name", ["ema-cross", "mood-flow", "mood-rank"])
 def test_shipped_strategies_decide_alike_live(name: str, store: Store, tmp_path: Path) -> None:
     """`weigh` and `allocate`."""

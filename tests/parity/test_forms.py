@@ -37,11 +37,26 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return sampled(tmp_path_factory.mktemp("parity"), hours=900)
 
 
+@pytest.fixture(scope="module")
+def holed(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The same with bars missing, and bars of four hours."""
+    return sampled(tmp_path_factory.mktemp("holed"), hours=900, holed=True)
+
+
 class Plain(Everything):
     """The same without protection, so that calm rows are skimmed."""
 
     stop_loss = None
     trailing_stop = None
+
+
+class Seldom(Plain):
+    """Trades once in a while, without a look at what is held."""
+
+    @staticmethod
+    def weigh(s: Any, p: Any) -> float:
+        """Long when the price rises."""
+        return 0.19 if s.fast > s.slow else 0.0
 
 
 class Faulty(Everything):
@@ -70,6 +85,24 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "harsh": (Everything, {"limits": HARSH, "resume_after_ns": -2}),
     "perpetual": (Everything, {"market": "perp", "leverage": 3.0}),
     "faulty": (Faulty, {"limits": replace(spec_of(Plain()).limits, strategy_errors=10**6)}),
+}
+
+
+HOUR = 3600 * SECOND
+FACTS: dict[str, Any] = {"decide_on": "facts", "every_ns": 900 * SECOND}
+INSIDE: dict[str, Any] = {"bar_ns": 4 * HOUR, "inside_ns": HOUR}
+HOLED: dict[str, tuple[Any, dict[str, Any]]] = {
+    "gaps": (Seldom, {}),
+    "facts": (Plain, FACTS),
+    "seldom facts": (Seldom, FACTS | {"every_ns": 2 * HOUR}),
+    "facts of one": (Seldom, FACTS | {"symbols": ["ETH/USDT"]}),
+    "inside": (Seldom, INSIDE),
+    "inside of one": (Seldom, INSIDE | {"symbols": ["ETH/USDT"]}),
+    "inside with stops": (Everything, INSIDE | {"risk_bar_ns": 2 * HOUR}),
+    "inside and facts": (Plain, INSIDE | FACTS),
+    "inside and seldom facts": (Seldom, INSIDE | FACTS | {"every_ns": 2 * HOUR}),
+    "inside, perpetual": (Everything, INSIDE | {"market": "perp", "leverage": 3.0}),
+    "inside, late": (Seldom, INSIDE | {"decision_delay_ns": 5400 * SECOND}),
 }
 
 
@@ -146,6 +179,21 @@ def test_compiled_interpreted_and_live_decide_alike(case: str, store: Store) -> 
     assert (batch["account"]["errors"][0] > 0) == (case == "faulty")
     assert_same(batch, in_one_go(spec, inputs, interpreted=True))
     assert_same(batch, as_live(spec, inputs))
+
+
+@pytest.mark.parametrize("case", HOLED)
+def test_bars_inside_bars_and_missing_ones_are_walked_alike(case: str, holed: Store) -> None:
+    """Rows of two lengths, hours without a bar, and facts that arrive meanwhile: skimmed, inlined or one by one."""
+    made, changed = HOLED[case]
+    spec = spec_of(made(), **changed)
+    inputs = inputs_of(holed, spec)
+    assert (np.diff(inputs.bars.open_ns) > inputs.bars.close_ns[:-1] - inputs.bars.open_ns[:-1]).any()
+    assert (inputs.bars.decides == 0).any() == ("inside" in case)
+    spec = settled(spec, inputs)
+    batch = in_one_go(spec, inputs)
+    assert len(batch["fills"]) >= 8
+    assert_same(batch, in_one_go(spec, inputs, interpreted=True))
+    assert_same(batch, inlined(spec, inputs))
 
 
 @pytest.mark.parametrize("case", ["skimmed", "harsh"])

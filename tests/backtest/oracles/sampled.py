@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from backtest.load import RunInputs, load_inputs
 from backtest.spec import RunSpec
 from data.facts import fact_table
 from data.sample import SYMBOLS, sample_tables
 from data.store import Store
+from data.times import HOUR_NS
 from risk.limits import Limits
 from signals import EMA, Mood, ZScore
 from strategies.base import Param, Strategy
@@ -39,12 +41,14 @@ class Everything(Strategy):
         return lift + p.tilt * max(s.mood - 0.1 * s.flow, 0.0) - 0.05 * s.held
 
 
-def sampled(folder: Path, hours: int = 1000) -> Store:
+def sampled(folder: Path, hours: int = 1000, *, holed: bool = False) -> Store:
     """A store with so many hours of the sample; each post about a coin has a score from a seeded generator, a minute
-    late.
+    late. holed: some hours are missing, and there are bars of four hours beside them, of which others are.
     """
     store = Store(folder)
     tables = sample_tables(hours=hours)
+    if holed:
+        tables["bars"] = with_holes(tables["bars"])
     rng = np.random.default_rng(5)
     posts = tables["posts"]
     count = posts.num_rows
@@ -68,6 +72,30 @@ def sampled(folder: Path, hours: int = 1000) -> Store:
         store.append(kind, tables[kind], origin="synthetic")
     store.append("sentiment", scores, origin="synthetic")
     return store
+
+
+def with_holes(bars: pa.Table) -> pa.Table:
+    """Bars of one hour without those of some hours, of all symbols or of one, and whole ones of four hours but two."""
+    columns = {name: bars[name].to_numpy() for name in ("open", "high", "low", "close", "volume")}
+    symbols, opens = np.array(bars["symbol"].to_pylist()), bars["event_ns"].to_numpy()
+    hour = (opens - opens.min()) // HOUR_NS
+    first, last = np.flatnonzero(hour % 4 == 0), np.flatnonzero(hour % 4 == 3)
+    four = {
+        "open": columns["open"][first], "close": columns["close"][last],
+        "high": np.maximum.reduceat(columns["high"], first), "low": np.minimum.reduceat(columns["low"], first),
+        "volume": np.add.reduceat(columns["volume"], first), "symbol": symbols[first], "open_ns": opens[first],
+    }  # fmt: skip
+    gone = np.isin(hour, [250, 251, 252, 253, 254, 500, 700, 701]) | ((symbols == SYMBOLS[1]) & np.isin(hour, [60, 61]))
+    one = {name: column[~gone] for name, column in columns.items()}
+    one |= {"symbol": symbols[~gone], "open_ns": opens[~gone]}
+    four = {name: column[~np.isin(hour[first], [400, 404])] for name, column in four.items()}
+    parts = []
+    for length_ns, part in ((HOUR_NS, one), (4 * HOUR_NS, four)):
+        open_ns = part.pop("open_ns")
+        known_ns = open_ns + length_ns
+        told = {"interval_ns": length_ns, "event_ns": open_ns, "known_ns": known_ns, "ingested_ns": known_ns}
+        parts.append(fact_table("bars", {"source": "synthetic", "quality": "recorded", **told, **part}))
+    return pa.concat_tables(parts)
 
 
 def spec_of(strategy: Strategy, **changed: Any) -> RunSpec:
