@@ -162,16 +162,15 @@ def _ratios(result: Result, equity: Array, days: float, notes: list[str]) -> dic
     found: dict[str, Any] = dict.fromkeys(("volatility", "sharpe", "sortino"))
     found["sampling"] = f"{sampling}, {len(returns)} returns, × √{yearly:g}, risk-free rate 0"
     found["evidence"] = Evidence(observations=len(returns), trials=max(result.trials, 1))
-    per_sample = luck.sharpe(returns)
+    found["sharpe"] = luck.yearly_sharpe(returns, days, yearly)
     if days < LEAST_DAYS or len(returns) < LEAST_SAMPLES:
         notes.append(f"{len(returns)} daily returns are too few for a Sharpe ratio")
         return found
-    if per_sample is None:
+    if found["sharpe"] is None:
         notes.append("equity never moved: no Sharpe ratio")
         return found
     scale = math.sqrt(yearly)
     found["volatility"] = float(np.std(returns, ddof=1)) * scale
-    found["sharpe"] = per_sample * scale
     downside = math.sqrt(float(np.mean(np.minimum(returns, 0.0) ** 2)))
     if downside > 0.0:
         found["sortino"] = float(np.mean(returns)) / downside * scale

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from backtest.figures import LEAST_DAYS, LEAST_SAMPLES
+
 Array = npt.NDArray[Any]
 
 _NORMAL = NormalDist()
@@ -31,6 +33,14 @@ def sharpe(returns: Array) -> float | None:
     if not math.isfinite(spread) or spread <= 1e-12 * max(abs(mean), 1e-3):
         return None
     return mean / spread
+
+
+def yearly_sharpe(returns: Array, days: float, yearly: float) -> float | None:
+    """The ratio of a year of `yearly` such returns; None where a span of `days` or its returns are too few to tell."""
+    if days < LEAST_DAYS or len(returns) < LEAST_SAMPLES:
+        return None
+    ratio = sharpe(returns)
+    return None if ratio is None else ratio * math.sqrt(yearly)
 
 
 def skew_and_kurtosis(returns: Array) -> tuple[float, float]:

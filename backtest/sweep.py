@@ -16,11 +16,13 @@ import numpy as np
 from backtest import loop as loops
 from backtest import skim as skims
 from backtest.compile import ask, ask_all, clone, compile_pointer, inlined_call
+from backtest.curve import DAY_NS, sampled_returns
 from backtest.events import known_values, tape_of, unusual
 from backtest.feed import Feed, follows
 from backtest.load import RunInputs, cut_inputs, warm_since
 from backtest.loop import LOGS_FULL
 from backtest.run import new_desk, settled
+from backtest.sharpe import yearly_sharpe
 from backtest.spec import RunSpec
 from backtest.tape import Tape
 from data.errors import InputError
@@ -33,19 +35,18 @@ from signals.raw import LANES, address_of, f8_at, lanes, put_f8
 from signals.signal import Signal
 from strategies.base import Strategy
 
-DAY_NS = 86_400 * 10**9
 MOST = 100_000  # combinations of one sweep
 
 
 @dataclass(frozen=True)
 class SweepRow:
-    """One combination: its parameters, total return, Sharpe ratio of daily closes (365.25 a year), drawdown, fills,
-    fees.
+    """One combination: its parameters, total return, Sharpe ratio (as in a report; None where it tells nothing),
+    drawdown, fills, fees.
     """
 
     params: dict[str, float]
     total_return: float
-    sharpe: float
+    sharpe: float | None
     max_drawdown: float
     fills: int
     fees: float
@@ -173,8 +174,8 @@ class Runner:
         self.dirty = 0  # decisions whose states the last run wrote to
         self.log = 4096
         self.loaded: list[Signal | None] = [None] * len(spec.strategy.signals)
-        closes = inputs.bars.close_ns[inputs.bars.decides != 0]
-        self.day_ends = np.flatnonzero(np.diff(closes // DAY_NS, append=closes[-1] // DAY_NS + 1))
+        self.aligned = np.array_equal(self.tape["decide_ns"], self.tape["close_ns"])
+        self.close_ns = inputs.bars.close_ns[inputs.bars.decides != 0]
 
     def load(self, strategy: Strategy) -> None:
         """Put a parameter set's columns into the tape."""
@@ -196,7 +197,7 @@ class Runner:
         plain[:] = self.plain
         if tape.feed is not None:
             tape.feed.copy(copies)
-        elif len(states) == len(plain):
+        elif self.aligned:
             plain[: self.dirty] &= ~states[: self.dirty].any(axis=1)
         elif self.dirty:
             plain[:] = 0  # decisions at facts: every row the long way
@@ -211,12 +212,11 @@ class Runner:
         walk(self.compiled, desk, tape)
         self.log = len(desk.arrays["fills"])  # as large as any so far: growing is copying
         equity = tape["equity"]
-        daily = equity[self.day_ends]
-        gains = np.diff(daily, prepend=spec.cash) / np.concatenate([[spec.cash], daily[:-1]])
-        spread = float(gains.std(ddof=1)) if len(gains) > 1 else 0.0
+        begin_ns, end_ns = int(self.close_ns[0]) - spec.bar_ns, int(self.close_ns[-1])
+        returns, _, yearly = sampled_returns(self.close_ns, equity, spec.cash, begin_ns, spec.bar_ns)
         return SweepRow(
             params=dict(strategy.params), total_return=float(equity[-1] / spec.cash - 1.0),
-            sharpe=float(gains.mean() / spread * np.sqrt(365.25)) if spread > 0.0 else 0.0,
+            sharpe=yearly_sharpe(returns, (end_ns - begin_ns) / DAY_NS, yearly),
             max_drawdown=float(deepest(equity)), fills=int(desk.account["n_fills"]), fees=float(desk.account["fees"]),
             final_equity=float(equity[-1]), errors=int(desk.account["errors"]),
         )  # fmt: skip

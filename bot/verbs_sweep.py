@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 PANEL = "Runs"
 AXIS_MOST = 10_000
-YEAR_DAYS = 365.25
-DAY_NS = 86_400 * 10**9
 
 
 class By(StrEnum):
@@ -108,17 +106,25 @@ def read_axis(text: str) -> tuple[str, list[float]]:
 
 
 def appraise(rows: "list[SweepRow]", inputs: "RunInputs", trials: int) -> dict[str, Any]:
-    """What the best Sharpe ratio is worth after so many trials, daily returns taken as normal and independent."""
+    """What the best Sharpe ratio is worth after so many trials, its returns taken as normal and independent."""
+    import numpy as np
+
+    from backtest.curve import sampled_returns
     from backtest.sharpe import chance_above, luckiest_sharpe
 
-    days = max(int((inputs.bars.close_ns[-1] - inputs.bars.open_ns[0]) // DAY_NS), 0)
-    best = max(row.sharpe for row in rows)
-    worth: dict[str, Any] = {"combinations": len(rows), "trials": trials, "days": days, "best_sharpe": best}
-    if days < 2:
-        return {**worth, "luckiest_sharpe": None, "chance_of_edge": None}
-    luckiest = luckiest_sharpe(days, trials)
-    chance = chance_above(best / math.sqrt(YEAR_DAYS), luckiest, days, 0.0, 3.0)
-    return {**worth, "luckiest_sharpe": luckiest * math.sqrt(YEAR_DAYS), "chance_of_edge": chance}
+    close_ns, bar_ns = inputs.bars.close_ns[inputs.bars.decides != 0], inputs.signals.bar_ns
+    flat = np.ones(len(close_ns))
+    returns, sampling, yearly = sampled_returns(close_ns, flat, 1.0, int(close_ns[0]) - bar_ns, bar_ns)
+    known = [row.sharpe for row in rows if row.sharpe is not None]
+    worth: dict[str, Any] = {
+        "combinations": len(rows), "trials": trials, "sampling": f"{sampling}, {len(returns)} returns",
+        "best_sharpe": max(known, default=None), "luckiest_sharpe": None, "chance_of_edge": None,
+    }  # fmt: skip
+    if known:
+        luckiest, scale = luckiest_sharpe(len(returns), trials), math.sqrt(yearly)
+        worth["luckiest_sharpe"] = luckiest * scale
+        worth["chance_of_edge"] = chance_above(max(known) / scale, luckiest, len(returns), 0.0, 3.0)
+    return worth
 
 
 def show_rows(rows: "list[SweepRow]", names: list[str], worth: dict[str, Any], *, top: int, by: By) -> None:
@@ -126,7 +132,7 @@ def show_rows(rows: "list[SweepRow]", names: list[str], worth: dict[str, Any], *
     from backtest import words
 
     keys = {
-        By.sharpe: lambda row: -row.sharpe,
+        By.sharpe: lambda row: math.inf if row.sharpe is None else -row.sharpe,
         By.total_return: lambda row: -row.total_return,
         By.drawdown: lambda row: row.max_drawdown,
         By.grid: lambda row: 0,
@@ -147,7 +153,7 @@ def show_rows(rows: "list[SweepRow]", names: list[str], worth: dict[str, Any], *
     title = f"{len(shown)} of {len(rows):,} combinations, by {by.value}"
     table(title, (*names, *figures), lines, right=(*names, *figures))
     if worth["chance_of_edge"] is None:
-        say("The span is too short to say what a Sharpe ratio in it is worth.")
+        say("No Sharpe ratio: the span is too short, or nothing was traded.")
         return
     best, luckiest, chance = worth["best_sharpe"], worth["luckiest_sharpe"], words.chance(worth["chance_of_edge"])
     say(
@@ -162,7 +168,7 @@ def write_rows(file: Path, rows: "list[SweepRow]", names: list[str]) -> None:
     lines = [",".join([*names, *figures])]
     for row in rows:
         values = [*(row.params[name] for name in names), *(getattr(row, figure) for figure in figures)]
-        lines.append(",".join(repr(value) for value in values))
+        lines.append(",".join("" if value is None else repr(value) for value in values))
     try:
         file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     except OSError as error:

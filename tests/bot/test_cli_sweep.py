@@ -5,12 +5,17 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from statistics import NormalDist
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from backtest.sharpe import luckiest_sharpe
+from backtest.sweep import SweepRow
+from benchmarks.market import Work, walk
+from benchmarks.ours import inputs_of, spec_of
 from bot.cli import app
-from bot.verbs_sweep import read_axis
+from bot.verbs_sweep import By, appraise, read_axis, show_rows
 from data.errors import InputError
 
 RUNNER = CliRunner()
@@ -62,20 +67,45 @@ def test_axes_that_are_none(text: str) -> None:
 
 
 def test_every_combination_is_run_and_the_search_is_counted(sample: None, tmp_path: Path) -> None:
-    """Rows in the grid's order, as JSON and CSV; the same search twice is one search, and only once."""
+    """Rows in the grid's order, as JSON and CSV; the same search twice is one search, and only once. Some days give no
+    Sharpe ratio, here as in a report.
+    """
     grid = ["--grid", "fast_window=5,10", "--grid", "slow_window=20:40:10"]
     done = run("sweep", *EMA, *grid, "--csv", "rows.csv", "--json")
     assert done.exit_code == 0, done.stderr
     told = json.loads(done.stdout)
     assert [row["params"]["fast_window"] for row in told["rows"]] == [5.0] * 3 + [10.0] * 3
     assert (told["combinations"], told["trials"]) == (6, 6)
-    assert 0 <= told["chance_of_edge"] <= 1 and told["luckiest_sharpe"] > 0
+    assert told["sampling"] == "daily closes at 00:00 UTC, 12 returns"
+    assert {told[name] for name in ("best_sharpe", "luckiest_sharpe", "chance_of_edge")} == {None}
     with (tmp_path / "rows.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["slow_window"]) for row in rows] == [20.0, 30.0, 40.0] * 2
+    assert {row["sharpe"] for row in rows} == {""}
     assert float(rows[0]["final_equity"]) == told["rows"][0]["final_equity"]
     again = run("sweep", *EMA, *grid, "--top", "2", "--by", "return")
-    assert "2 of 6 combinations" in again.stdout and "6 worthless tries" in again.stdout
+    assert "2 of 6 combinations" in again.stdout and "No Sharpe ratio" in again.stdout
+
+
+def test_the_best_is_weighed_against_luck(capsys: pytest.CaptureFixture[str]) -> None:
+    """By the number of tries and of daily returns; rows without a ratio come last."""
+    work = Work(40 * 24 * 60)
+    inputs = inputs_of(spec_of(work), walk(work))
+    zeros = dict.fromkeys(("total_return", "max_drawdown", "fees", "final_equity"), 0.0)
+    rows = [
+        SweepRow(params={"a": a}, sharpe=of, fills=0, errors=0, **zeros) for a, of in ((1, None), (2, 1.0), (3, 5.0))
+    ]
+    few, many = appraise(rows, inputs, 3), appraise(rows, inputs, 3000)
+    assert few["best_sharpe"] == 5.0
+    assert few["luckiest_sharpe"] == pytest.approx(luckiest_sharpe(40, 3) * 365.25**0.5)
+    assert 0.5 < few["chance_of_edge"] < 0.95 and many["chance_of_edge"] < 0.5
+    assert few["chance_of_edge"] == pytest.approx(
+        NormalDist().cdf((5.0 / 365.25**0.5 - luckiest_sharpe(40, 3)) * 39**0.5 / (1 + 0.5 * 25 / 365.25) ** 0.5)
+    )
+    show_rows(rows, ["a"], few, top=3, by=By.sharpe)
+    shown = capsys.readouterr().out
+    assert shown.index("5.00") < shown.index("1.00") < shown.index("\u2013")
+    assert "luckiest of 3 worthless tries" in shown
 
 
 def test_a_combination_is_what_a_backtest_of_it_gives(sample: None) -> None:

@@ -12,9 +12,10 @@ from backtest.crowd import guard_limits
 from backtest.hook import python_rule
 from backtest.load import RunInputs
 from backtest.loop import LOGS_FULL, act_on, before_decision, loop, next_event
-from backtest.run import execute, new_desk, prepare_run, settled
+from backtest.metrics import measure
+from backtest.run import execute, new_desk, prepare_run, run, settled
 from backtest.spec import RunSpec
-from backtest.sweep import inlined_loop, walk
+from backtest.sweep import candidates_of, inlined_loop, sweep, walk
 from data.store import Store
 from risk.desk import Desk
 from risk.limits import Limits
@@ -252,6 +253,20 @@ def test_what_isnt_kept_is_decided_alike(case: str, store: Store, monkeypatch: p
         }  # fmt: skip
         assert len(found["fills"]) > 8
         assert_same({name: array for name, array in whole.items() if name in found}, found)
+
+
+@pytest.mark.parametrize("case", ["gaps", "seldom facts", "inside", "inside and seldom facts", "harsh"])
+def test_a_sweep_tells_what_backtests_tell(case: str, holed: Store) -> None:
+    """Each combination's figures are those of a report on it."""
+    spec = spec_of(Crossing(), **({"limits": HARSH, "resume_after_ns": -2} if case == "harsh" else HOLED[case][1]))
+    inputs = inputs_of(holed, spec)
+    rows = sweep(spec, inputs, {"size": [0.1, 0.15]}, workers=1)
+    for row, one in zip(rows, candidates_of(spec, {"size": [0.1, 0.15]}), strict=True):
+        told = measure(run(one, inputs, created_ns=1, stress=False))
+        assert (row.params, row.fills, row.final_equity) == (one.strategy.params, told.fills, told.final)
+        assert row.sharpe is not None and row.sharpe == told.sharpe
+        assert (row.total_return, row.max_drawdown) == pytest.approx((told.total_return, told.drawdown.depth))
+        assert row.fees == pytest.approx(told.fees)
 
 
 def test_stopping_and_going_on_changes_nothing(store: Store) -> None:
