@@ -1,7 +1,7 @@
 """The compiled loop: every event of a run, ordered by time, through the kernels that the live engine calls one by one.
 
-Order within one bar row: funding due at its open, the open, decisions inside it, funding inside it, its inside, its
-close, the decision at its close, and where bars are missing those before the next row opens. `ask` is the only thing
+Order within one bar row: decisions since the last one closed, where bars are missing, funding due at its open, the
+open, decisions inside it, funding inside it, its inside, its close, the decision at its close. `ask` is the only thing
 that differs between the forms of a strategy: here a call through a pointer; `backtest.compile` builds the same loop
 with the strategy's own function in its place.
 """
@@ -10,7 +10,7 @@ import numpy as np
 
 from backtest.compile import ask, call_for
 from backtest.skim import calm, skim
-from backtest.tape import write_turn
+from backtest.tape import ASKED_BEFORE, PLAIN, write_turn
 from backtest.venue import on_inside, on_open
 from risk.desk import logs_are_full, on_close
 from risk.execution import decide
@@ -21,7 +21,6 @@ from risk.sizing import held_weight
 from signals.jit import hot, kernel
 
 FINISHED, LOGS_FULL = 0, 1
-OPENED, CLOSED = 1, 2  # how far a row has got (tape.half); CLOSED: decisions before the next one opens are left
 
 
 @kernel
@@ -118,45 +117,41 @@ def close_row(desk: Ref, tape: Ref) -> None:
     tape.row = i + 1
 
 
-@hot
-def skimmed(desk: Ref, tape: Ref, stop: int) -> bool:
-    """Go over rows on which nothing but marks can happen, if the present one may be such: see `backtest.skim`."""
-    return u1_at(tape.plain, tape.row) != 0 and calm(desk) and skim(desk, tape, stop)
-
-
 @kernel
 def loop(desk: Ref, tape: Ref, stop: int) -> int:
     """Run rows from tape.row up to `stop`; LOGS_FULL asks to be called again with larger logs. All state is in the
     records.
     """
-    while tape.row < stop or tape.half == CLOSED:
+    while tape.row < stop:
         if logs_are_full(desk):
             return LOGS_FULL
-        if tape.half != CLOSED:
-            if tape.row == tape.ready:
-                call_for(tape.refill, tape)
-            over = skimmed(desk, tape, stop)
-            if not over and tape.half == 0 and tape.late == 0:
-                open_row(desk, tape)
-                tape.half = OPENED
-                over = skimmed(desk, tape, stop)  # its open left no order at work: it may be plain from there on
-            if not over:
-                ends = i8_at(tape.close_ns, tape.row)
-                while tape.decision < tape.d and i8_at(tape.decide_ns, tape.decision) < ends:
-                    if logs_are_full(desk):  # a row has room for one decision, and facts may bring many
-                        return LOGS_FULL
-                    decide_now(desk, tape)
-                if tape.half == 0:
-                    open_row(desk, tape)
-                close_row(desk, tape)
-            tape.half = CLOSED
-        # Where bars are missing, facts may bring decisions before the next one opens.
-        until = i8_at(tape.open_ns, tape.row) if tape.row < tape.n else i8_at(tape.close_ns, tape.row - 1)
+        if tape.row == tape.ready:
+            call_for(tape.refill, tape)
+        # A row whose open is behind us and left no order at work may be plain from there on.
+        kind = u1_at(tape.plain, tape.row)
+        if kind == PLAIN and calm(desk) and skim(desk, tape, stop):
+            continue
+        waits = kind == ASKED_BEFORE and tape.half == 0 and tape.late == 0
+        if tape.half == 0 and tape.late == 0 and not waits:
+            open_row(desk, tape)
+            tape.half = 1
+            if kind == PLAIN and calm(desk) and skim(desk, tape, stop):
+                continue
+        ends = i8_at(tape.close_ns, tape.row)
+        until = i8_at(tape.open_ns, tape.row) if waits else ends - 1
         while tape.decision < tape.d and i8_at(tape.decide_ns, tape.decision) <= until:
-            if logs_are_full(desk):
+            if logs_are_full(desk):  # a row has room for one decision, and facts may bring many
                 return LOGS_FULL
             decide_now(desk, tape)
+        if tape.half == 0:
+            open_row(desk, tape)
+        if waits:
+            tape.half = 1
+            continue
+        close_row(desk, tape)
         tape.half = 0
+        while tape.decision < tape.d and i8_at(tape.decide_ns, tape.decision) <= ends:
+            decide_now(desk, tape)
     return FINISHED
 
 
@@ -174,7 +169,7 @@ def next_event(desk: Ref, tape: Ref) -> int:
                 return 0  # at the close of the row before
             if tape.late == 0:
                 open_row(desk, tape)
-                tape.half = OPENED
+                tape.half = 1
         if tape.decision < tape.d and i8_at(tape.decide_ns, tape.decision) < i8_at(tape.close_ns, tape.row):
             return 0
         if tape.half == 0:

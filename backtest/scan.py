@@ -2,6 +2,7 @@
 by the processor's vectors, and exactly where the answer may be no.
 """
 
+from backtest.tape import PLAIN
 from risk.memory import Ref, account_of, book_of, f8_at, limits_of, policy_of, put_f8, u1_at
 from risk.records import BY_EQUITY, BY_QUANTITY
 from risk.sizing import suits
@@ -60,7 +61,7 @@ def scan_one(desk: Ref, tape: Ref, rows: int, most: int, high: float, cash: floa
                 put_f8(equity_at, done + r, equity)
                 fixed = equity if by_equity else stake
                 apart = off(f8_at(weights, done + r), price, qty, fixed, by_price, band)
-                told = (u1_at(plain, done + r) == 0) | (equity > top) | (equity <= floor) | apart
+                told = (u1_at(plain, done + r) != PLAIN) | (equity > top) | (equity <= floor) | apart
                 first = min(first, r if told else GROUP)
             for line in range(0, GROUP, LINE):
                 fetch(close_ns + (done + line) * 8)
@@ -70,7 +71,7 @@ def scan_one(desk: Ref, tape: Ref, rows: int, most: int, high: float, cash: floa
         price = f8_at(closes, done)
         equity = cash + qty * price
         put_f8(equity_at, done, equity)
-        if (u1_at(plain, done) == 0) | (equity > top) | (equity <= floor):
+        if (u1_at(plain, done) != PLAIN) | (equity > top) | (equity <= floor):
             return done, False
         fixed = equity if by_equity else stake
         apart = off(f8_at(weights, done), price, qty, fixed, by_price, band)

@@ -8,7 +8,7 @@ where the answer is no of its rows one by one.
 
 from backtest.compile import ask_all
 from backtest.scan import GROUP, LINE, content, off, scan_one
-from backtest.tape import write_turn
+from backtest.tape import PLAIN, write_turn
 from risk.execution import act, answered
 from risk.memory import Ref, account_of, book_of, f8_at, i8_at, limits_of, policy_of, put_f8, put_i8, u1_at
 from risk.records import ACTIVE, BY_EQUITY, BY_QUANTITY
@@ -112,11 +112,11 @@ def look_ahead(desk: Ref, tape: Ref, i: int, equity_at: int, most: int, high: fl
     floor = max(top * keep, day_floor)
     for r in range(most):
         equity = f8_at(equity_at, r)
-        told |= int((u1_at(plain, r) == 0) | (equity > top) | (equity <= floor))
+        told |= int((u1_at(plain, r) != PLAIN) | (equity > top) | (equity <= floor))
     if told == 0:
         return most
     ahead = 0
-    while ahead < most and u1_at(plain, ahead) != 0:
+    while ahead < most and u1_at(plain, ahead) == PLAIN:
         equity = f8_at(equity_at, ahead)
         if equity > top:
             top = equity / units * units
@@ -273,6 +273,7 @@ def settle(desk: Ref, tape: Ref, rows: int, held: int, symbols: int, high: float
     tape.row += rows
     tape.decision += rows
     tape.out += rows
+    tape.half = 0
 
 
 @hot

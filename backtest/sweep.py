@@ -24,7 +24,7 @@ from backtest.loop import LOGS_FULL
 from backtest.run import new_desk, settled
 from backtest.sharpe import yearly_sharpe
 from backtest.spec import RunSpec
-from backtest.tape import Tape
+from backtest.tape import PLAIN, Tape
 from data.errors import InputError
 from risk.desk import Desk
 from risk.records import Array
@@ -107,8 +107,7 @@ def _written_in(strategy: Strategy, narrow: bool) -> Callable[..., int]:
     decision = clone(loops.decide_now, ask=clone(ask, _call=call))
     hear = clone(skims.hear, into_callers=True, ask_all=clone(ask_all, into_callers=True, _call=call))
     skim = clone(skims.skim, skim_rows=clone(skims.skim_rows, into_callers=True, hear=hear))
-    skimmed = clone(loops.skimmed, into_callers=True, skim=skim)
-    return clone(loops.loop, free=True, decide_now=decision, skimmed=skimmed)
+    return clone(loops.loop, free=True, decide_now=decision, skim=skim)
 
 
 def walk(inlined: Callable[..., int], desk: Desk, tape: Tape) -> None:
@@ -200,7 +199,7 @@ class Runner:
         elif self.aligned:
             plain[: self.dirty] &= ~states[: self.dirty].any(axis=1)
         elif self.dirty:
-            plain[:] = 0  # decisions at facts: every row the long way
+            plain[plain == PLAIN] = 0  # decisions at facts: every row the long way
 
     def run(self, strategy: Strategy) -> SweepRow:
         """Run one parameter set."""

@@ -22,7 +22,7 @@ TAPE = np.dtype([
     ("open_ns", "i8"), ("close_ns", "i8"),  # i8[n]
     ("open", "i8"), ("high", "i8"), ("low", "i8"), ("close", "i8"), ("volume", "i8"),  # f8[n, M], NaN: no bar
     ("decides", "i8"), ("risk_bar", "i8"),  # u1[n]: a decision bar, a risk bar ends here
-    ("plain", "i8"),  # u1[n]: a decision and risk bar, all there, all known, none unusual: see `backtest.skim`
+    ("plain", "i8"),  # u1[n]: PLAIN, ASKED_BEFORE or 0
     ("strange", "i8"),  # u1[b, M]: decision bars that are unusual
     ("decide_ns", "i8"), ("rows", "i8"), ("states", "i8"),  # i8[d], f8[d, M, W], u1[d, M]; see `width`
     ("funding_ns", "i8"), ("funding_symbol", "i8"), ("funding_rate", "i8"),  # i8[f], i8[f], f8[f]
@@ -45,6 +45,9 @@ TAPE = np.dtype([
 TURN = np.dtype([("bar", "i8"), ("cash", "f8"), ("gross", "f8"), ("net", "f8"), ("level", "i8")])
 turn_at = reader(TURN)
 ALL_READY = 2**62
+# PLAIN: a decision and risk bar, all there, all known, none unusual, nothing asked since the row before: see
+# `backtest.skim`. ASKED_BEFORE: bars are missing before it, and facts brought decisions meanwhile.
+PLAIN, ASKED_BEFORE = 1, 2
 
 
 @hot
@@ -63,16 +66,17 @@ def plain_rows(
     open_ns: Array, close_ns: Array, close: Array, decides: Array, risk_bar: Array, decide_ns: Array, states: Array,
     strange: Array,
 ) -> Array:  # fmt: skip
-    """u1[n]: rows that end a decision and risk bar with every price there, every signal known, nothing unusual."""
+    """u1[n]: what kind of row each is, see `PLAIN`."""
     plain: Array = (decides & risk_bar) != 0
+    asked = np.zeros(len(plain), bool)
     if decide_ns is close_ns or np.array_equal(decide_ns, close_ns):
         if len(strange) == len(states) == len(plain):
             strike_rows(plain.view(np.uint8), close, states, strange)  # as nearly always: one pass
             return plain.view(np.uint8)
         _strike(plain, states, None)
     else:
-        before = np.append(open_ns[:1], close_ns[:-1])  # where bars are missing, facts may have asked since then
-        at = np.searchsorted(decide_ns, before, side="right")
+        at = np.append(0, np.searchsorted(decide_ns, close_ns[:-1], side="right"))
+        asked = np.searchsorted(decide_ns, open_ns, side="right") > at
         plain &= np.searchsorted(decide_ns, close_ns, side="right") - at == 1
         plain[plain] = decide_ns[at[plain]] == close_ns[plain]
         known = np.ones(len(decide_ns) + 1, bool)
@@ -80,6 +84,7 @@ def plain_rows(
         plain &= known[at]
     _strike(plain, ~(close > 0.0), None)
     _strike(plain, strange, None if len(strange) == len(plain) else np.flatnonzero(decides))
+    plain.view(np.uint8)[asked] = ASKED_BEFORE
     return plain.view(np.uint8)
 
 
