@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from backtest.result import InputShare
 from backtest.spec import RunSpec, coin_of
 from data.errors import InputError
 from data.gaps import POSTS_UP, Outages
@@ -63,6 +64,25 @@ def sentiment_where(spec: RunSpec, coins: Sequence[str]) -> dict[str, list[str]]
 def metric_where(name: str, coins: Sequence[str]) -> dict[str, list[str]]:
     """Which values of a metric a run takes: about its coins or the market."""
     return {"name": [name], "coin": [*coins, "*"]}
+
+
+def unknown_coins(spec: RunSpec, sentiment: SentimentTape, metrics: Mapping[str, MetricTape]) -> list[str]:
+    """What signals look at and no fact of the run is about, in a sentence each: they never get ready there."""
+    coins = coins_of(spec)
+    posts = sentiment.coin[(sentiment.flags & GAP) == 0]
+    lacking: dict[str, set[str]] = {}
+    for signal in spec.strategy.signals.values():
+        for kind, name, coin in signal.facts():
+            there = set((posts if kind == "sentiment" else metrics[name].coin).tolist())
+            if coin == "*" or (coin is None and kind == "metrics" and -1 in there):
+                continue  # a metric of the market stands for that of a coin
+            wanted = range(len(spec.symbols)) if coin is None else [coins.index(coin)]
+            lacking.setdefault(name or "scored post", set()).update(coins[k] for k in wanted if k not in there)
+    return [
+        f"no {name} of {', '.join(sorted(missing))} is stored: signals of it never get ready there"
+        for name, missing in sorted(lacking.items())
+        if missing
+    ]
 
 
 def read_columns(
@@ -173,6 +193,23 @@ def metric_tape(rows: Mapping[str, Any], coins: Sequence[str]) -> MetricTape:
         known_ns=rows["known_ns"],
         value=rows["value"],
         revision=rows["revision"],
+    )
+
+
+def share_of(kind: str, name: str, rows: Mapping[str, Any], digest: str) -> InputShare:
+    """What a report says of facts that a run read: rows in order of known_ns, and their hash."""
+    kinds, counts = np.unique(np.asarray(rows["quality"], dtype=str), return_counts=True)
+    sources = sorted(set(rows["source"]))
+    known = np.asarray(rows["known_ns"])
+    return InputShare(
+        kind=kind,
+        name=name,
+        source=", ".join(sources),
+        rows=len(known),
+        first_ns=int(known[0]),
+        last_ns=int(known[-1]),
+        sha256=digest,
+        quality={str(k): int(c) for k, c in zip(kinds, counts, strict=True)},
     )
 
 

@@ -25,10 +25,13 @@ from backtest.facts import (
     read_gaps,
     sentiment_tape,
     sentiment_where,
+    share_of,
+    unknown_coins,
 )
+from backtest.funding import funding_due
 from backtest.grid import Grid, coarse_grid, refine
 from backtest.result import InputShare
-from backtest.spec import RunSpec, bar_patience, coin_of, quote_of
+from backtest.spec import RunSpec, bar_patience, quote_of
 from data.bars import BarSeries
 from data.errors import InputError
 from data.gaps import POSTS_UP, Outages
@@ -36,9 +39,6 @@ from data.store import Store
 from data.times import format_duration, format_time
 from risk.records import Array
 from signals.inputs import Inputs, MetricTape, SentimentTape
-
-FUNDING = "funding_rate"
-EIGHT_HOURS_NS = 8 * 3600 * 10**9
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ class RunInputs:
     funding: tuple[Array, Array, Array]  # (ns i8, symbol i8, rate f8), in order of time
     shares: list[InputShare]
     synthetic: bool
-    notes: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)  # what was assumed, and what nothing is known of
+    notes: list[str] = field(default_factory=list)  # what else is to be said of them
 
 
 def load_inputs(store: Store, spec: RunSpec) -> RunInputs:
@@ -66,22 +67,11 @@ def load_inputs(store: Store, spec: RunSpec) -> RunInputs:
     """
     check_symbols(spec)
     shares: list[InputShare] = []
+    doubts: list[str] = []
     notes: list[str] = []
-    series = _all_bars(store, spec, notes)
-    shares += [_bar_share(store, one) for one in series]
-    grid = coarse_grid(series, spec.bar_ns)
-    first = 0 if spec.since_ns is None else int(np.searchsorted(grid.open_ns, spec.since_ns))
-    if first >= len(grid.open_ns):
-        raise _empty(spec, grid)
-    bars = grid.cut(first)
-    if spec.inside_ns is not None:
-        inside = [_bars(store, spec, symbol, spec.inside_ns, int(bars.open_ns[0]), notes) for symbol in spec.symbols]
-        shares += [_bar_share(store, one) for one in inside]
-        bars, refined = refine(bars, inside, spec.inside_ns)
-        notes.append(
-            f"{refined} of {len(grid.open_ns) - first} bars resolved by {format_duration(spec.inside_ns)} bars"
-        )
+    grid, bars, first = _bar_rows(store, spec, shares, doubts, notes)
     sentiment, metrics = _facts(store, spec, int(grid.close_ns[-1]), shares, notes)
+    doubts += unknown_coins(spec, sentiment, metrics)
     times = _decisions(spec, grid, first, sentiment, metrics)
     inputs = Inputs(
         symbols=tuple(spec.symbols),
@@ -107,11 +97,36 @@ def load_inputs(store: Store, spec: RunSpec) -> RunInputs:
         bars=bars,
         first=int(np.searchsorted(times[0], grid.close_ns[first])),
         late=late,
-        funding=funding_due(store, spec, int(bars.open_ns[0]), int(bars.close_ns[-1]), shares, notes),
+        funding=funding_due(store, spec, int(bars.open_ns[0]), int(bars.close_ns[-1]), shares, doubts),
         shares=shares,
         synthetic=any(share.source.startswith("synthetic") for share in shares),
+        doubts=doubts,
         notes=notes,
     )
+
+
+def _bar_rows(
+    store: Store, spec: RunSpec, shares: list[InputShare], doubts: list[str], notes: list[str]
+) -> tuple[Grid, Grid, int]:
+    """(every bar that is read, the run's rows, the first bar of the run); with finer bars inside where there are."""
+    borrowed: dict[str, str] = {}
+    series = _all_bars(store, spec, borrowed)
+    shares += [_bar_share(store, one) for one in series]
+    grid = coarse_grid(series, spec.bar_ns)
+    first = 0 if spec.since_ns is None else int(np.searchsorted(grid.open_ns, spec.since_ns))
+    if first >= len(grid.open_ns):
+        raise _empty(spec, grid)
+    bars = grid.cut(first)
+    if spec.inside_ns is not None:
+        since = int(bars.open_ns[0])
+        inside = [_bars(store, spec, symbol, spec.inside_ns, since, borrowed) for symbol in spec.symbols]
+        shares += [_bar_share(store, one) for one in inside]
+        bars, refined = refine(bars, inside, spec.inside_ns)
+        whole = len(grid.open_ns) - first
+        notes.append(f"{refined} of {whole} bars resolved by {format_duration(spec.inside_ns)} bars")
+    if borrowed:
+        doubts.append(f"assumed: bars of {', '.join(borrowed.values())} stand for those of {', '.join(borrowed)}")
+    return grid, bars, first
 
 
 def warm_since(spec: RunSpec) -> int | None:
@@ -136,14 +151,14 @@ def cut_inputs(inputs: RunInputs, since_ns: int | None) -> RunInputs:
     return replace(inputs, signals=rest, first=inputs.first - decisions, late=inputs.late[decisions:])
 
 
-def _all_bars(store: Store, spec: RunSpec, notes: list[str]) -> list[BarSeries]:
+def _all_bars(store: Store, spec: RunSpec, borrowed: dict[str, str]) -> list[BarSeries]:
     """Bars of every symbol, warm-up included."""
     since = warm_since(spec)
     try:
-        return [_bars(store, spec, symbol, spec.bar_ns, since, notes) for symbol in spec.symbols]
+        return [_bars(store, spec, symbol, spec.bar_ns, since, borrowed) for symbol in spec.symbols]
     except InputError:
         for symbol in spec.symbols:  # say it of the span that was asked for, not of the one with its warm-up
-            _bars(store, spec, symbol, spec.bar_ns, spec.since_ns, notes)
+            _bars(store, spec, symbol, spec.bar_ns, spec.since_ns, borrowed)
         raise
 
 
@@ -176,8 +191,12 @@ def _empty(spec: RunSpec, grid: Grid) -> InputError:
     return InputError("no bars in the span", key="run.since", value=shown, remedy=remedy)
 
 
-def _bars(store: Store, spec: RunSpec, symbol: str, interval_ns: int, since: int | None, notes: list[str]) -> BarSeries:
-    """Bars of a symbol; a perpetual without bars of its own may borrow its coin's spot bars, which is said."""
+def _bars(
+    store: Store, spec: RunSpec, symbol: str, interval_ns: int, since: int | None, borrowed: dict[str, str]
+) -> BarSeries:
+    """Bars of a symbol; a perpetual without bars of its own may borrow its coin's spot bars, which is said: `borrowed`
+    gets the symbol they are of.
+    """
     try:
         return store.bars(symbol, interval_ns, since, spec.until_ns, spec.bar_source)
     except InputError:
@@ -185,15 +204,13 @@ def _bars(store: Store, spec: RunSpec, symbol: str, interval_ns: int, since: int
         if spot == symbol:
             raise
         try:
-            borrowed = store.bars(spot, interval_ns, since, spec.until_ns, spec.bar_source)
+            series = store.bars(spot, interval_ns, since, spec.until_ns, spec.bar_source)
         except InputError:
-            borrowed = None
-        if borrowed is None:
+            series = None
+        if series is None:
             raise
-        note = f"assumed: bars of {spot} stand for those of {symbol}"
-        if note not in notes:
-            notes.append(note)
-        return borrowed
+        borrowed[symbol] = spot
+        return series
 
 
 def _bar_share(store: Store, series: BarSeries) -> InputShare:
@@ -215,22 +232,6 @@ def _facts(
     return sentiment, {name: _metric(store, spec, name, coins, until_ns, shares) for name in metric_names(spec)}
 
 
-def _share(kind: str, name: str, rows: Mapping[str, Any], digest: str) -> InputShare:
-    kinds, counts = np.unique(np.asarray(rows["quality"], dtype=str), return_counts=True)
-    sources = sorted(set(rows["source"]))
-    known = np.asarray(rows["known_ns"])
-    return InputShare(
-        kind=kind,
-        name=name,
-        source=", ".join(sources),
-        rows=len(known),
-        first_ns=int(known[0]),
-        last_ns=int(known[-1]),
-        sha256=digest,
-        quality={str(k): int(c) for k, c in zip(kinds, counts, strict=True)},
-    )
-
-
 def _sentiment(
     store: Store, spec: RunSpec, coins: Sequence[str], until_ns: int, shares: list[InputShare], notes: list[str]
 ) -> SentimentTape:
@@ -242,7 +243,7 @@ def _sentiment(
             value=f"{spec.model}@{spec.model_revision}",
             remedy="run 'tidegate score' first, or choose a model that has scored",
         )  # fmt: skip
-    shares.append(_share("sentiment", spec.model, rows, store.digest("sentiment", where, None, until_ns + 1)))
+    shares.append(share_of("sentiment", spec.model, rows, store.digest("sentiment", where, None, until_ns + 1)))
     _check_sources(spec, rows["source"])
     gaps = _gaps(store, spec, coins, until_ns, rows, shares, notes)
     return join_tapes(gaps, sentiment_tape(rows, coins, spec.source_weights))
@@ -256,7 +257,9 @@ def _gaps(
     outages = Outages(spec.source_weights)
     gaps, markers = read_gaps(store, coins, posts, outages, until_ns + 1)
     if outages.count:
-        shares.append(_share("metrics", POSTS_UP, markers, store.digest("metrics", marker_where(), None, until_ns + 1)))
+        shares.append(
+            share_of("metrics", POSTS_UP, markers, store.digest("metrics", marker_where(), None, until_ns + 1))
+        )
         times = "once" if outages.count == 1 else f"{outages.count} times"
         lost = f", {format_duration(outages.down_ns // 10**9 * 10**9)} in all" if outages.down_ns else ""
         notes.append(f"feeds of posts were down {times}{lost}: signals of posts held meanwhile")
@@ -287,7 +290,7 @@ def _metric(
             remedy="'tidegate import metrics' brings it in",
         )
     check_metric(name, rows, spec.allow_revised)
-    shares.append(_share("metrics", name, rows, store.digest("metrics", where, None, until_ns + 1)))
+    shares.append(share_of("metrics", name, rows, store.digest("metrics", where, None, until_ns + 1)))
     return metric_tape(rows, coins)
 
 
@@ -319,56 +322,6 @@ def _decisions(
     order = np.argsort(decide, kind="stable")
     decide = decide[order]
     return decide, np.searchsorted(closes, decide, side="right") - 1, cut[order]
-
-
-def funding_due(
-    store: Store, spec: RunSpec, begin: int, end: int, shares: list[InputShare], notes: list[str]
-) -> tuple[Array, Array, Array]:
-    """Every funding due from `begin` to `end`, in nanoseconds: (times, symbols' places, rates), in order of time.
-
-    Raises
-    ------
-    InputError
-        One is missing: it is never taken for zero.
-    """
-    none = np.zeros(0, np.int64)
-    if not spec.perp:
-        return none, none, np.zeros(0)
-    due = np.arange(-(-begin // EIGHT_HOURS_NS) * EIGHT_HOURS_NS, end + 1, EIGHT_HOURS_NS)
-    times, symbols, rates = [], [], []
-    if np.isfinite(spec.fills.funding_rate):
-        notes.append(f"assumed: funding of {spec.fills.funding_rate:.6%} every 8h")
-    for k, symbol in enumerate(spec.symbols):
-        if np.isfinite(spec.fills.funding_rate):
-            at, rate = due, np.full(len(due), spec.fills.funding_rate)
-        else:
-            at, rate = _stored_funding(store, coin_of(symbol), begin, end, shares)
-        times.append(at)
-        symbols.append(np.full(len(at), k))
-        rates.append(rate)
-    when = np.concatenate(times)
-    order = np.argsort(when, kind="stable")
-    return when[order], np.concatenate(symbols)[order].astype(np.int64), np.concatenate(rates)[order]
-
-
-def _stored_funding(store: Store, coin: str, begin: int, end: int, shares: list[InputShare]) -> tuple[Array, Array]:
-    where = {"name": [FUNDING], "coin": [coin]}
-    names = ("source", "event_ns", "known_ns", "revision", "quality", "value")
-    rows = read_columns(store, "metrics", where, None, end + 1, names)
-    at, place = np.unique(np.asarray(rows["event_ns"], np.int64), return_index=True)
-    rate = np.asarray(rows["value"], float)[place]
-    inside = (at >= begin) & (at <= end)
-    spacing = int(np.median(np.diff(at))) if len(at) > 1 else EIGHT_HOURS_NS
-    due = np.arange(-(-begin // spacing) * spacing, end, spacing)
-    missing = np.setdiff1d(due, at)
-    if len(missing):
-        raise InputError(
-            "funding is missing", key=FUNDING,
-            value=f"{coin}: {len(missing)} of {len(due)}, first {format_time(int(missing[0]))}",
-            remedy="import it as the metric funding_rate, or state an assumed rate: [fill] funding = \"0.01%\"",
-        )  # fmt: skip
-    shares.append(_share("metrics", f"{FUNDING} {coin}", rows, store.digest("metrics", where, None, end + 1)))
-    return at[inside], rate[inside]
 
 
 def later_scores(inputs: RunInputs, factor: int) -> RunInputs:

@@ -112,6 +112,8 @@ def metrics_json(result: Result, metrics: Metrics | None = None) -> dict[str, An
         "holds": [[*reason, count] for reason, count in result.holds.items()],
         "discounted": [dataclasses.asdict(one) for one in result.discounted],
         "inputs": [dataclasses.asdict(share) for share in result.inputs],
+        "doubts": result.doubts,
+        "notes": result.notes,
         "facts_sha256": result.facts_hash(),
         "settings": result.settings,
         "settings_sha256": result.settings_hash(),

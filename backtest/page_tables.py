@@ -341,6 +341,6 @@ def _foot(result: Result, metrics: Metrics, left_out: dict[str, int]) -> str:
         )
     if left_out["fills"]:
         told.append(f"Marks for the first {MOST_FILLS:,} fills only.")
-    told += [f"{note[0].upper()}{note[1:]}." for note in metrics.notes]
+    told += [words.sentence(note) for note in (*result.notes, *metrics.notes)]
     told.append(f"Facts sha256 {result.facts_hash()[:16]}. Made by Tidegate; charts by plotly.js (MIT).")
     return "".join(f"<p>{escape(text)}</p>" for text in told)

@@ -100,6 +100,8 @@ class Result:
     events: Array  # risk.records.EVENT
     holds: dict[tuple[str, str, str], int]  # (symbol, state name, signal name) -> decisions held
     inputs: list[InputShare]
+    doubts: list[str]  # what was assumed of them, and what nothing was known of
+    notes: list[str]  # what else is to be said of them
     model: dict[str, Any] | None  # id, revision, cutoff, warning
     initial_cash: float
     stress: dict[str, float] = field(default_factory=dict)  # name -> total return under that stress

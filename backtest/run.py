@@ -244,8 +244,6 @@ def _result(
     accounts = tape.accounts(desk.fills, spec.cash)
     shown = dict(settings or {})
     shown["effective"] = _effective(spec)
-    if inputs.notes:
-        shown["notes"] = list(inputs.notes)
     return Result(
         created_ns=created_ns,
         strategy=type(spec.strategy).__name__,
@@ -277,11 +275,21 @@ def _result(
         events=desk.events.copy(),
         holds=_holds(spec, tape["states"]),
         inputs=inputs.shares,
+        doubts=list(inputs.doubts),
+        notes=[*inputs.notes, *_assumed_grids(spec)],
         model=model_of(spec, int(seen.close_ns[first_bar])),
         initial_cash=spec.cash,
         resume_after=_resume_text(spec.resume_after_ns),
         discounted=discounted(spec, inputs),
     )
+
+
+def _assumed_grids(spec: RunSpec) -> list[str]:
+    """Whose grid of prices and quantities isn't the exchange's, in a sentence."""
+    assumed = [symbol for symbol in spec.symbols if spec.market_of(symbol).assumed]
+    if not assumed:
+        return []
+    return [f"tick, lot or least order is assumed, not stated under [market], for {', '.join(assumed)}"]
 
 
 def _resume_text(resume_ns: int) -> str:

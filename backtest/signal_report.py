@@ -142,7 +142,7 @@ class _Maker:
             synthetic=inputs.synthetic,
             model=model_of(spec, int(line.ns[0])),
             inputs=tuple(inputs.shares),
-            notes=(*self.notes, *inputs.notes),
+            notes=(*self.notes, *inputs.doubts, *inputs.notes),
         )
 
     def look_at(self, name: str) -> Iterator[int]:

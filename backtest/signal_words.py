@@ -104,4 +104,4 @@ def how(report: SignalReport) -> list[str]:
         model = report.model
         cutoff = model["cutoff"] or "unknown"
         told.append(f"Scores of {model['id']} @ {model['revision']}, trained on texts until {cutoff}.")
-    return told + [f"{note[0].upper()}{note[1:]}." for note in report.notes]
+    return told + [words.sentence(note) for note in report.notes]

@@ -306,7 +306,7 @@ def _foot(result: Result, metrics: Metrics, saved: Path | None) -> Padding:
         f"Sharpe, Sortino: {metrics.sampling}. Years have 365.25 days.",
         f"Drawdown at bar closes. Buy & hold: equal weights at the first decision's close, {cost} paid once.",
     ]
-    lines += [note[0].upper() + note[1:] + "." for note in metrics.notes]
+    lines += [words.sentence(clean(note)) for note in (*result.notes, *metrics.notes)]
     if saved is not None:
         lines.append(f"Saved in {clean(saved)}")
     return Padding(Text("\n".join(lines), "dim"), 0)

@@ -116,7 +116,7 @@ def _stress(result: Result, metrics: Metrics) -> list[Line]:
 
 
 def _inputs(result: Result, metrics: Metrics) -> list[Line]:
-    lines = []
+    lines = [Line("warn", words.sentence(doubt)) for doubt in result.doubts]
     if result.model and result.model.get("warning"):
         lines.append(Line("warn", str(result.model["warning"])))
     for kind, shares in metrics.quality.items():

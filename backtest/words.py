@@ -40,6 +40,11 @@ def chance(probability: float | None) -> str:
     return f"{shown:.{digits}f}%"
 
 
+def sentence(note: str) -> str:
+    """`it begins small` as `It begins small.`"""
+    return f"{note[0].upper()}{note[1:]}."
+
+
 def ratio(value: float | None, digits: int = 2) -> str:
     """A plain ratio, or a dash when it is not defined."""
     if value is None or not math.isfinite(value):

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from backtest.load import funding_due
+from backtest.funding import funding_due
 from backtest.spec import RunSpec
 from bot.events import Bar, Event, Funding, Posts
 from bot.feeds.stored import bar_of, known_of, stored_facts

@@ -126,6 +126,8 @@ def made_result(
         "events": np.array(sorted(book.events), EVENT),
         "holds": {(symbols[0], "warming up", "flow"): 168, (symbols[-1], "stale", "mood"): 41, ("*", "no bar", ""): 3},
         "inputs": _inputs(symbols, n, close_ns),
+        "doubts": ["assumed: funding of 0.01% every 8h"],
+        "notes": ["feeds of posts were down once"],
         "model": {"id": "vader", "revision": "3.3.2", "cutoff": "2014-06-01", "warning": ""},
         "initial_cash": 10_000.0,
         "stress": {"fees doubled": 0.012, "one bar later": -0.031, "scores 10x as late": -0.044},

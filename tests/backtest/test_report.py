@@ -52,6 +52,8 @@ def hostile() -> Result:
         stress={EVIL: -0.1},
         resume_after=EVIL,
         discounted=[Discount(EVIL, 21, EVIL, 0, 1, 9)],
+        doubts=[EVIL],
+        notes=[EVIL],
         inputs=[InputShare("bars", EVIL, EVIL, 3, 0, 1, EVIL, {EVIL: 3})],
     )
 
@@ -121,6 +123,7 @@ def test_the_terminal_report_fits_and_says_it_all(year: Result, width: int) -> N
         "Calmar", "after 12 trials (DSR)", "Win rate", "Profit factor", "Fees", "Slippage", "Turnover",
         "Time in market", "asset share 91", "ACTIVE → NO_NEW_RISK", "fees doubled +1.2%",
         "stale: mood 41", "resume_after never",
+        "Assumed: funding of 0.01% every 8h.", "Feeds of posts were down once.",
         "10% revised", "vader @ 3.3.2", "daily closes at 00:00 UTC", "365.25", "Oct", "DOGE/USDT",
     ):  # fmt: skip
         assert told in text, told
@@ -180,6 +183,7 @@ def test_every_place_of_the_page_is_filled(year_page: str) -> None:
     for told in (
         "Synthetic market", "No evidence of skill", "Monthly returns", "Deflated Sharpe", "asset share", "loss streak",
         "stale: mood", "exchange_netflow", "in effect: limits", "gross_leverage", "revised", "What each symbol earned",
+        "Assumed: funding of 0.01% every 8h.", "Feeds of posts were down once.",
     ):  # fmt: skip
         assert told in said, told
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from backtest.events import risk_bars
+from backtest.facts import unknown_coins
 from backtest.grid import Grid
 from backtest.load import RunInputs
 from backtest.result import Result
@@ -24,6 +25,7 @@ from risk.records import (
 )
 from signals import Close, Level, Mood
 from signals.inputs import Inputs, MetricTape, SentimentTape
+from signals.ops import GAP
 from strategies.base import Param, Strategy
 from tests.backtest.oracles.play import DAY, HOUR, IDEAL, NAN, START
 
@@ -298,6 +300,39 @@ def test_a_run_is_a_function_of_its_spec_and_inputs() -> None:
     prices = (100 * np.exp(np.cumsum(np.random.default_rng(1).normal(0, 0.02, 80)))).tolist()
     first, again = (done(Always(), world(prices)) for _ in range(2))
     assert (first.fills == again.fills).all() and (first.equity == again.equity).all() and len(first.fills) > 3
+
+
+class Looks(Strategy):
+    """At posts and a metric of its own coin, at a metric of the market, and at one of a coin that isn't traded."""
+
+    mood = Mood(half_life="1h")
+    own, market, other = Level("own"), Level("market"), Level("other", coin="ETH")
+
+    @staticmethod
+    def weigh(s: Any, p: Any) -> float:
+        """Nothing."""
+        return 0.0
+
+
+def test_what_nothing_is_known_of_is_told() -> None:
+    """A metric of the market stands for each coin's; posts about another coin, or a feed that was down, don't."""
+    names = ["BTC/USDT", "XRP/USDT"]
+    spec = RunSpec(strategy=Looks(), symbols=names)  # its coins: BTC, XRP, ETH
+
+    def about(*coins: int) -> MetricTape:
+        where = np.array(coins)
+        return MetricTape(where, *np.zeros((2, len(where)), np.int64), np.ones(len(where)), np.zeros_like(where))
+
+    flags = np.array([GAP, 0])
+    written = replace(posts((1, 1, 0.5), (1, 1, 0.5)), coin=np.array([1, 0]), flags=flags)
+    metrics = {"own": about(1, 2), "market": about(-1), "other": about(0, 1)}
+    assert unknown_coins(spec, written, metrics) == [
+        "no other of ETH is stored: signals of it never get ready there",
+        "no own of BTC is stored: signals of it never get ready there",
+        "no scored post of XRP is stored: signals of it never get ready there",
+    ]
+    whole = replace(written, flags=np.zeros(2, np.int64))
+    assert unknown_coins(spec, whole, {"own": about(0, 1), "market": about(0, 1), "other": about(2)}) == []
 
 
 def test_a_missing_bar_holds() -> None:

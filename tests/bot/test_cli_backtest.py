@@ -220,7 +220,12 @@ def test_perpetuals_run_with_stored_and_with_assumed_funding(here: Path) -> None
     assert any(share["name"].startswith("funding_rate") for share in json.loads(stored.stdout)["inputs"])
     assumed = run("backtest", *chosen, *symbols, "--set", "fill.funding=0.01%", "--json")
     assert assumed.exit_code == 0, assumed.stderr
-    assert "assumed" in json.dumps(json.loads(assumed.stdout)["settings"]["notes"])
+    told = json.loads(assumed.stdout)
+    assert told["doubts"][1] == "assumed: funding of 0.01% every 8h"
+    shown = " ".join(run("report", told["id"]).stdout.split())
+    assert "Assumed: funding of 0.01% every 8h." in shown
+    assert "Assumed: bars of BTC/USDT, ETH/USDT stand for those of BTC/USDT:USDT, ETH/USDT:USDT." in shown
+    assert "Tick, lot or least order is assumed, not stated under [market]" in shown
 
 
 def test_a_page_that_cannot_be_written_is_an_error_and_the_run_stays(here: Path, facts: Path) -> None:

@@ -217,7 +217,7 @@ def test_wrong_names(fetch: Fetch) -> None:
 
 def test_a_backtest_takes_the_funding_as_it_is(fetch: Fetch, store: Store) -> None:
     """Every funding that a perpetual run of ninety days has to pay is found where it looks for it."""
-    from backtest.load import funding_due
+    from backtest.funding import funding_due
     from backtest.spec import RunSpec
     from strategies.load import catalogue
 
