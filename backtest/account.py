@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from backtest.trades import effective, number
 from risk.records import EV_FUNDING, EV_LADDER, EV_LIQUIDATED, EV_REFUSED, EVENTS, LEVELS, PURPOSES
 
 if TYPE_CHECKING:
-    from backtest.result import Result
+    from backtest.result import InputShare, Result
 
 Array = npt.NDArray[Any]
 
@@ -53,10 +54,10 @@ def trade_figures(trades: Array, notes: list[str]) -> TradeFigures:
     )
 
 
-def quality_shares(result: Result) -> dict[str, dict[str, float]]:
+def quality_shares(inputs: Iterable[InputShare]) -> dict[str, dict[str, float]]:
     """Share of rows by point-in-time quality, for each kind of input."""
     rows: dict[str, Counter[str]] = {}
-    for share in result.inputs:
+    for share in inputs:
         rows.setdefault(share.kind, Counter()).update(share.quality)
     return {
         kind: {name: count / total for name, count in counts.most_common()}

@@ -63,7 +63,7 @@ def measure(result: Result) -> Metrics:
         contributions=earned,
         months=tuple(monthly(result.close_ns, equity, result.initial_cash, start_ns)),
         bad_equity=bad,
-        quality=quality_shares(result),
+        quality=quality_shares(result.inputs),
         holds=holds(result),
         **_ratios(result, equity, days, notes),
         **exposure(result, equity),

@@ -40,6 +40,9 @@ def show(
     print_safely(report(result, console.width, metrics, saved), console)
 
 
+SYNTHETIC = Text(" SYNTHETIC MARKET: invented prices and posts; it says nothing about a real one. ", "black on yellow")
+
+
 def print_safely(page: RenderableType, console: Console) -> None:
     """Print `page`; on a terminal that knows ASCII only, without the signs that it would fail on."""
     if not console.options.ascii_only:
@@ -65,9 +68,7 @@ def report(result: Result, width: int = 100, metrics: Metrics | None = None, sav
     metrics = metrics or measure(result)
     parts: list[RenderableType] = [_title(result, metrics, width)]
     if result.synthetic:
-        parts.append(
-            Text(" SYNTHETIC MARKET: invented prices and posts; it says nothing about a real one. ", "black on yellow")
-        )
+        parts.append(SYNTHETIC)
     parts += [told_lines(verdict(result, metrics)), _blank()]
     left, right = _performance(result, metrics), _trading(result, metrics)
     if width >= WIDE:

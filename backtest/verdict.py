@@ -6,8 +6,9 @@ that passed its threshold), `plain`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from backtest import words
 from backtest.figures import CONFIDENCE, LEAST_DAYS, LEAST_TRADES, Metrics
@@ -30,11 +31,16 @@ def verdict(result: Result, metrics: Metrics) -> list[Line]:
     lines += _skill(metrics)
     lines += _against_hold(metrics)
     lines += _stress(result, metrics)
-    lines += _inputs(result, metrics)
+    lines += about_inputs(result.doubts, result.model, metrics.quality)
     lines += _halts(result, metrics)
-    order = {"bad": 0, "warn": 1, "good": 2, "plain": 3}
     headline, rest = lines[0], lines[1:]
-    return [headline, *sorted(rest, key=lambda line: order[line.tone])]
+    return [headline, *gravest_first(rest)]
+
+
+def gravest_first(lines: Iterable[Line]) -> list[Line]:
+    """The lines in order of their tone."""
+    order = {"bad": 0, "warn": 1, "good": 2, "plain": 3}
+    return sorted(lines, key=lambda line: order[line.tone])
 
 
 def _broken(result: Result, metrics: Metrics) -> list[Line]:
@@ -115,11 +121,14 @@ def _stress(result: Result, metrics: Metrics) -> list[Line]:
     return [Line("warn", "No stress run: what higher fees or later fills do to it is not known.")]
 
 
-def _inputs(result: Result, metrics: Metrics) -> list[Line]:
-    lines = [Line("warn", words.sentence(doubt)) for doubt in result.doubts]
-    if result.model and result.model.get("warning"):
-        lines.append(Line("warn", str(result.model["warning"])))
-    for kind, shares in metrics.quality.items():
+def about_inputs(
+    doubts: Sequence[str], model: Mapping[str, Any] | None, quality: Mapping[str, Mapping[str, float]]
+) -> list[Line]:
+    """What the facts of a run leave in doubt: what was assumed or missing, the model's past, how times are known."""
+    lines = [Line("warn", words.sentence(doubt)) for doubt in doubts]
+    if model and model.get("warning"):
+        lines.append(Line("warn", str(model["warning"])))
+    for kind, shares in quality.items():
         revised = shares.get("revised", 0.0)
         assumed = shares.get("assumed_lag", 0.0)
         if revised > 0.0:

@@ -91,15 +91,22 @@ def open_run(
     return OpenRun(chosen, spec, inputs, loaded_s)
 
 
-def open_facts(chosen: "Config", var: Path) -> "tuple[RunSpec, Store]":
-    """The run that a configuration describes, and the store of its facts; the sample is written if it is asked for."""
+def open_facts(
+    chosen: "Config", var: Path, *, made: "Callable[[RunSpec], RunSpec] | None" = None
+) -> "tuple[RunSpec, Store]":
+    """The run that a configuration describes, and the store of its facts; the sample is written if it is asked for.
+
+    made: from that run to the one that is meant.
+    """
     from bot.config_resolve import resolve_run, resolve_strategy
     from bot.context import store_of
 
     spec = resolve_run(chosen, resolve_strategy(chosen))
+    if made is not None:
+        spec = made(spec)
     store = store_of(chosen, var)
     if chosen.on_sample:
-        ensure_sample(store, chosen)
+        ensure_sample(store, spec)
     return spec, store
 
 
@@ -116,8 +123,9 @@ def execute(opened: OpenRun) -> "Result":
     return result
 
 
-def ensure_sample(store: "Store", config: "Config") -> None:
-    """Write and score the embedded sample when it isn't there yet, and say so."""
+def ensure_sample(store: "Store", spec: "RunSpec") -> None:
+    """Write the embedded sample, score it if a signal of the run looks at posts, where it isn't done yet; say so."""
+    from backtest.facts import needs_posts
     from signals.models import DEFAULT_MODEL, resolve
 
     if not store.manifest("bars").parts:
@@ -126,7 +134,7 @@ def ensure_sample(store: "Store", config: "Config") -> None:
         note("writing the embedded sample: a synthetic year of five symbols and their crowd (once)")
         note(str(write_sample(store, ingested_ns=now_ns())))
     scored = {part.series[0] for part in store.manifest("sentiment").parts}
-    if config.run.model == DEFAULT_MODEL and DEFAULT_MODEL not in scored:
+    if needs_posts(spec) and spec.model == DEFAULT_MODEL and DEFAULT_MODEL not in scored:
         from bot.verbs_score import run_scoring
         from signals.score_report import ScoreOptions
         from signals.scorer import Compute

@@ -55,8 +55,11 @@ def signal_report(
 
     lengths = None if horizons is None else read_horizons(horizons)
     chosen = of_strategy(current_config(config, settings, sample=sample, var=var), strategy)
-    spec, store = open_facts(chosen, var)
-    spec = watching(spec, looked_at(spec.strategy, signal or [], whole=strategy is not None))
+    spec, store = open_facts(
+        chosen,
+        var,
+        made=lambda run: watching(run, looked_at(run.strategy, signal or [], whole=strategy is not None)),
+    )
     inputs = load_inputs(store, spec)
     if not kernel_cache().exists():
         note("compiling the kernels of the signals, once: the next report starts at once")

@@ -15,6 +15,7 @@ from data.errors import InputError
 
 if TYPE_CHECKING:
     from backtest.load import RunInputs
+    from backtest.spec import RunSpec
     from backtest.sweep import SweepRow
 
 PANEL = "Runs"
@@ -64,8 +65,10 @@ def run_sweep(
     trials = record_trial(var, market_hash(inputs.shares), tried, len(rows))
     worth = appraise(rows, inputs, trials)
     if as_json:
-        emit({"rows": [dataclasses.asdict(row) for row in rows], **worth})
+        told = {"synthetic": inputs.synthetic, "doubts": inputs.doubts, "notes": inputs.notes}
+        emit({"rows": [dataclasses.asdict(row) for row in rows], **worth, **told})
     else:
+        show_inputs(spec, inputs)
         show_rows(rows, list(axes), worth, top=top, by=by)
     if csv is not None:
         write_rows(csv, rows, list(axes))
@@ -127,6 +130,25 @@ def appraise(rows: "list[SweepRow]", inputs: "RunInputs", trials: int) -> dict[s
     return worth
 
 
+def show_inputs(spec: "RunSpec", inputs: "RunInputs") -> None:
+    """What the facts leave in doubt, as a report of one run says it."""
+    from rich.console import Console
+
+    from backtest.account import quality_shares
+    from backtest.run import model_of
+    from backtest.terminal import SYNTHETIC, print_safely, told_lines
+    from backtest.verdict import about_inputs, gravest_first
+
+    model = model_of(spec, int(inputs.bars.close_ns[0]))
+    console = Console()
+    if inputs.synthetic:
+        print_safely(SYNTHETIC, console)
+    lines = gravest_first(about_inputs(inputs.doubts, model, quality_shares(inputs.shares)))
+    if lines:
+        print_safely(told_lines(lines), console)
+    say()
+
+
 def show_rows(rows: "list[SweepRow]", names: list[str], worth: dict[str, Any], *, top: int, by: By) -> None:
     """The first rows by the chosen figure, and what the best of them is worth."""
     from backtest import words
@@ -155,11 +177,10 @@ def show_rows(rows: "list[SweepRow]", names: list[str], worth: dict[str, Any], *
     if worth["chance_of_edge"] is None:
         say("No Sharpe ratio: the span is too short, or nothing was traded.")
         return
-    best, luckiest, chance = worth["best_sharpe"], worth["luckiest_sharpe"], words.chance(worth["chance_of_edge"])
-    say(
-        f"The best Sharpe is {best:.2f}; the luckiest of {worth['trials']:,} worthless tries on these facts is expected"
-    )
-    say(f"to show {luckiest:.2f}. The chance of a true edge is {chance}, 95% is needed.")
+    best, luckiest = words.ratio(worth["best_sharpe"]), words.ratio(worth["luckiest_sharpe"])
+    chance = words.chance(worth["chance_of_edge"])
+    say(f"The best Sharpe is {best}; the luckiest of {worth['trials']:,} worthless tries on these facts is expected")
+    say(f"to show {luckiest}. The chance of a true edge is {chance}, 95% is needed.")
 
 
 def write_rows(file: Path, rows: "list[SweepRow]", names: list[str]) -> None:

@@ -44,7 +44,7 @@ def run_replayed(config: Config, var: Path, *, days: float, speed: float, person
 
     spec = spec_of(config)
     store = store_of(config, var)
-    ensure_sample(store, config)
+    ensure_sample(store, spec)
     end_ns = max(int(store.bars(symbol, spec.bar_ns).close_ns[-1]) for symbol in spec.symbols)
     span = read_span(store, spec, end_ns - int(days * DAY_NS), end_ns + 1)
     before = _history(span, spec)

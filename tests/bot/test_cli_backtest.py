@@ -211,6 +211,18 @@ def test_weights_from_a_file(here: Path) -> None:
     assert "targets.csv" in bad.stderr
 
 
+def test_the_sample_is_scored_only_for_who_looks_at_posts(
+    here: Path, tmp_path: Path, first_days: Callable[..., Path]
+) -> None:
+    """A strategy of prices alone begins at once; one of moods has the scores made, once."""
+    var = str(first_days(tmp_path / "unscored", scored=False))
+    price = run("backtest", "--sample", "--set", "run.strategy=ema-cross", "--var", var)
+    assert price.exit_code == 0 and "scoring" not in price.stderr
+    mood = ["backtest", "--sample", "--set", "run.strategy=mood-momentum", "--var", var]
+    assert "scoring the sample's posts" in run(*mood).stderr
+    assert "scoring" not in run(*mood).stderr
+
+
 def test_perpetuals_run_with_stored_and_with_assumed_funding(here: Path) -> None:
     """The sample has funding rates; a stated rate stands in for them and is told."""
     chosen = ["--sample", "--set", "run.market=perp", "--set", "run.leverage=2", "--set", "run.strategy=ema-cross"]

@@ -85,6 +85,19 @@ def test_every_combination_is_run_and_the_search_is_counted(sample: None, tmp_pa
     assert float(rows[0]["final_equity"]) == told["rows"][0]["final_equity"]
     again = run("sweep", *EMA, *grid, "--top", "2", "--by", "return")
     assert "2 of 6 combinations" in again.stdout and "No Sharpe ratio" in again.stdout
+    assert again.stdout.startswith(" SYNTHETIC MARKET") and told["synthetic"] is True
+
+
+def test_what_the_facts_leave_in_doubt_stands_above_the_rows(sample: None) -> None:
+    """As a report on one of them would say it."""
+    perp = ["--sample", "--set", "run.strategy=ema-cross", "--set", "run.market=perp", "--set", "fill.funding=0.01%"]
+    done = run("sweep", *perp, "--set", "run.symbols=ETH/USDT:USDT", "--grid", "fast_window=10")
+    assert done.exit_code == 0, done.stderr
+    told = " ".join(done.stdout.split())
+    assert "! Assumed: funding of 0.01% every 8h." in told.split("1 of 1 combinations")[0]
+    assert "! Assumed: bars of ETH/USDT stand for those of ETH/USDT:USDT." in told
+    mood = run("sweep", "--sample", "--set", "run.strategy=mood-momentum", "--grid", "entry=0.2")
+    assert "· 100% of sentiment have an assumed publication lag" in mood.stdout
 
 
 def test_the_best_is_weighed_against_luck(capsys: pytest.CaptureFixture[str]) -> None:
