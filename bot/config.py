@@ -173,7 +173,9 @@ def split_setting(setting: str) -> tuple[tuple[str, ...], str]:
 def check(raw: Mapping[str, Any], *, places: Places, folder: Path) -> Config:
     """Sections from raw tables, and all faults at once."""
     faults = [
-        InputError("unknown section", where=places.of(name), key=name, remedy=nearest(name, SECTIONS, noun="Sections"))
+        InputError(
+            "unknown section", where=places.of_section(name), key=name, remedy=nearest(name, SECTIONS, noun="Sections")
+        )
         for name in raw
         if name not in SECTIONS
     ]

@@ -58,10 +58,21 @@ def toml_key(name: str) -> str:
     return name if bare else json.dumps(name, ensure_ascii=False)
 
 
+# What other tools call it.
+ELSEWHERE = {
+    **dict.fromkeys(("start", "begin", "from", "start_date"), "since"),
+    **dict.fromkeys(("end", "to", "stop", "end_date"), "until"),
+    **dict.fromkeys(("timeframe", "interval"), "bar"),
+    **dict.fromkeys(("symbol", "pair", "pairs"), "symbols"),
+    **dict.fromkeys(("capital", "balance", "initial_cash"), "cash"),
+}
+
+
 def nearest(name: str, known: Iterable[str], *, noun: str = "Keys here") -> str:
     """The remedy for an unknown name: the likely one, else all of them."""
     names = list(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    close = [ELSEWHERE[name]] if ELSEWHERE.get(name) in names else []
+    close = close or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     return f"Did you mean {close[0]!r}" if close else f"{noun}: {', '.join(names)}"
 
 
@@ -106,6 +117,10 @@ class Places:
             if dotted == given or dotted.startswith(f"{given}."):
                 return "--set"
         return self.file
+
+    def of_section(self, name: str) -> str:
+        """Name of the place that brought a section in."""
+        return "--set" if any(given.split(".")[0] == name for given in self.overrides) else self.file
 
 
 def _describe(found: dict[str, Any], model: type[BaseModel] | None, more: Iterable[str]) -> tuple[str, str]:

@@ -227,6 +227,17 @@ def test_a_setting_without_name_or_value_is_refused(setting: str) -> None:
         load_config(None, [setting], base={"run": {"symbols": ["BTC/USDT"]}})
 
 
+def test_names_that_other_tools_have_lead_to_ours(tmp_path: Path) -> None:
+    """Also where the words alone are nearer to another key; a wrong section is blamed on who gave it."""
+    named = {"run.start": "since", "run.end": "until", "run.timeframe": "bar", "run.pair": "symbols"}
+    found = faults_of(tmp_path, SMALL, *(f"{key}=1h" for key in named), "rum.since=2024-01-01")
+    assert {one.key: one.remedy for one in found if one.key in named} == {
+        key: f"Did you mean {ours!r}" for key, ours in named.items()
+    }
+    [section] = [one for one in found if one.key == "rum"]
+    assert (section.where, section.what, section.remedy) == ("--set", "unknown section", "Did you mean 'run'")
+
+
 @pytest.mark.parametrize(
     ("content", "what"), [(b"[run\n", "not valid TOML"), (b"\xff\xfe", "not a UTF-8"), (None, "no such file")]
 )
