@@ -95,7 +95,7 @@ INSIDE: dict[str, Any] = {"bar_ns": 4 * HOUR, "inside_ns": HOUR}
 HOLED: dict[str, tuple[Any, dict[str, Any]]] = {
     "gaps": (Seldom, {}),
     "facts": (Plain, FACTS),
-    "seldom facts": (Seldom, FACTS | {"every_ns": 2 * HOUR}),
+    "seldom facts": (Seldom, FACTS | {"every_ns": HOUR // 2}),
     "facts of one": (Seldom, FACTS | {"symbols": ["ETH/USDT"]}),
     "inside": (Seldom, INSIDE),
     "inside of one": (Seldom, INSIDE | {"symbols": ["ETH/USDT"]}),
