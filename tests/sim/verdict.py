@@ -206,23 +206,26 @@ class Book:
             if worth > most and self.told[key]["kind"] not in (KINDS[STOP], KINDS[TAKE]):
                 found.append(f"order {self.told[key]['id']} was worth {worth:.2f}")
         held: dict[str, Decimal] = defaultdict(lambda: ZERO)
-        prices: dict[str, Decimal] = {}
         for trade in self._mine():
             coin = trade.order.symbol
             fee = trade.fee if trade.fee_coin == coin.split("/")[0] and trade.order.side > 0 else ZERO
             held[coin] += trade.order.side * trade.qty - fee
-            prices[coin] = trade.price
             if held[coin] < -NEAR and coin.split("/")[0] not in self.world.robbed:
                 found.append(f"trade {trade.number} sold {-held[coin]:.6f} {coin} that weren't ours")
             if trade.order.side < 0:
                 continue
-            prices = dict.fromkeys(held, trade.price)  # they begin alike; others within MOVED of each other
-            if held[coin] * trade.price > Decimal(repr(limits.position_notional)) * MOVED:
-                found.append(f"trade {trade.number}: {held[coin] * trade.price:.2f} of {coin} held")
-            gross = sum((held[symbol] * prices[symbol] for symbol in held), ZERO)
+            left = {symbol: max(held[symbol] - self._taken(symbol.split("/")[0], trade.at_s), ZERO) for symbol in held}
+            if left[coin] * trade.price > Decimal(repr(limits.position_notional)) * MOVED:
+                found.append(f"trade {trade.number}: {left[coin] * trade.price:.2f} of {coin} held")
+            # At one price: they begin alike, and stay within MOVED of each other.
+            gross = sum((left[symbol] * trade.price for symbol in left), ZERO)
             if gross > Decimal(repr(limits.gross_notional)) * MOVED * MOVED:
                 found.append(f"trade {trade.number}: {gross:.2f} held in all")
         return found
+
+    def _taken(self, coin: str, at_s: float) -> Decimal:
+        """What somebody had taken of a coin by then: the bot buys what it no longer has."""
+        return sum((amount for when_s, what, amount in self.world.taken if what == coin and when_s <= at_s), ZERO)
 
     def rate(self) -> list[str]:
         """Entries in any minute, by the time of their decision."""

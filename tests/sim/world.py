@@ -48,6 +48,7 @@ class World:
     feed_faults: FeedFaults = field(default_factory=FeedFaults)
     foreign: dict[str, Decimal] = field(default_factory=lambda: {c: Decimal(t) for c, t in FOREIGN.items()})
     robbed: set[str] = field(default_factory=set)  # coins of which somebody took more than was foreign
+    taken: list[tuple[float, str, Decimal]] = field(default_factory=list)  # when, what and how much
     lives: list[Life] = field(default_factory=list)
     story: list[str] = field(default_factory=list)
     flattened: bool = False
@@ -150,8 +151,9 @@ def meddle(world: World, act: str) -> None:
         return
     if act == "rob":
         coin = rng.choice(("BTC", "ETH", "ETH", "USDT"))
-        amount = matching.balances[coin] * Decimal(rng.randint(1, 10)) / 10
-        matching.transfer(coin, -amount.quantize(Decimal("0.001")))
+        amount = (matching.balances[coin] * Decimal(rng.randint(1, 10)) / 10).quantize(Decimal("0.001"))
+        matching.transfer(coin, -amount)
+        world.taken.append((now_s, coin, amount))
         world.robbed |= {coin, "USDT"}  # orders that can't be paid any more fall out of their sums
         return
     if act == "transfer":
