@@ -92,6 +92,12 @@ class Standing:
         return max(self.qty - self.told, ZERO)
 
 
+def _is_cut(view: OrderView, o: Standing) -> bool:
+    """Whether the venue took some of its quantity off: of what only reduces, when less was left of the position."""
+    whole = number(view.qty)
+    return ZERO < whole == number(view.filled) < o.qty * (1 - NEAR)
+
+
 Fees = Callable[[TradeView], tuple[float, float, float]]
 
 
@@ -171,7 +177,7 @@ class OrdersBook:
         reports = self._name(o, view.venue_id)
         if o.ended:
             return reports
-        o.filled = max(o.filled, o.qty if view.status == "filled" else filled)
+        o.filled = max(o.filled, o.qty if view.status == "filled" and not _is_cut(view, o) else filled)
         if view.status != "open" and not o.ending:
             o.ending = view.status
         if not o.ending and o.desk in (SENT, UNKNOWN):

@@ -43,6 +43,46 @@ def standing() -> Standing:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("trade_first", [True, False])
+def test_an_order_that_the_venue_cut_ends_with_what_was_filled(*, trade_first: bool) -> None:
+    """A stop that only reduces, of 1.0, when 0.3 of the position were left: nothing of it is waited for."""
+    book = OrdersBook(IDS, lambda view: (0.0, 0.0, 0.0), lambda: 0)
+    o = book.add(standing())
+    view = OrderView(
+        client_id=IDS.make(1), venue_id="v1", symbol="BTC/USDT", side="sell", kind="stop", qty="1", filled="0",
+        status="open",
+    )  # fmt: skip
+    trade = TradeView(
+        trade_id="t1", venue_id="v1", client_id=IDS.make(1), symbol="BTC/USDT", side="sell", qty="0.3", price="100",
+        fee="0", fee_currency="USDT", maker=False, ns=0,
+    )  # fmt: skip
+    reports = book.see(view)
+    over = dataclasses.replace(view, qty="0.3", filled="0.3", status="filled")
+    if trade_first:
+        reports += book.trade(trade)
+        assert not o.ended
+        reports += book.see(over)
+    else:
+        reports += book.see(over)
+        assert not o.ended and o.lacking
+        reports += book.trade(trade)
+    assert [one.what for one in reports] == ["acked", "filled", "cancelled"]
+    assert o.ended == "cancelled" and not o.unsettled and "0.3 filled" in reports[-1].text
+
+
+def test_a_view_without_its_quantities_is_no_cut() -> None:
+    """Filled, says the venue, and not how much: then all of it was, and its trades are waited for."""
+    book = OrdersBook(IDS, lambda view: (0.0, 0.0, 0.0), lambda: 0)
+    o = book.add(standing())
+    view = OrderView(
+        client_id=IDS.make(1), venue_id="v1", symbol="BTC/USDT", side="sell", kind="stop", qty="0", filled="0",
+        status="filled",
+    )  # fmt: skip
+    assert book.see(view) == [] and not o.ended and o.lacking and o.filled == o.qty
+    book.see(dataclasses.replace(view, qty="0.5", filled="0.3"))
+    assert not o.ended and o.lacking
+
+
 def messages(parts: list[int], ending: str) -> list[OrderView | TradeView]:
     """What the venue tells of an order that fills in tenths and then ends: a view and a trade for each part."""
     said: list[OrderView | TradeView] = []
