@@ -47,6 +47,7 @@ FEED = np.dtype([
     ("close", "i8"), ("volume", "i8"), ("first", "i8"), ("before", "i8"),
     ("memory", "i8"), ("watches", "i8"), ("return_z", "f8"), ("volume_z", "f8"),
     ("room", "i8"), ("weights", "i8"), ("stretch", "i8"),
+    ("struck", "i8"),  # 1: which rows are plain is known already
 ])  # fmt: skip
 COPY = np.dtype([("place", "i8"), ("values", "i8")])  # column of a row, address of f8[n, M]
 
@@ -178,12 +179,13 @@ def _refill(tape: Ref) -> None:
         if begin == 0 and first > 0:
             _watch(tape, plan, 0, first, numba.carray(_u1(plan.before), (first, symbols)))
         _watch(tape, plan, first + made, first + end, strange[made - begin :])
-    strike_rows(
-        numba.carray(_u1(tape.plain + begin), (end - begin,)),
-        bars[base : first + end],
-        numba.carray(_u1(tape.states + begin * symbols), (end - begin, symbols)),
-        strange,
-    )
+    if plan.struck == 0:
+        strike_rows(
+            numba.carray(_u1(tape.plain + begin), (end - begin,)),
+            bars[base : first + end],
+            numba.carray(_u1(tape.states + begin * symbols), (end - begin, symbols)),
+            strange,
+        )
     tape.rows = plan.room - begin * symbols * tape.width * 8  # decisions keep their numbers
     tape.weights = plan.weights - begin * symbols * 8
     tape.ready = end
@@ -217,12 +219,12 @@ class Feed:
     """The arrays by which `refill` works, and `address`, that of the FEED record by which it reaches them.
 
     bars: (close, volume) f8[first + n, M]; copies: f8[n, M] by column of a row; novelty: limits of control 23, or None
-    when what is unusual is known already.
+    when what is unusual is known already; struck: so is which rows are plain.
     """
 
     def __init__(
         self, bars: tuple[Array, Array], first: int, width: int, *, averages: Array, copies: dict[int, Array],
-        novelty: tuple[float, float] | None,
+        novelty: tuple[float, float] | None, struck: bool = False,
     ) -> None:  # fmt: skip
         close, volume = bars
         symbols = close.shape[1]
@@ -239,7 +241,8 @@ class Feed:
             assert array.flags.c_contiguous, name
             self._record[name] = array.ctypes.data
         self._record["n_averages"], self._record["n_copies"] = len(averages), len(copies)
-        self._record["first"], self._record["stretch"] = first, stretch
+        self._record["first"], self._record["stretch"], self._record["struck"] = first, stretch, struck
+        self.struck = struck
         if novelty is not None:
             self._record["watches"] = 1
             self._record["return_z"], self._record["volume_z"] = novelty

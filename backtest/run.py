@@ -89,7 +89,21 @@ def settled(spec: RunSpec, inputs: RunInputs) -> RunSpec:
 
 def new_desk(spec: RunSpec, log: int = 4096, *, outside: bool = False, stops: bool = True) -> Desk:
     """The desk a run begins with. outside: a venue reports what becomes of orders; stops: it keeps them."""
-    policy = policy_record(
+    markets = {symbol: spec.market_of(symbol) for symbol in spec.symbols}
+    return make_desk(
+        symbols=spec.symbols,
+        cash=spec.cash,
+        limits=spec.limits,
+        markets=markets,
+        tags=spec.tags,
+        policy=run_policy(spec, outside=outside, stops=stops),
+        log=log,
+    )
+
+
+def run_policy(spec: RunSpec, *, outside: bool = False, stops: bool = True) -> Array:
+    """The POLICY[1] record of a run; see `new_desk`."""
+    return policy_record(
         fills=spec.fills,
         execution=spec.execution,
         perp=spec.perp,
@@ -103,16 +117,6 @@ def new_desk(spec: RunSpec, log: int = 4096, *, outside: bool = False, stops: bo
         decision_delay_ns=spec.decision_delay_ns,
         outside=outside,
         stops=stops,
-    )
-    markets = {symbol: spec.market_of(symbol) for symbol in spec.symbols}
-    return make_desk(
-        symbols=spec.symbols,
-        cash=spec.cash,
-        limits=spec.limits,
-        markets=markets,
-        tags=spec.tags,
-        policy=policy,
-        log=log,
     )
 
 

@@ -21,10 +21,10 @@ from backtest.events import known_values, tape_of, unusual
 from backtest.feed import Feed, follows
 from backtest.load import RunInputs, cut_inputs, warm_since
 from backtest.loop import LOGS_FULL
-from backtest.run import new_desk, settled
+from backtest.run import new_desk, run_policy, settled
 from backtest.sharpe import yearly_sharpe
 from backtest.spec import RunSpec
-from backtest.tape import PLAIN, Tape
+from backtest.tape import PLAIN, Tape, strike_rows
 from data.errors import InputError
 from risk.desk import Desk
 from risk.records import Array
@@ -163,7 +163,8 @@ class Runner:
         if follows(inputs.bars, seen, inputs.first):  # then columns are taken as they are, a stretch at a time
             copies = dict.fromkeys(range(count), inputs.bars.close)
             bars, width = (seen.close, seen.volume), count + (0 if blind else 1)
-            feed = Feed(bars, inputs.first, width, averages=np.zeros(0, AVERAGE), copies=copies, novelty=None)
+            averages = np.zeros(0, AVERAGE)
+            feed = Feed(bars, inputs.first, width, averages=averages, copies=copies, novelty=None, struck=True)
         else:
             rows = np.zeros((*shape, count + 1))
         self.compiled = inlined_loop(spec.strategy, narrow=feed is not None and blind)
@@ -171,7 +172,8 @@ class Runner:
         self.tape: Tape = tape_of(spec, inputs, rows, states, strange, params, full=False, blind=blind, feed=feed)
         self.plain = self.tape["plain"].copy()
         self.dirty = 0  # decisions whose states the last run wrote to
-        self.log = 4096
+        self.first = new_desk(spec)
+        self.desk = self.first.copy()
         self.loaded: list[Signal | None] = [None] * len(spec.strategy.signals)
         self.aligned = np.array_equal(self.tape["decide_ns"], self.tape["close_ns"])
         self.close_ns = inputs.bars.close_ns[inputs.bars.decides != 0]
@@ -196,8 +198,9 @@ class Runner:
         plain[:] = self.plain
         if tape.feed is not None:
             tape.feed.copy(copies)
-        elif self.aligned:
-            plain[: self.dirty] &= ~states[: self.dirty].any(axis=1)
+        if self.aligned:
+            some = slice(0, self.dirty)
+            strike_rows(plain[some], tape["close"][some], states[some], tape["strange"][some])
         elif self.dirty:
             plain[plain == PLAIN] = 0  # decisions at facts: every row the long way
 
@@ -206,10 +209,10 @@ class Runner:
         tape = self.tape
         self.load(strategy)
         tape["params"][:] = strategy.param_record()
-        spec = replace(self.spec, strategy=strategy)
-        desk = new_desk(spec, self.log)
+        spec, desk = replace(self.spec, strategy=strategy), self.desk
+        self.first.arrays["policy"][:] = run_policy(spec)
+        desk.restart(self.first)
         walk(self.compiled, desk, tape)
-        self.log = len(desk.arrays["fills"])  # as large as any so far: growing is copying
         equity = tape["equity"]
         begin_ns, end_ns = int(self.close_ns[0]) - spec.bar_ns, int(self.close_ns[-1])
         returns, _, yearly = sampled_returns(self.close_ns, equity, spec.cash, begin_ns, spec.bar_ns)

@@ -140,7 +140,7 @@ class Tape:
             "scratch": np.zeros(symbols * (width + 1)), "holdings": np.zeros(symbols, np.int64),
             "amounts": np.zeros(symbols), "strange": strange,
         }  # fmt: skip
-        if feed is None:
+        if feed is None or feed.struck:
             plain = plain_rows(open_ns, close_ns, prices[3], decides, risk_bar, decide_ns, states, strange)
         else:
             plain = decides & risk_bar

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -113,15 +113,15 @@ class Strategy:
     every: ClassVar[str] = "60s"
 
     def __init__(self, **values: Any) -> None:
-        declared = self.declared_params()
-        self._check_shape(declared)
+        declared, its_signals = self.declared_params(), self.declared_signals()
+        self._check_shape(declared, its_signals)
         self.params: dict[str, float] = _chosen(type(self).__name__, declared, values)
         # An integer Param is handed on as an int, so that a bound signal prints as one would type it.
         self._values = {
             param: int(self.params[name]) if param.integer else self.params[name] for name, param in declared.items()
         }
-        declared_signals = self.declared_signals() | self.own_signals()
-        self.signals: dict[str, Signal] = {name: signal.bind(self._values) for name, signal in declared_signals.items()}
+        its_signals = its_signals | self.own_signals()
+        self.signals: dict[str, Signal] = {name: signal.bind(self._values) for name, signal in its_signals.items()}
         for name, signal in self.signals.items():
             if not signal.is_bound:
                 raise InputError(
@@ -232,7 +232,7 @@ class Strategy:
         value = getattr(self, name)
         return 0 if value is None else span_ns(self._values.get(value, value), name)
 
-    def _check_shape(self, declared: Mapping[str, Param]) -> None:
+    def _check_shape(self, declared: Mapping[str, Param], its_signals: Mapping[str, Signal]) -> None:
         cls = type(self).__name__
         forms = [form for form in ("weigh", "allocate") if callable(getattr(type(self), form, None))]
         if len(forms) != 1:
@@ -240,15 +240,14 @@ class Strategy:
             raise InputError(f"{cls} has {said}", remedy="Give the one pure function that says what to hold")
         if not isinstance(inspect.getattr_static(type(self), forms[0]), staticmethod):
             raise InputError(f"{cls}.{forms[0]} has to be a @staticmethod of (s, p)")
-        taken = set(dir(Strategy)) - set(PROTECTION) - {"time_exit", "stale_exit"} | {"params", "signals", HELD}
-        for name in (*declared, *self.declared_signals()):
-            if name in taken or name.startswith("_"):
+        for name in (*declared, *its_signals):
+            if name in _taken() or name.startswith("_"):
                 raise InputError(f"{cls} can't call a signal or Param so", key=name, remedy="Choose another name")
-        for name in self.declared_signals() if forms == ["allocate"] else ():
+        for name in its_signals if forms == ["allocate"] else ():
             if hasattr(np.ndarray, name):  # s.mean would be the array's own, in some of the forms
                 raise InputError(f"{cls} has `allocate`, whose `s` is an array and has that of its own", key=name,
                                  remedy="Choose another name")  # fmt: skip
-        if len(self.declared_signals()) > SIGNALS_MAX:
+        if len(its_signals) > SIGNALS_MAX:
             raise InputError(f"{cls} declares more than {SIGNALS_MAX} signals")
         if self.decide_on not in ("bar", "facts"):
             raise InputError("unknown choice", key="decide_on", value=self.decide_on, remedy="Use bar or facts")
@@ -264,6 +263,12 @@ class Strategy:
                     value=value,
                 )
         _ = self.protection, self.stale_exit_ns, self.every_ns  # durations that are none raise here
+
+
+@cache
+def _taken() -> frozenset[str]:
+    """Names that mean something else in every strategy."""
+    return frozenset({*dir(Strategy), "params", "signals", HELD} - {*PROTECTION, "time_exit", "stale_exit"})
 
 
 def _short(value: float) -> str:
