@@ -16,6 +16,7 @@ from bot.exchange.grid import number
 from bot.exchange.wire import BalanceView, MarketView, PositionView, TradeView
 
 ZERO = Decimal(0)
+ROUNDING = Decimal("1e-6")  # of a lot: the desk takes a holding so near to the next one for it, and less than that off
 
 
 def base_of(symbol: str) -> str:
@@ -33,7 +34,7 @@ class Drift:
     """What the venue holds of one key (coin, or symbol of a derivative) that isn't foreign + ours.
 
     ours is what is left of ours: below what the desk has when `short`, then the desk has to be cut; foreign is what the
-    baseline becomes; moved the difference in all.
+    baseline becomes; moved the difference in all; dust: it lies within the tolerance.
     """
 
     key: str
@@ -42,10 +43,16 @@ class Drift:
     ours: Decimal
     foreign: Decimal
     short: bool
+    dust: bool = False
 
 
-def drift(key: str, *, seen: Decimal, foreign: Decimal, ours: Decimal, tolerance: Decimal) -> Drift | None:
+def drift(
+    key: str, *, seen: Decimal, foreign: Decimal, ours: Decimal, tolerance: Decimal, lot: Decimal = ZERO
+) -> Drift | None:
     """How the venue differs from what it should hold; None within the tolerance. Quantities signed, in units of key.
+
+    lot: of a coin that is sold by it. Where so little is missing that it makes one lot less to sell, that counts within
+    the tolerance, too: an exit or a stop for all of ours would be refused for it, again and again.
 
     >>> d = drift("BTC", seen=Decimal("2.1"), foreign=Decimal("2"), ours=Decimal("0.5"), tolerance=Decimal("0.001"))
     >>> (d.short, d.ours, d.foreign)
@@ -53,8 +60,15 @@ def drift(key: str, *, seen: Decimal, foreign: Decimal, ours: Decimal, tolerance
     >>> d = drift("BTC", seen=Decimal("0.2"), foreign=Decimal("0"), ours=Decimal("0.5"), tolerance=Decimal("0.001"))
     >>> (d.short, d.ours, d.foreign)
     (True, Decimal('0.2'), Decimal('0.0'))
+    >>> lot = Decimal("0.001")
+    >>> d = drift("BTC", seen=Decimal("0.4999"), foreign=Decimal("0"), ours=Decimal("0.5"), tolerance=lot, lot=lot)
+    >>> (d.short, d.ours, d.foreign, d.dust)
+    (True, Decimal('0.4999'), Decimal('0.0000'), True)
     """
     moved = seen - foreign - ours
+    if lot and ZERO <= seen < ours and seen // lot < (ours + ROUNDING * lot) // lot:
+        left = seen if seen % lot < lot * (1 - ROUNDING) else seen // lot * lot
+        return Drift(key, seen, moved, left, seen - left, short=True, dust=abs(moved) <= tolerance)
     if abs(moved) <= tolerance:
         return None
     sign = -1 if ours < ZERO else 1
@@ -144,6 +158,10 @@ class Account:
         lot = number(markets[self.symbol_of[key]].lot)
         return max(lot / 2 if self.perp else lot, ours)
 
+    def _lot(self, key: str, markets: Mapping[str, MarketView]) -> Decimal:
+        """What a coin is sold by; 0 of quote, and of positions."""
+        return ZERO if self.perp or key not in self.symbol_of else number(markets[self.symbol_of[key]].lot)
+
     def begin(self, seen: Mapping[str, Decimal]) -> dict[str, Decimal]:
         """Take all that isn't ours for foreign; what is missing of ours, by key (no baseline is made then)."""
         rest = {key: seen.get(key, ZERO) - self.ours(key) for key in self.keys}
@@ -159,7 +177,7 @@ class Account:
         for key in self.keys:
             one = drift(
                 key, seen=seen.get(key, ZERO), foreign=self.foreign.get(key, ZERO), ours=self.ours(key),
-                tolerance=self.tolerance(key, markets),
+                tolerance=self.tolerance(key, markets), lot=self._lot(key, markets),
             )  # fmt: skip
             if one is not None:
                 found.append(one)

@@ -305,7 +305,7 @@ class Reconciler:
         if account.perp:
             self._hear_market(account.symbol_of[one.key], self.markets.get(account.symbol_of[one.key]))
         self._owner.alarm("reconciliation", text)
-        if one.short or not worth <= limit:  # also when one of them isn't known
+        if (one.short and not one.dust) or not worth <= limit:  # also when one of them isn't known
             self._conditions.on("reconciliation", text, limit=limit, observed=worth, sticky=True)
 
     # --- funding ------------------------------------------------------------------------------------------------------

@@ -98,6 +98,26 @@ def test_dust_is_nothing() -> None:
     play(scene)
 
 
+def test_dust_that_an_exit_lacks_is_written_off() -> None:
+    """Less than a lot is missing, but ours makes one lot less to sell: else all of it could not be sold for good."""
+
+    async def scene(s: Stage) -> None:
+        await bought(s)
+        for _ in range(20):  # all that is foreign goes, in parts that nobody minds
+            s.matching.transfer("BTC", Decimal("-0.1"))
+            await asyncio.sleep(45)
+        assert s.bot.venue.health()["foreign"]["BTC"] == "0" and cut(s) == [] and s.desk.standing() == []
+        s.matching.transfer("BTC", Decimal("-0.0005"))
+        await asyncio.sleep(45)
+        assert cut(s) == [(s.symbol, 0.9985)]
+        assert s.desk.standing() == [] and "ours is cut to 0.9985" in s.desk.alarms[-1]
+        order = await s.bot.submit(s.symbol, -1, 0.998, kind=MARKET)
+        await asyncio.sleep(5)
+        assert s.state(order) == STATES[FILLED]
+
+    play(scene)
+
+
 def test_perp_position_and_exit() -> None:
     """Positions are compared, exits are reduce-only, a liquidation cuts the desk."""
 
