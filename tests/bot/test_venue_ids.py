@@ -43,15 +43,21 @@ def standing() -> Standing:
     )  # fmt: skip
 
 
+def shown(**changed: str) -> OrderView:
+    """The same as the venue has it when it was taken."""
+    first = OrderView(
+        client_id=IDS.make(1), venue_id="v1", symbol="BTC/USDT", side="buy", kind="limit", qty="1", filled="0",
+        status="open",
+    )  # fmt: skip
+    return dataclasses.replace(first, **changed)
+
+
 @pytest.mark.parametrize("trade_first", [True, False])
 def test_an_order_that_the_venue_cut_ends_with_what_was_filled(*, trade_first: bool) -> None:
     """A stop that only reduces, of 1.0, when 0.3 of the position were left: nothing of it is waited for."""
     book = OrdersBook(IDS, lambda view: (0.0, 0.0, 0.0), lambda: 0)
     o = book.add(standing())
-    view = OrderView(
-        client_id=IDS.make(1), venue_id="v1", symbol="BTC/USDT", side="sell", kind="stop", qty="1", filled="0",
-        status="open",
-    )  # fmt: skip
+    view = shown(side="sell", kind="stop")
     trade = TradeView(
         trade_id="t1", venue_id="v1", client_id=IDS.make(1), symbol="BTC/USDT", side="sell", qty="0.3", price="100",
         fee="0", fee_currency="USDT", maker=False, ns=0,
@@ -74,10 +80,7 @@ def test_a_view_without_its_quantities_is_no_cut() -> None:
     """Filled, says the venue, and not how much: then all of it was, and its trades are waited for."""
     book = OrdersBook(IDS, lambda view: (0.0, 0.0, 0.0), lambda: 0)
     o = book.add(standing())
-    view = OrderView(
-        client_id=IDS.make(1), venue_id="v1", symbol="BTC/USDT", side="sell", kind="stop", qty="0", filled="0",
-        status="filled",
-    )  # fmt: skip
+    view = shown(side="sell", kind="stop", qty="0", status="filled")
     assert book.see(view) == [] and not o.ended and o.lacking and o.filled == o.qty
     book.see(dataclasses.replace(view, qty="0.5", filled="0.3"))
     assert not o.ended and o.lacking
@@ -86,10 +89,7 @@ def test_a_view_without_its_quantities_is_no_cut() -> None:
 def messages(parts: list[int], ending: str) -> list[OrderView | TradeView]:
     """What the venue tells of an order that fills in tenths and then ends: a view and a trade for each part."""
     said: list[OrderView | TradeView] = []
-    view = OrderView(
-        client_id=IDS.make(1), venue_id="v1", symbol="BTC/USDT", side="buy", kind="limit", qty="1", filled="0",
-        status="open",
-    )  # fmt: skip
+    view = shown()
     total = 0
     said.append(view)
     for index, part in enumerate(parts):

@@ -22,6 +22,7 @@ from risk.limits import Limits
 from signals import EMA
 from signals.stream import Stream
 from strategies.base import Param, Strategy
+from tests.backtest.oracles.outcome import assert_same, books_of
 from tests.backtest.oracles.sampled import Everything, inputs_of, sampled, shipped, spec_of
 from tests.contracts.worlds import told
 
@@ -108,21 +109,8 @@ HOLED: dict[str, tuple[Any, dict[str, Any]]] = {
 
 
 def outcome(desk: Desk, tape: Any) -> dict[str, Any]:
-    """All that a run leaves behind."""
-    accounts = tape.accounts(desk.fills, float(desk.account["units"]))  # a unit was worth 1 at the start
-    return accounts | {"weights": tape.wishes(), "rows": tape["rows"][:, :, :-1].copy()} | {
-        "fills": desk.fills.copy(), "events": desk.events.copy(), "done": desk.done.copy(),
-        "working": desk.working.copy(),
-        "account": desk.arrays["account"].copy(), "books": desk.books.copy(),
-    }  # fmt: skip
-
-
-def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
-    """Equal bit for bit, field by field."""
-    for name, array in one.items():
-        for field in array.dtype.names or (None,):
-            ours, theirs = (part if field is None else part[field] for part in (array, other[name]))
-            assert np.array_equal(ours, theirs, equal_nan=True), (name, field, np.argwhere(ours != theirs)[:3])
+    """All that a run leaves behind whose values and weights are kept."""
+    return books_of(desk, tape) | {"weights": tape.wishes(), "rows": tape["rows"][:, :, :-1].copy()}
 
 
 def in_one_go(spec: RunSpec, inputs: RunInputs, *, interpreted: bool = False) -> dict[str, Any]:
@@ -246,10 +234,7 @@ def test_what_isnt_kept_is_decided_alike(case: str, store: Store, monkeypatch: p
             walk(inlined_loop(spec.strategy, narrow=True), desk, lean.tape)
         else:
             execute(desk, lean)
-        found = lean.tape.accounts(desk.fills, float(desk.account["units"])) | {
-            "fills": desk.fills.copy(), "events": desk.events.copy(), "done": desk.done.copy(),
-            "working": desk.working.copy(), "account": desk.arrays["account"].copy(), "books": desk.books.copy(),
-        }  # fmt: skip
+        found = books_of(desk, lean.tape)
         assert len(found["fills"]) > 8
         assert_same({name: array for name, array in whole.items() if name in found}, found)
 
