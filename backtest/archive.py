@@ -31,9 +31,8 @@ _BY_SYMBOL = ("open", "high", "low", "close", "held")
 _LOGS = {"fills": FILL, "orders": ORDERLOG, "events": EVENT}
 _TEXTS = {
     "created_ns", "strategy", "strategy_hash", "params", "symbols", "quote", "market", "bar_ns", "synthetic",
-    "settings", "signal_names", "doubts", "notes",
-    "model", "initial_cash", "stress", "trials", "errors", "error_samples", "resume_after",
-    "elapsed", "id",
+    "settings", "signal_names", "doubts", "notes", "model", "initial_cash", "stress", "trials", "errors",
+    "error_samples", "resume_after", "elapsed", "id",
 }  # fmt: skip
 
 

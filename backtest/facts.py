@@ -69,11 +69,12 @@ def metric_where(name: str, coins: Sequence[str]) -> dict[str, list[str]]:
 def unknown_coins(spec: RunSpec, sentiment: SentimentTape, metrics: Mapping[str, MetricTape]) -> list[str]:
     """What signals look at and no fact of the run is about, in a sentence each: they never get ready there."""
     coins = coins_of(spec)
-    posts = sentiment.coin[(sentiment.flags & GAP) == 0]
+    told = {("metrics", name): _places(tape.coin) for name, tape in metrics.items()}
+    told["sentiment", ""] = _places(sentiment.coin[(sentiment.flags & GAP) == 0])
     lacking: dict[str, set[str]] = {}
     for signal in spec.strategy.signals.values():
         for kind, name, coin in signal.facts():
-            there = set((posts if kind == "sentiment" else metrics[name].coin).tolist())
+            there = told[kind, name]
             if coin == "*" or (coin is None and kind == "metrics" and -1 in there):
                 continue  # a metric of the market stands for that of a coin
             wanted = range(len(spec.symbols)) if coin is None else [coins.index(coin)]
@@ -83,6 +84,11 @@ def unknown_coins(spec: RunSpec, sentiment: SentimentTape, metrics: Mapping[str,
         for name, missing in sorted(lacking.items())
         if missing
     ]
+
+
+def _places(coin: Array) -> set[int]:
+    """Which coins there are among many, by their places; -1 for the market."""
+    return set((np.flatnonzero(np.bincount(coin + 1)) - 1).tolist())
 
 
 def read_columns(

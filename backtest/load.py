@@ -5,6 +5,7 @@ without its funding.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -203,14 +204,11 @@ def _bars(
         spot = symbol.split(":", 1)[0]
         if spot == symbol:
             raise
-        try:
+        with suppress(InputError):
             series = store.bars(spot, interval_ns, since, spec.until_ns, spec.bar_source)
-        except InputError:
-            series = None
-        if series is None:
-            raise
-        borrowed[symbol] = spot
-        return series
+            borrowed[symbol] = spot
+            return series
+        raise
 
 
 def _bar_share(store: Store, series: BarSeries) -> InputShare:

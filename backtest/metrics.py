@@ -12,7 +12,7 @@ import numpy.typing as npt
 from backtest import sharpe as luck
 from backtest.account import controls, costs, entry_cost, exposure, holds, quality_shares, trade_figures, unexplained
 from backtest.curve import DAY_NS, YEAR_DAYS, buy_and_hold, drawdown, filled, monthly, sampled_returns
-from backtest.figures import CONFIDENCE, LEAST_DAYS, LEAST_SAMPLES, Evidence, Metrics
+from backtest.figures import CONFIDENCE, LEAST_DAYS, Evidence, Metrics
 from backtest.trades import contributions, round_trips
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def _ratios(result: Result, equity: Array, days: float, notes: list[str]) -> dic
     found["sampling"] = f"{sampling}, {len(returns)} returns, × √{yearly:g}, risk-free rate 0"
     found["evidence"] = Evidence(observations=len(returns), trials=max(result.trials, 1))
     found["sharpe"] = luck.yearly_sharpe(returns, days, yearly)
-    if days < LEAST_DAYS or len(returns) < LEAST_SAMPLES:
+    if not luck.tell_enough(returns, days):
         notes.append(f"{len(returns)} daily returns are too few for a Sharpe ratio")
         return found
     if found["sharpe"] is None:

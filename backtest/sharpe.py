@@ -35,9 +35,14 @@ def sharpe(returns: Array) -> float | None:
     return mean / spread
 
 
+def tell_enough(returns: Array, days: float) -> bool:
+    """Whether a span of `days` and its returns are long enough for a ratio."""
+    return days >= LEAST_DAYS and len(returns) >= LEAST_SAMPLES
+
+
 def yearly_sharpe(returns: Array, days: float, yearly: float) -> float | None:
-    """The ratio of a year of `yearly` such returns; None where a span of `days` or its returns are too few to tell."""
-    if days < LEAST_DAYS or len(returns) < LEAST_SAMPLES:
+    """The ratio of a year of `yearly` such returns; None where they are too few to tell, or nothing moved."""
+    if not tell_enough(returns, days):
         return None
     ratio = sharpe(returns)
     return None if ratio is None else ratio * math.sqrt(yearly)

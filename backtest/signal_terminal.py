@@ -13,7 +13,7 @@ from rich.text import Text
 
 from backtest import words
 from backtest.signal_words import corrected, correlation, headline, how, missing, span_text
-from backtest.terminal import clean, print_safely, told_lines
+from backtest.terminal import SYNTHETIC, clean, print_safely, told_lines
 
 if TYPE_CHECKING:
     from backtest.signal_result import SignalReport
@@ -31,8 +31,7 @@ def signal_text(report: SignalReport) -> Group:
     """The report as a rich renderable for 80 columns or more."""
     parts: list[RenderableType] = [_title(report)]
     if report.synthetic:
-        text = " SYNTHETIC MARKET: invented prices and posts; it says nothing about a real one. "
-        parts.append(Text(text, "black on yellow"))
+        parts.append(SYNTHETIC)
     parts += [told_lines(headline(report)), Text("")]
     for signal in report.declared:
         parts.append(Text(clean(f"{signal} = {report.declared[signal]}"), "bold"))

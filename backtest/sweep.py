@@ -175,8 +175,12 @@ class Runner:
         self.first = new_desk(spec)
         self.desk = self.first.copy()
         self.loaded: list[Signal | None] = [None] * len(spec.strategy.signals)
-        self.aligned = np.array_equal(self.tape["decide_ns"], self.tape["close_ns"])
+        # One decision a row, at its close, and every row a decision bar.
+        each_row = np.array_equal(self.tape["decide_ns"], self.tape["close_ns"])
+        self.aligned = each_row and len(strange) == len(self.plain)
         self.close_ns = inputs.bars.close_ns[inputs.bars.decides != 0]
+        self.begin_ns = int(self.close_ns[0]) - spec.bar_ns
+        self.days = (int(self.close_ns[-1]) - self.begin_ns) / DAY_NS
 
     def load(self, strategy: Strategy) -> None:
         """Put a parameter set's columns into the tape."""
@@ -214,11 +218,10 @@ class Runner:
         desk.restart(self.first)
         walk(self.compiled, desk, tape)
         equity = tape["equity"]
-        begin_ns, end_ns = int(self.close_ns[0]) - spec.bar_ns, int(self.close_ns[-1])
-        returns, _, yearly = sampled_returns(self.close_ns, equity, spec.cash, begin_ns, spec.bar_ns)
+        returns, _, yearly = sampled_returns(self.close_ns, equity, spec.cash, self.begin_ns, spec.bar_ns)
         return SweepRow(
             params=dict(strategy.params), total_return=float(equity[-1] / spec.cash - 1.0),
-            sharpe=yearly_sharpe(returns, (end_ns - begin_ns) / DAY_NS, yearly),
+            sharpe=yearly_sharpe(returns, self.days, yearly),
             max_drawdown=float(deepest(equity)), fills=int(desk.account["n_fills"]), fees=float(desk.account["fees"]),
             final_equity=float(equity[-1]), errors=int(desk.account["errors"]),
         )  # fmt: skip

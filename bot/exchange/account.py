@@ -43,7 +43,7 @@ class Drift:
     ours: Decimal
     foreign: Decimal
     short: bool
-    dust: bool = False
+    dust: bool
 
 
 def drift(
@@ -66,16 +66,17 @@ def drift(
     (True, Decimal('0.4999'), Decimal('0.0000'), True)
     """
     moved = seen - foreign - ours
-    if lot and ZERO <= seen < ours and seen // lot < (ours + ROUNDING * lot) // lot:
-        left = seen if seen % lot < lot * (1 - ROUNDING) else seen // lot * lot
-        return Drift(key, seen, moved, left, seen - left, short=True, dust=abs(moved) <= tolerance)
-    if abs(moved) <= tolerance:
+    dust = abs(moved) <= tolerance
+    lacks = bool(lot) and ZERO <= seen < ours and seen // lot < (ours + ROUNDING * lot) // lot
+    if dust and not lacks:
         return None
     sign = -1 if ours < ZERO else 1
-    if seen * sign >= ours * sign - tolerance:
-        return Drift(key, seen, moved, ours, seen - ours, short=False)
+    if seen * sign >= ours * sign - tolerance and not lacks:
+        return Drift(key, seen, moved, ours, seen - ours, short=False, dust=dust)
     left = sign * max(seen * sign, ZERO)
-    return Drift(key, seen, moved, left, seen - left, short=True)
+    if lacks and seen % lot >= lot * (1 - ROUNDING):
+        left = seen // lot * lot
+    return Drift(key, seen, moved, left, seen - left, short=True, dust=dust)
 
 
 def price_of_cut(trades: Sequence[TradeView], sign: int, gone: Decimal) -> float | None:
