@@ -65,17 +65,16 @@ class Private:
 
     async def run(self) -> None:
         """Run until cancelled."""
-        retry_s, current = self._times.first_retry_s, None
+        retry_s = self._times.first_retry_s
+        current: Connection | None = None
+        fresh: Connection | None = None
         try:
             while True:
                 fresh = Connection(self._door, self._key, self._push)
                 try:
                     await fresh.open(self._times.ready_s)
-                except BaseException as error:
+                except Exception as error:  # of the network, of ccxt or of the venue: the stream isn't there
                     await fresh.close()
-                    if not isinstance(error, Exception):
-                        raise
-                    # Of the network, of ccxt or of the venue: the stream isn't there, whatever it was.
                     if current is None or current.broken.is_set():
                         self._down(error)
                     await asyncio.sleep(retry_s)
@@ -86,7 +85,7 @@ class Private:
                 if current is not None:
                     await asyncio.sleep(self._times.overlap_s)
                     await current.close()
-                current = fresh
+                current, fresh = fresh, None
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._times.renew_s):
                         await current.broken.wait()
@@ -96,8 +95,9 @@ class Private:
                     await asyncio.sleep(retry_s)
         finally:
             self.up = False
-            if current is not None:
-                await current.close()
+            for one in (current, fresh):  # both, where the end comes while one follows the other
+                if one is not None:
+                    await one.close()
 
     def _is_up(self, text: str) -> None:
         self.up, self._told_down = True, False
@@ -151,8 +151,10 @@ class Connection:
         """Drop the connection."""
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await hang_up(self.api, CLOSE_S)
+        try:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        finally:
+            await hang_up(self.api, CLOSE_S)
 
     async def _watch(self, watch: Callable[[], Any]) -> None:
         try:

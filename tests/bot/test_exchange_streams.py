@@ -120,6 +120,23 @@ def test_it_is_renewed_before_the_venue_cuts_it(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_an_end_while_one_connection_follows_another_closes_both(tmp_path: Path) -> None:
+    """Nothing stays connected when the process stops in the overlap."""
+
+    async def run() -> None:
+        times = Times(renew_s=0.2, ready_s=2, overlap_s=60, first_retry_s=0.05, last_retry_s=0.2, poll_s=5)
+        async with heard(tmp_path, times=times) as (there, ear):
+            await ear.until(lambda _: ear.states() == [True, True])
+            there_before = [link for link in there.venue.streams.links if link.kind == "user"]
+            assert len(there_before) == 2
+            await there.process.stop()
+            async with asyncio.timeout(4):
+                while any(link.kind == "user" for link in there.venue.streams.links):
+                    await asyncio.sleep(0.01)
+
+    asyncio.run(run())
+
+
 def test_without_streams_orders_are_asked_after(tmp_path: Path) -> None:
     """Where streams are off, polling stands in and says so."""
 
