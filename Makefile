@@ -6,6 +6,9 @@ USED := $(VENV)/.installed
 TESTED := $(VENV)/.installed-dev
 DEMO_VAR ?= var/demo
 
+# Bytecode is kept, whatever the shell says: commands and test workers would compile all sources each time they start.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test lint check clean
 
 demo: $(USED)
