@@ -19,6 +19,7 @@ from data.clean import clean_name
 from data.errors import InputError
 from data.feed import Clock, FeedError, Tools
 from data.http import BUSY_S, USER_AGENT, bare, look_up, redacted, refusal
+from data.trust import authorities
 
 if TYPE_CHECKING:
     import ssl
@@ -225,20 +226,12 @@ async def _connect(
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "wss" else 80)
     address = await look_up(host, port, tools.http.near)
-    more: dict[str, Any] = {"ssl": trusted or _authorities()} if parts.scheme == "wss" else {}
+    more: dict[str, Any] = {"ssl": trusted or authorities()} if parts.scheme == "wss" else {}
     return await connect(
         url, host=address, port=port, additional_headers=dict(headers or {}), user_agent_header=USER_AGENT,
         proxy=None, compression=None, open_timeout=None, ping_interval=None, close_timeout=CLOSE_S,
         max_size=most, max_queue=min(max(WAITING_MAX // most, 4), 1024), **more,
     )  # fmt: skip
-
-
-def _authorities() -> ssl.SSLContext:
-    import ssl
-
-    import certifi
-
-    return ssl.create_default_context(cafile=certifi.where())
 
 
 def _address(url: str, params: Any, near: frozenset[str]) -> str:

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import contextvars
 import logging
-import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from bot.exchange.redact import redact
 from bot.exchange.settings import Settings
 from bot.exchange.wire import Alarm, Message
 from data.errors import InputError
+from data.trust import authorities, trust_authorities
 
 LOG = logging.getLogger("tidegate.exchange")
 PER_MINUTE = {"binance": 4000.0, "bybit": 600.0, "okx": 600.0, "kraken": 60.0}
@@ -62,10 +62,8 @@ class Link:
     def open(self) -> None:
         """Make the session; inside the running loop."""
         import aiohttp
-        import certifi
 
-        context = ssl.create_default_context(cafile=certifi.where())
-        connector = aiohttp.TCPConnector(ssl=context)
+        connector = aiohttp.TCPConnector(ssl=authorities())
         self._session = aiohttp.ClientSession(connector=connector, trace_configs=[_traces()])
         # aiohttp would send a lost GET or DELETE again by itself; what was sent once has to be known.
         self._session._retry_connection = False
@@ -193,6 +191,7 @@ def build(settings: Settings, key: Key, *, pro: bool) -> Any:
             raise InputError("this exchange has no demo trading in ccxt", key="exchange.demo", value=name)
         api.enable_demo_trading(True)
     api.urls["api"] = replace_urls(api.urls["api"], settings.urls)
+    trust_authorities(api)
     return api
 
 

@@ -15,6 +15,7 @@ from data.errors import InputError, UnreachableError
 from data.hang_up import hang_up
 from data.http import retry_after_s
 from data.times import MILLISECOND_NS, SECOND_NS, format_duration
+from data.trust import trust_authorities
 
 T = TypeVar("T")
 AT_ONCE = 4  # REST requests under way
@@ -81,6 +82,7 @@ def open_exchange(section: Exchange, *, pro: bool) -> Any:
             f"{section.id} has none in ccxt ({first_line(error)})", key=f"exchange.{which}", remedy="Remove it"
         ) from error
     made.urls["api"] = replace_urls(made.urls["api"], section.urls)
+    trust_authorities(made)
     return made
 
 

@@ -320,6 +320,7 @@ def _doom(how: str, nth: int) -> None:
 def _warm_up() -> None:
     """Import and compile all that a life needs, by a session that never meets a venue."""
     import ccxt.pro  # noqa: F401
+    import keyring
 
     import bot.operate.watchdog
     import bot.session.real  # noqa: F401
@@ -330,8 +331,11 @@ def _warm_up() -> None:
     from bot.exchange import process  # noqa: F401
     from bot.recover import warm_records  # noqa: F401
     from bot.session.terms import engine_of, header_of, spec_of, with_markets
+    from data.trust import authorities
     from tests.faults.bot_world import STRATEGY, SYMBOLS, config_text
 
+    authorities()
+    keyring.get_keyring()  # looks for every kind that is installed
     found: dict[str, Any] = {}
 
     def compile_once(strategy: Any) -> Any:
