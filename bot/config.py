@@ -17,7 +17,7 @@ from bot.config_faults import Places, find_faults, nearest
 from bot.config_feeds import FeedTable, Record, read_feeds
 from bot.config_live import Exchange, Live, Metrics, Notify
 from bot.config_sections import Aliases, Execution, Fill, Limits, Market, Run, Section, Sources
-from bot.config_types import read_names
+from bot.config_types import read_names, write_share
 from data.errors import InputError, raise_all
 
 DEFAULT_FILE = "tidegate.toml"
@@ -193,7 +193,7 @@ def check(raw: Mapping[str, Any], *, places: Places, folder: Path) -> Config:
             faults += find_faults(error, section=name, model=MODELS.get(name), places=places)
     symbols, market = _named(raw.get("run"), parts.get("run"))
     faults += check_symbols(symbols, market, places)
-    faults += _check_markets(parts.get("market", {}), symbols, places)
+    faults += _check_markets(parts.get("market", {}), symbols, parts.get("run"), places)
     if not symbols and "run" not in {fault.key.partition(".")[0] for fault in faults if fault.key}:
         remedy = 'For example: symbols = ["BTC/USDT"]'
         faults.append(InputError("no symbol is named", where=places.file, key="run.symbols", remedy=remedy))
@@ -262,9 +262,11 @@ def check_symbols(symbols: Sequence[str], market: str, places: Places) -> list[I
     return faults
 
 
-def _check_markets(markets: Mapping[str, Any], symbols: Iterable[str], places: Places) -> list[InputError]:
+def _check_markets(
+    markets: Mapping[str, Market], symbols: Iterable[str], run: Run | None, places: Places
+) -> list[InputError]:
     known = list(symbols)
-    return [
+    faults = [
         InputError(
             "not one of run.symbols",
             where=places.of(f"market.{name}"),
@@ -274,6 +276,16 @@ def _check_markets(markets: Mapping[str, Any], symbols: Iterable[str], places: P
         for name in markets
         if name not in known
     ]
+    if run is None or run.market != "perp":
+        return faults
+    for name, market in markets.items():
+        if market.maintenance is not None and market.maintenance * run.leverage >= 1:
+            dotted = f"market.{name}.maintenance"
+            what = f"with leverage {run.leverage:g} a position would be liquidated as it opens"
+            remedy = f"Write a smaller one, or a run.leverage below {1 / market.maintenance:g}"
+            value = write_share(market.maintenance)
+            faults.append(InputError(what, where=places.of(dotted), key=dotted, value=value, remedy=remedy))
+    return faults
 
 
 def _copy(base: Mapping[str, Any]) -> dict[str, Any]:

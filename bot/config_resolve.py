@@ -116,9 +116,8 @@ def resolve_markets(config: Config) -> "dict[str, MarketSpec]":
     markets = {}
     for symbol in config.run.symbols:
         section = config.market.get(symbol)
-        given = {} if section is None else section.model_dump(mode="python", exclude_none=True)
-        if section is not None and section.min_notional is not None:
-            given["min_notional"] = float(section.min_notional)
+        values = {} if section is None else {name: getattr(section, name) for name in type(section).model_fields}
+        given = {name: float(value) for name, value in values.items() if value is not None}
         stated = {"tick", "lot", "min_notional"} <= given.keys()
         markets[symbol] = MarketSpec(**given, assumed=not stated)
     return markets

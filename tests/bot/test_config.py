@@ -1,5 +1,6 @@
 """The configuration: what it reads, and how it says what is wrong."""
 
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backtest.run import new_desk
 from bot.config import Config, Places, check, load_config
+from bot.config_resolve import resolve_markets, resolve_run, resolve_strategy
 from bot.config_types import (
     Cap,
     Fault,
@@ -20,6 +23,7 @@ from bot.config_types import (
     read_share,
     write_share,
 )
+from bot.session.terms import with_markets
 from bot.template import config_text
 from data.errors import InputError, InputErrors, TidegateError
 from data.times import HOUR_NS, format_duration, parse_time
@@ -307,6 +311,47 @@ def test_every_example_in_the_template_is_valid(tmp_path: Path) -> None:
     asked = [fault for fault in found if fault.what == "is missing" and (fault.key or "").startswith("feeds.")]
     rest = {fault.key for fault in found if fault not in asked}  # of a vendor's own address nobody knows an example
     assert rest <= {"run.stake", "run.inside", "limits.tag_share.memecoin"}
+
+
+EXAMPLES = re.findall(r"^(?:# )?(\[.+?\])|^# (\w+ = .+?)  +#", config_text(), re.MULTILINE)
+
+
+def test_a_run_can_begin_with_each_example(tmp_path: Path) -> None:
+    """Costs, orders, limits and the venue's grid: every shown value alone reaches the records that kernels read."""
+    section, seen = "", 0
+    tags = '[tags]\nDOGE = "memecoin"\n'
+    for title, line in EXAMPLES:
+        section = title or section
+        if not line or section.strip("[]").partition(".")[0] not in ("fill", "execution", "limits", "market"):
+            continue
+        file = write(tmp_path, f'{SMALL.strip()}\nstrategy = "buy-and-hold"\n{tags}{section}\n{line}\n')
+        config = load_config(file)
+        spec = with_markets(resolve_run(config, resolve_strategy(config)), {}, {"BTC/USDT": 3e4})
+        desk = new_desk(spec)
+        assert desk.account["cash"] == 10_000
+        seen += 1
+    assert seen > 40
+
+
+def test_what_is_stated_of_a_market_reaches_the_desk(tmp_path: Path) -> None:
+    """Each value in its unit; what isn't stated is assumed, and marked so."""
+    grid = 'tick = 0.5\nlot = 0.001\nmin_notional = "7.5"\nmax_quantity = 40\nmaintenance = "0.8%"\n'
+    config = load_config(write(tmp_path, f"{SMALL}[market.'BTC/USDT']\n{grid}"))
+    market = resolve_markets(config)["BTC/USDT"]
+    assert market.record(-1) == (0.5, 0.001, 7.5, 40.0, 0.008, -1) and not market.assumed
+    config = load_config(write(tmp_path, f"{SMALL}[market.'BTC/USDT']\nmaintenance = 0.01\n"))
+    market = resolve_markets(config)["BTC/USDT"]
+    assert market.maintenance == 0.01 and market.assumed
+
+
+def test_a_maintenance_margin_that_no_position_could_meet(tmp_path: Path) -> None:
+    """Liquidated as it opens: refused, with the leverage that would do."""
+    perp = 'market = "perp"\nleverage = 20.0\n'
+    (fault,) = faults_of(tmp_path, f"{SMALL}{perp}[market.'BTC/USDT']\nmaintenance = '5%'\n")
+    assert fault.key == "market.BTC/USDT.maintenance" and "liquidated as it opens" in fault.what
+    assert "below 20" in (fault.remedy or "")
+    load_config(write(tmp_path, f"{SMALL}{perp}[market.'BTC/USDT']\nmaintenance = '4.9%'\n"))
+    load_config(write(tmp_path, f"{SMALL}[market.'BTC/USDT']\nmaintenance = '5%'\n"))
 
 
 @given(st.decimals(min_value="0.01", max_value="1e12", places=2))
