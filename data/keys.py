@@ -26,7 +26,7 @@ KEPT: Final = 256
 """Lists that a process keeps open; each is mapped, not read into memory."""
 
 Hashes = np.ndarray[Any, np.dtype[np.uint64]]
-_OPEN: OrderedDict[tuple[str, int], Hashes] = OrderedDict()
+_OPEN: OrderedDict[Path, tuple[bytes, Hashes]] = OrderedDict()  # by list: what it begins with, and the map
 
 
 def key_hashes(kind: str, table: pa.Table) -> Hashes:
@@ -61,22 +61,35 @@ def may_hold(kind: str, folder: Path, part: Part, hashes: Hashes) -> bool:
 
 def _hashes_of(kind: str, path: Path, rows: int) -> Hashes:
     listed = path.with_suffix(SUFFIX)
-    name = (str(listed), rows)
-    if name in _OPEN:
-        _OPEN.move_to_end(name)
-        return _OPEN[name]
-    held = _read(listed, rows)
-    if held is None:
+    begins = _beginning(listed)
+    if listed in _OPEN:
+        known, held = _OPEN[listed]
+        if begins and known == begins:  # else a store was put in its place, by somebody else or from a copy
+            _OPEN.move_to_end(listed)
+            return held
+        del _OPEN[listed]
+    read = _read(listed, rows)
+    if read is None:
         columns = ["source", *IDENTITY[kind]]
-        held = np.sort(key_hashes(kind, read_table(path, columns).select(columns)))
+        read = np.sort(key_hashes(kind, read_table(path, columns).select(columns)))
         with suppress(OSError):
-            _write(listed, held)
-    for other in [other for other in _OPEN if not Path(other[0]).exists()]:
+            _write(listed, read)
+        begins = _beginning(listed)
+    for other in [other for other in _OPEN if not other.exists()]:
         del _OPEN[other]  # its rows went into a larger part: a map of it would keep its pages
-    _OPEN[name] = held
+    _OPEN[listed] = begins, read
     while len(_OPEN) > KEPT:
         _OPEN.popitem(last=False)
-    return held
+    return read
+
+
+def _beginning(path: Path) -> bytes:
+    """The digest that a list begins with; empty when it isn't there."""
+    try:
+        with path.open("rb") as file:
+            return file.read(DIGEST_BYTES)
+    except OSError:
+        return b""
 
 
 def _write(path: Path, hashes: Hashes) -> None:

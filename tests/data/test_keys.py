@@ -1,5 +1,6 @@
 """The lists of hashes beside parts of posts, and the purge of deleted posts: quick, exact, and nothing but derived."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,14 @@ def test_a_list_that_is_not_whole_is_worked_out_again(store: Store, harm: str) -
         listed[1].write_bytes(first)
     keys._OPEN.clear()
     assert store.append("posts", posts(0, 300)) == Appended(unchanged=300)
+
+
+def test_a_store_that_is_put_in_anothers_place_is_read_anew(store: Store) -> None:
+    """A running recorder, and somebody brings back a copy, or begins again: parts have the same names and sizes."""
+    for first in (0, 50):
+        store.append("posts", posts(first, 20))
+        assert store.append("posts", posts(first, 20)) == Appended(unchanged=20)
+        shutil.rmtree(store.root)
 
 
 @pytest.mark.usefixtures("small_parts")
