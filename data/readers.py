@@ -100,10 +100,15 @@ def read_rows(
         raise InputError(f"can't be read ({error.strerror or error})", where=path) from error
     if not raw.strip():
         raise InputError("the file is empty", where=path)
-    if form == "csv":
-        return _csv(path, raw, names, delimiter, encoding)
     text = _decoded(path, raw, encoding)
-    return _json_lines(path, text) if form == "jsonl" else _json(path, text, names, records)
+    del raw
+    if form == "csv":
+        return _csv(path, text, names, delimiter)
+    try:
+        return _json_lines(path, text) if form == "jsonl" else _json(path, text, names, records)
+    except RecursionError:
+        remedy = "Rows are a list of objects, or of lists"
+        raise InputError("nested too deeply to hold rows", where=path, remedy=remedy) from None
 
 
 def _form(path: Path) -> str:
@@ -135,13 +140,16 @@ def _bytes(path: Path) -> bytes:
 
 def _decoded(path: Path, raw: bytes, encoding: str) -> str:
     try:
-        return raw.decode("utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)
+        text = raw.decode("utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)
     except (UnicodeDecodeError, LookupError) as error:
         raise InputError(
             f"not readable as {encoding} ({error})",
             where=path,
             remedy="Say how it was written, for example --encoding latin-1",
         ) from error
+    if not text.strip():  # a byte order mark alone
+        raise InputError("the file is empty", where=path)
+    return text
 
 
 def _binary(path: Path, form: str) -> RawRows:
@@ -164,12 +172,14 @@ def _binary(path: Path, form: str) -> RawRows:
     return RawRows(path, table.combine_chunks(), _counting(table.num_rows), _no_rejects())
 
 
-def _csv(path: Path, raw: bytes, names: Sequence[str] | None, delimiter: str | None, encoding: str) -> RawRows:
+def _csv(path: Path, text: str, names: Sequence[str] | None, delimiter: str | None) -> RawRows:
     import pyarrow.csv as csv
 
-    raw = _decoded(path, raw, encoding).encode()
-    lines = [line.decode() for line in raw[:65536].splitlines()[:3]]
-    skip, notes, mark = 0, list[str](), delimiter or _delimiter(lines[0] if len(lines) < 2 else lines[1])
+    text = re.sub(r"\A(?: *(?:\r\n|\r|\n))+", "", text)  # else an empty line would be the header
+    lines = re.split(r"\r\n|\r|\n", text[:65536])[:3]
+    raw = text.encode()
+    skip, notes = 0, list[str]()
+    mark = _delimiter(lines[0] if len(lines) < 2 else lines[1]) if delimiter is None else _given_delimiter(delimiter)
     if names is None:
         skip = _banner(lines, mark)
         if skip:
@@ -213,6 +223,13 @@ def _delimiter(line: str) -> str:
     return max(",;\t|", key=lambda mark: (line.count(mark), mark == ","))
 
 
+def _given_delimiter(given: str) -> str:
+    mark = {"\\t": "\t", "tab": "\t"}.get(given.lower(), given)
+    if len(mark) != 1 or not mark.isascii() or mark in '"\r\n\0':
+        raise InputError("not a delimiter", key="--delimiter", value=given, remedy="One character, as , ; | or tab")
+    return mark
+
+
 def _header(line: str, mark: str) -> list[str]:
     import csv
 
@@ -247,11 +264,13 @@ def _json_lines(path: Path, text: str) -> RawRows:
             continue
         try:
             value = json.loads(content)
-        except ValueError:
-            broken.append((line, "not JSON", {"line": content}))
+            row = _flat(value) if isinstance(value, dict) else None
+        except (ValueError, RecursionError) as error:
+            reason = "not JSON" if isinstance(error, ValueError) else "nested too deeply"
+            broken.append((line, reason, {"line": content}))
             continue
-        if isinstance(value, dict):
-            found.append(_flat(value))
+        if row is not None:
+            found.append(row)
             number.append(line)
         else:
             broken.append((line, "not a JSON object", {"line": content}))
@@ -333,7 +352,7 @@ def _flat(row: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, dict):
             flat.update(_flat(value, f"{prefix}{key}."))
         else:
-            flat[prefix + key] = json.dumps(value) if isinstance(value, list) else value
+            flat[_encodable(prefix + key)] = json.dumps(value) if isinstance(value, list) else value
     return flat
 
 
@@ -349,7 +368,12 @@ def _column(values: list[Any]) -> pa.Array:
     if kinds <= {int, float} and all(not isinstance(value, int) or abs(value) < 2**53 for value in values):
         return pa.array(values, pa.float64())
     texts = [None if value is None else value if isinstance(value, str) else json.dumps(value) for value in values]
-    return pa.array([text if text is None else text.encode("utf-8", "replace").decode() for text in texts], pa.string())
+    return pa.array([text if text is None else _encodable(text) for text in texts], pa.string())
+
+
+def _encodable(text: str) -> str:
+    """The same without halves of characters, which JSON can write and UTF-8 can't."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _counting(rows: int) -> I8:

@@ -35,11 +35,12 @@ def test_csv_and_its_relatives(tmp_path: Path) -> None:
         "e.csv": LINES.replace("\n", "\r\n"),
         "f.csv": LINES.rstrip("\n"),
         "g.csv": "time, open\n1,2\n\n3,4\n",
+        "h.csv": "\n \r\n" + LINES,
     }.items():
         raw = read_rows(write(tmp_path / name, content))
         assert listed(raw) == wanted, name
         assert raw.number.tolist() == [1, 2]
-    assert listed(read_rows(write(tmp_path / "h.csv.gz", gzip.compress(LINES.encode())))) == wanted
+    assert listed(read_rows(write(tmp_path / "i.csv.gz", gzip.compress(LINES.encode())))) == wanted
 
 
 def test_quoted_fields_and_ragged_rows(tmp_path: Path) -> None:
@@ -49,6 +50,32 @@ def test_quoted_fields_and_ragged_rows(tmp_path: Path) -> None:
     assert raw.broken["row"].to_pylist() == [2, 3]
     assert raw.broken["reason"].to_pylist() == ["not 2 columns like the header"] * 2
     assert json.loads(raw.broken["content"][1].as_py()) == {"line": "3,x,y"}
+
+
+def test_a_delimiter_that_is_said(tmp_path: Path) -> None:
+    for said, mark in ((";", ";"), ("\\t", "\t"), ("tab", "\t"), ("^", "^")):
+        path = write(tmp_path / "a.csv", LINES.replace(",", mark))
+        assert listed(read_rows(path, delimiter=said))[0] == {"time": "1", "open": "2"}
+    for said in ("||", "", '"', "\n", "ä"):
+        with pytest.raises(InputError, match="not a delimiter"):
+            read_rows(path, delimiter=said)
+
+
+def test_a_line_longer_than_what_is_looked_at_first(tmp_path: Path) -> None:
+    """Cut anywhere in it, also inside of a character."""
+    for ahead in ("", "x"):
+        path = write(tmp_path / "a.csv", f'1,"{ahead}{"ä" * 70_000}"\n')
+        assert listed(read_rows(path, names=["time", "text"])) == [{"time": "1", "text": ahead + "ä" * 70_000}]
+
+
+def test_strange_json(tmp_path: Path) -> None:
+    """Half characters and endless nesting: what can be read is, the rest is set apart by its line."""
+    deep = '{"a":' * 100_000
+    lines = ['{"t": "x \\ud83d", "\\udc00": 1}', deep, "[" * 100_000, '{"t": "y"}']
+    raw = read_rows(write(tmp_path / "a.jsonl", "\n".join(lines)))
+    assert [row["t"] for row in listed(raw)] == ["x ?", "y"]
+    assert raw.broken["row"].to_pylist() == [2, 3]
+    assert raw.broken["reason"].to_pylist() == ["nested too deeply"] * 2
 
 
 def test_a_banner_is_skipped_and_said(tmp_path: Path) -> None:
@@ -109,6 +136,8 @@ def test_columnar_files(tmp_path: Path) -> None:
     ("name", "content", "words"),
     [
         ("a.csv", b"", "empty"),
+        ("a.csv", b"\xef\xbb\xbf", "empty"),
+        ("a.jsonl", b"\xef\xbb\xbf\n", "empty"),
         ("a.csv", b"time,open\n", "no rows"),
         ("a.csv", b"time,time\n1,2\n", "twice"),
         ("a.csv", b"time,text\n1,caf\xe9\n", "--encoding latin-1"),
@@ -117,6 +146,7 @@ def test_columnar_files(tmp_path: Path) -> None:
         ("a.parquet", b"", "not a readable parquet file"),
         ("a.feather", b"ARROW1 cut", "not a readable feather file"),
         ("a.json", b"[[1, 2", "not readable as JSON"),
+        ("a.json", b"[" * 100_000, "nested too deeply"),
         ("a.json", b"[]", "no rows"),
         ("a.json", b'"text"', "neither a list nor an object"),
         ("a.json", b'{"a": 1}', "There is no list of rows"),
