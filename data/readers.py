@@ -213,6 +213,9 @@ def _csv(path: Path, text: str, names: Sequence[str] | None, delimiter: str | No
     total = table.num_rows + len(broken)
     if total == 0:
         raise InputError("the file holds no rows below its header", where=path)
+    if not table.num_rows:
+        what = f"no row has {len(header)} columns, as the header has"
+        raise InputError(what, where=path, value=broken[0][1][:80], remedy="Say what parts them: --delimiter")
     number = np.setdiff1d(_counting(total), np.array([row for row, _ in broken], dtype=np.int64))
     shape = f"not {len(header)} columns like the header"
     rejects = _rejects((row, shape, {"line": text}) for row, text in broken)

@@ -196,8 +196,12 @@ class Sheet:
             values = values.dictionary_decode()
         if pa.types.is_floating(values.type):
             values = _whole_as_int(values)
-        filled = pc.fill_null(values.cast(pa.string()), "")
-        texts: list[str] = pc.utf8_trim_whitespace(filled).to_pylist()
+        try:
+            texts: list[str] = pc.utf8_trim_whitespace(pc.fill_null(values.cast(pa.string()), "")).to_pylist()
+        except (pa.ArrowException, UnicodeDecodeError) as error:  # lists, bytes of something else
+            remedy = "Write it as text, or take another column with --map"
+            what = f"a column of {values.type} holds no text"
+            raise InputError(what, where=self.where, key=name, remedy=remedy) from error
         return texts
 
     def good(self) -> Mask:

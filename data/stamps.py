@@ -123,7 +123,10 @@ def read_stamps(
         return _texts(column)
     if pa.types.is_integer(given):
         missing = ~_valid(values)
-        whole = pc.fill_null(values, 0).cast(pa.int64()).to_numpy(zero_copy_only=False)
+        try:
+            whole = pc.fill_null(values, 0).cast(pa.int64()).to_numpy(zero_copy_only=False)
+        except pa.ArrowException as error:
+            raise InputError(f"times out of range ({error})", where=where, key=key) from error
         return _epochs(column, whole, np.zeros(len(whole), dtype=np.int64), missing)
     if pa.types.is_floating(given) or pa.types.is_decimal(given):
         return _float_epochs(column)

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from data.errors import InputError
@@ -89,6 +91,26 @@ def test_an_article_that_changed(take: Take, store: Store) -> None:
     take([post(12, url="http://a")])
     assert take([post(15, url="http://a", text="to the mood")]).revised == 1
     assert store.posts()["text"].tolist() == ["to the moon", "to the mood"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "kind"),
+    [
+        ([{"a": 1}], pa.struct({"a": pa.int64()})),
+        ([["to", "the", "moon"]], pa.list_(pa.string())),
+        ([b"\xff\xfe"], pa.binary()),
+    ],
+)
+def test_columns_that_hold_no_text(store: Store, tmp_path: Path, texts: list[Any], kind: pa.DataType) -> None:
+    """Named, with their type; beside the text they do no harm."""
+    path = tmp_path / "dump.parquet"
+    rows = {"time": ["2024-01-01T12:00Z"], "text": ["to the moon"]}
+    pq.write_table(pa.table(rows | {"text": pa.array(texts, kind)}), path)
+    with pytest.raises(InputError, match="holds no text") as caught:
+        import_file(store, "posts", path, ImportOptions(), NOW)
+    assert caught.value.key == "text" and caught.value.where == str(path)
+    pq.write_table(pa.table(rows | {"extra": pa.array(texts, kind)}), path)
+    assert import_file(store, "posts", path, ImportOptions(), NOW).added == 1
 
 
 def test_bad_posts(take: Take, store: Store) -> None:

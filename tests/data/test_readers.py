@@ -140,6 +140,7 @@ def test_columnar_files(tmp_path: Path) -> None:
         ("a.jsonl", b"\xef\xbb\xbf\n", "empty"),
         ("a.csv", b"time,open\n", "no rows"),
         ("a.csv", b"time,time\n1,2\n", "twice"),
+        ("a.csv", b"time,open\n1\n2\n", "no row has 2 columns"),
         ("a.csv", b"time,text\n1,caf\xe9\n", "--encoding latin-1"),
         ("a.csv.gz", b"\x1f\x8b\x08cut", "damaged"),
         ("a.parquet", b"PAR1 and then nothing of use PAR1", "not a readable parquet file"),

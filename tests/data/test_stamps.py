@@ -118,6 +118,12 @@ def test_typed_columns() -> None:
         read(pa.array([True]))
 
 
+def test_whole_numbers_that_no_clock_reaches() -> None:
+    """More than 63 bits: the column is named."""
+    with pytest.raises(InputError, match="out of range"):
+        read(pa.array([2**63 + 5], pa.uint64()))
+
+
 def test_a_declared_form() -> None:
     stamps = read(["2017-08-17 04-AM", "2017-08-17 05-PM", "no"], form="%Y-%m-%d %I-%p", tz="UTC")
     assert stamps.ns[:2].tolist() == [parse_time("2017-08-17T04:00Z"), parse_time("2017-08-17T17:00Z")]
