@@ -24,7 +24,7 @@ from backtest.figures import Metrics
 from backtest.metrics import measure
 from backtest.page_pack import pack
 from backtest.page_tables import parts
-from data.errors import WorkError
+from data.errors import InputError, WorkError
 
 if TYPE_CHECKING:
     from backtest.result import Result
@@ -38,8 +38,10 @@ def write_page(result: Result, path: Path, metrics: Metrics | None = None) -> Pa
 
 
 def save_page(text: str, path: Path) -> Path:
-    """Write a page by one rename; WorkError when the disk refuses."""
+    """Write a page by one rename; InputError when a folder stands there, WorkError when the disk refuses."""
     path = Path(path)
+    if path.is_dir():
+        raise InputError("a folder, not a file", where=path, remedy=f"Name a file in it: {path / 'report.html'}")
     half = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from bot.journal.chain import GENESIS, REMEDY, JournalError, Record, Row, follows, record_of
+from bot.journal.places import JOURNAL_FILE
 from data.errors import InputError
 
 APPLICATION = 0x54474A31  # "TGJ1", in the file's header
@@ -27,6 +28,14 @@ WAIT_S = 5.0
 FAILURES = (sqlite3.Error, UnicodeDecodeError)
 
 
+def check_is_file(file: Path) -> None:
+    """Raise InputError when there is no such file, or a folder."""
+    if file.is_dir():
+        raise InputError("a folder, not a journal", where=file, remedy=f"Name its file: {file / JOURNAL_FILE}")
+    if not file.exists():
+        raise InputError("no such journal", where=file, remedy=f"Name the {JOURNAL_FILE} of a session")
+
+
 def connect(file: Path, *, mode: str = "ro", wait_s: float = WAIT_S, immutable: bool = False) -> sqlite3.Connection:
     """A connection without hidden transactions; text that isn't UTF-8 comes through as it is, to be refused by name.
 
@@ -37,8 +46,7 @@ def connect(file: Path, *, mode: str = "ro", wait_s: float = WAIT_S, immutable: 
     sqlite3.Error
         SQLite can't open it.
     """
-    if not file.exists():
-        raise InputError("no such journal", where=file, remedy="Name the journal.sqlite of a session")
+    check_is_file(file)
     query = f"?mode={mode}" + ("&immutable=1" if immutable else "")
     db = sqlite3.connect(
         file.absolute().as_uri() + query, uri=True, isolation_level=None, timeout=wait_s, check_same_thread=False
@@ -55,7 +63,10 @@ def connect_reader(file: Path) -> sqlite3.Connection:
     InputError or JournalError
         There is no such file, or it can't be opened or isn't a journal.
     """
-    db = connect(file)
+    try:
+        db = connect(file)
+    except FAILURES as error:
+        raise named(error, file) from error
     try:
         try:
             check_format(db, file)

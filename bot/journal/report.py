@@ -8,7 +8,7 @@ from pathlib import Path
 from bot.journal.chain import GENESIS
 from bot.journal.heads import HEADS_FILE, PUBLIC_FILE, Head, check_signatures, compare, read_heads, read_public_key
 from bot.journal.places import JOURNAL_FILE
-from bot.journal.reader import connect_reader
+from bot.journal.reader import check_is_file, connect_reader
 from bot.journal.verify import Advance, Fault, Walk, walk
 
 
@@ -62,6 +62,7 @@ def verify(
     JournalError
         The file is damaged so that SQLite can't read any of it.
     """
+    check_is_file(file)
     signed_file = heads if heads is not None else beside(file, HEADS_FILE)
     # Heads first: what the bot signs while the chain is walked is newer than the walk.
     signed: list[Head] = read_heads(signed_file) if signed_file is not None else []

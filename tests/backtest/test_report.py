@@ -260,6 +260,9 @@ def test_writing_a_page_is_all_or_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "file").write_text("")
     with pytest.raises(WorkError, match="could not be written"):
         write_page(result, tmp_path / "file" / "report.html")
+    for folder in (tmp_path, Path()):
+        with pytest.raises(InputError, match="a folder, not a file"):
+            write_page(result, folder)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["deep", "file"]
     page_module.plotly_bundle.cache_clear()
     monkeypatch.setattr(page_module, "find_spec", lambda name: None)

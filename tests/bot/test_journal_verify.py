@@ -260,3 +260,14 @@ def test_verify_while_the_bot_writes(file: Path) -> None:
         assert done.exit_code == 0 and "31 records" in done.stdout and "No signed heads" in done.stderr
         journal.append(1, "event", {})
         journal.commit()
+
+
+def test_what_is_no_file_is_said(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder, also the one we are in, and nothing at all: with the file that may be meant."""
+    monkeypatch.chdir(file.parent)
+    for folder in (file.parent, Path()):
+        with pytest.raises(InputError, match="a folder, not a journal") as caught:
+            verify(folder)
+        assert str(folder / "journal.sqlite") in (caught.value.remedy or "")
+    with pytest.raises(InputError, match="no such journal"):
+        verify(file.with_name("other.sqlite"))
