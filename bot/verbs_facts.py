@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 
 def write(
-    seed: Annotated[int | None, typer.Option(help="Another seed makes another year.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Another seed makes another year.")] = None,
     hours: Annotated[int | None, typer.Option(help="Only the first hours of the year.")] = None,
     var: VarFolder = VAR,
     as_json: AsJson = False,

@@ -21,7 +21,7 @@ def run_probe(
     settings: Settings = None,
     sample: Annotated[bool, typer.Option("--sample", help="Run on the embedded sample, whatever lies here.")] = False,
     cuts: Annotated[int, typer.Option(min=1, max=100, help="How many times the future is changed.")] = 4,
-    seed: Annotated[int, typer.Option(help="Draws the times of the cuts.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Draws the times of the cuts.")] = 1,
     var: VarFolder = VAR,
     as_json: AsJson = False,
 ) -> None:
