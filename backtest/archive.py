@@ -8,9 +8,11 @@ the kernels wrote them; `export` gives them with names). Pages carry checksums, 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +27,9 @@ from risk.records import EVENT, FILL
 
 Array = npt.NDArray[Any]
 
-FORMAT = 3
+FORMAT = 4
+SEAL = "seal"
+SECOND = len("20240101-000000")  # what an id begins with
 _ACCOUNT = ("equity", "cash", "gross", "net")
 _BY_SYMBOL = ("open", "high", "low", "close", "held")
 _LOGS = {"fills": FILL, "orders": ORDERLOG, "events": EVENT}
@@ -151,7 +155,17 @@ def list_runs(var: Path) -> list[RunRow]:
 def _names(runs: Path) -> list[str]:
     if not runs.is_dir():
         return []
-    return sorted(entry.name for entry in runs.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    names = sorted(entry.name for entry in runs.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    seconds = Counter(name[:SECOND] for name in names)
+    return sorted(names, key=lambda name: (name[:SECOND], _created(runs / name) if seconds[name[:SECOND]] > 1 else 0))
+
+
+def _created(folder: Path) -> int:
+    """When a run was made, ns UTC; 0 for one that is damaged."""
+    try:
+        return int(_told(folder)["created_ns"])
+    except (InputError, KeyError, TypeError, ValueError):
+        return 0
 
 
 def _texts(result: Result, content: str) -> dict[str, Any]:
@@ -168,9 +182,16 @@ def _texts(result: Result, content: str) -> dict[str, Any]:
     final = float(result.equity[-1]) / result.initial_cash - 1.0 if some else float("nan")
     told["total_return"] = final if np.isfinite(final) else None
     told["stress"] = {name: float(value) for name, value in result.stress.items()}
-    found = plain(told)
-    assert isinstance(found, dict)
-    return found
+    found: dict[str, Any] = json.loads(json.dumps(plain(told)))  # as it will be read
+    return found | {SEAL: _seal(found)}
+
+
+def _seal(told: dict[str, Any]) -> str:
+    """Hash of all that stands in result.json besides: of figures that nothing else in a run repeats, such as the number
+    of trials, one wrong digit would pass for the truth.
+    """
+    rest = {name: value for name, value in told.items() if name != SEAL}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _told(folder: Path) -> dict[str, Any]:
@@ -188,6 +209,8 @@ def _told(folder: Path) -> dict[str, Any]:
             value=told.get("format"),
             remedy=f"Make the run again; this version reads format {FORMAT}",
         )
+    if told.get(SEAL) != _seal(told):
+        raise _damaged(folder, "result.json doesn't match its own hash")
     return told
 
 

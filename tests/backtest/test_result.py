@@ -113,10 +113,13 @@ def _flip(path: Path) -> None:
     path.write_bytes(bytes(raw))
 
 
-def _reword(key: str, value: Any) -> Any:
+def _reword(key: str, value: Any, *, seal: bool = True) -> Any:
     def change(path: Path) -> None:
         told = json.loads(path.read_text())
+        assert told[key] != value
         told[key] = value
+        if seal:
+            told["seal"] = archive._seal(told)
         path.write_text(json.dumps(told))
 
     return change
@@ -131,6 +134,8 @@ def _reword(key: str, value: Any) -> Any:
         ("result.json", _reword("format", 99)), ("result.json", _reword("params", {"entry": 0.9})),
         ("result.json", _reword("symbols", ["A/USDT"])), ("result.json", _reword("inputs", [{"kind": "bars"}])),
         ("result.json", _reword("holds", [["a"]])), ("result.json", _reword("lengths", {})),
+        ("result.json", _reword("trials", 9, seal=False)), ("result.json", _reword("synthetic", False, seal=False)),
+        ("result.json", _reword("notes", ["all is well"], seal=False)),
     ],
 )  # fmt: skip
 def test_a_damaged_run_is_an_input_error(var: Path, file: str, harm: Any) -> None:
@@ -165,6 +170,14 @@ def test_runs_are_found_by_the_start_of_their_id(var: Path) -> None:
         find_run(var, "20")
     with pytest.raises(InputError, match=early.id):
         find_run(var, "1999")
+
+
+def test_of_one_second_the_later_run_is_the_latest(var: Path) -> None:
+    """Their names begin alike and go on by strategy."""
+    for name, later_ns in (("zebra", 0), ("ant", 5_000_000)):
+        made_result(50, created_ns=START_NS + later_ns, strategy=name).save(var)
+    assert [row.strategy for row in list_runs(var)] == ["zebra", "ant"]
+    assert load_run(var, "latest").strategy == "ant"
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])

@@ -102,7 +102,7 @@ def test_a_browser_draws_the_charts(report: SignalReport, tmp_path: Path) -> Non
 
 
 def test_a_page_that_cant_be_written_leaves_nothing_behind(report: SignalReport, tmp_path: Path) -> None:
-    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken").write_text("")
     with pytest.raises(WorkError, match="could not be written"):
-        write_signal_page(report, tmp_path / "taken")
+        write_signal_page(report, tmp_path / "taken" / "page.html")
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
