@@ -9,6 +9,7 @@ deleted one commit later, so a reader that has just read the old manifest still 
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,8 +23,11 @@ import pyarrow.parquet as pq
 
 from data.errors import InputError, WorkError
 
-FORMATS = {"sentiment": 2}
-"""By kind, 1 for all others; counts the changes of a kind's columns."""
+FORMATS = {"sentiment": 3}
+"""By kind, `FORMAT` for all others; counts the changes of a kind's columns."""
+
+FORMAT = 2
+SEAL = ', "seal": "'
 
 NAME = "manifest.json"
 PREVIOUS = "manifest.previous.json"
@@ -95,7 +99,7 @@ def read_manifest(folder: Path) -> Manifest:
         return Manifest()
     try:
         loaded = json.loads(raw)
-        if loaded["format"] != FORMATS.get(folder.name, 1):
+        if loaded["format"] != FORMATS.get(folder.name, FORMAT):
             raise InputError(
                 "written by another version of Tidegate",
                 where=path,
@@ -103,6 +107,7 @@ def read_manifest(folder: Path) -> Manifest:
                 value=loaded["format"],
                 remedy=f"Move {folder} away, and import, fetch or score again",
             )
+        _check_seal(raw.decode())
         return Manifest(
             sequence=int(loaded["sequence"]),
             parts=tuple(Part(**{**part, "series": tuple(part["series"])}) for part in loaded["parts"]),
@@ -117,6 +122,19 @@ def read_manifest(folder: Path) -> Manifest:
             where=path,
             remedy=f"Copy {PREVIOUS} over it (the state one write earlier), or move {folder} away and import again",
         ) from error
+
+
+def _hash(body: str) -> str:
+    return hashlib.blake2b(body.encode(), digest_size=16).hexdigest()
+
+
+def _check_seal(text: str) -> None:
+    """Raise ValueError where a manifest isn't what was written: by one wrong letter in a name the next writer would
+    take a file of facts for a leftover.
+    """
+    body, _, seal = text.rpartition(SEAL)
+    if seal != f'{_hash(body + "}")}"}}':
+        raise ValueError("it doesn't match its own hash")
 
 
 @contextmanager
@@ -196,9 +214,9 @@ def commit(folder: Path, manifest: Manifest) -> None:
     """
     target = folder / NAME
     fresh = folder / f"{NAME}.tmp"
-    body = {"format": FORMATS.get(folder.name, 1), **asdict(manifest)}
+    body = json.dumps({"format": FORMATS.get(folder.name, FORMAT), **asdict(manifest)})
     with fresh.open("w", encoding="utf-8") as sink:
-        json.dump(body, sink)
+        sink.write(f'{body[:-1]}{SEAL}{_hash(body)}"}}')
         sink.flush()
         os.fsync(sink.fileno())
     if target.exists():

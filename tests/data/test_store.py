@@ -224,7 +224,7 @@ def test_sentiment_by_model(store: Store) -> None:
 def test_facts_of_another_version_are_named(store: Store, hourly: Build) -> None:
     store.append("bars", hourly([1.0]))
     path = store.root / "bars" / "manifest.json"
-    path.write_text(path.read_text().replace('"format": 1', '"format": 7'))
+    path.write_text(path.read_text().replace('"format": 2', '"format": 7'))
     with pytest.raises(InputError, match="another version of Tidegate.*score again"):
         store.manifest("bars")
 

@@ -261,6 +261,23 @@ def test_a_damaged_manifest_and_the_way_back(store: Store, hourly: Build) -> Non
     assert store.bars("BTC/USDT", HOUR_NS).close.tolist() == [1.0]
 
 
+def test_no_single_wrong_bit_in_a_manifest_passes(store: Store, hourly: Build) -> None:
+    """Else a part whose name it changed would be swept away by the next writer."""
+    store.append("bars", hourly([1.0, 2.0]))
+    folder = store.root / "bars"
+    path = folder / "manifest.json"
+    whole, held = path.read_bytes(), sorted(folder.glob("*.parquet"))
+    for at in range(len(whole)):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
+        with pytest.raises(InputError):
+            store.bars("BTC/USDT", HOUR_NS)
+    with pytest.raises(InputError):
+        store.append("bars", hourly([3.0], first=2))
+    assert sorted(folder.glob("*.parquet")) == held
+    path.write_bytes(whole)
+    assert store.append("bars", hourly([3.0], first=2)).added == 1
+
+
 def test_two_writers_and_a_reader(store: Store, hourly: Build) -> None:
     store.append("bars", hourly([1.0]))
     failures: list[BaseException] = []
