@@ -156,6 +156,6 @@ def test_bad_input_is_named_and_ends_with_2(arguments: list[str], said: str) -> 
 
 
 def test_a_page_that_cant_be_written_is_failed_work(here: Path) -> None:
-    (here / "taken").mkdir()
-    done = run("signal-report", *SAMPLE, "--horizons", "4h", "--html", "taken")
+    (here / "taken").write_text("")
+    done = run("signal-report", *SAMPLE, "--horizons", "4h", "--html", "taken/page.html")
     assert done.exit_code == 1 and "could not be written" in done.stderr
