@@ -118,7 +118,8 @@ def blind_dtype(strategy: Strategy, *, narrow: bool) -> np.dtype[Any]:
 def entry_point(strategy: Strategy, row_dtype: np.dtype[Any]) -> Native:
     """The strategy's function as plain Python over addresses: (rows, count, params, out) -> status.
 
-    Status 1: it raised. Status 2: a weight that is no number; in `allocate` NaN says HOLD and is let through.
+    Status 1: it raised, or answered fewer or more weights than there are symbols. Status 2: a weight that is no number;
+    in `allocate` NaN says HOLD and is let through.
     """
     rule = numba.njit(error_model="python")(strategy.function)
     row_like = np.zeros(1, row_dtype)
@@ -139,6 +140,8 @@ def entry_point(strategy: Strategy, row_dtype: np.dtype[Any]) -> Native:
     def allocate(rows: Any, given: Any, weights: Any) -> int:
         status = 0
         answer = rule(rows, given)
+        if len(answer) != len(weights):  # nothing else keeps what lies behind it from being read as weights
+            return 1
         for k in range(len(weights)):
             weights[k] = answer[k]
             if np.isinf(answer[k]):

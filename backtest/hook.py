@@ -70,6 +70,8 @@ class PythonRule:
                 answer = np.asarray([self.strategy.function(record, given) for record in records], np.float64)
             else:
                 answer = np.asarray(self.strategy.function(records, given), float)
+            if answer.shape != known.shape:  # numpy would spread fewer over more of them
+                raise ValueError(f"{self.strategy.form} answered {_counted(answer)} for {len(known)} symbols")
         except Exception as error:  # whatever a user's function raises: the decision is skipped and counted
             self.error = f"{type(error).__name__}: {error}"
             return RAISED
@@ -85,6 +87,10 @@ class PythonRule:
         with np.errstate(all="ignore"):
             status = self(rows, states, params, np.full(len(states), np.nan))
         return f"{format_time(ns)}: {self.error if status else 'failed when compiled, but not in Python'}"
+
+
+def _counted(answer: Array) -> str:
+    return " x ".join(map(str, answer.shape)) + " weights" if answer.shape else "a single number"
 
 
 def python_rule(strategy: Strategy) -> PythonRule:

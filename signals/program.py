@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data.errors import InputError
-from data.times import format_duration
+from data.times import DAY_NS, format_duration
 from signals import kernels_metrics, ops
 from signals.inputs import Array
 from signals.own import OwnSignal
@@ -17,6 +17,7 @@ from signals.signal import Signal
 
 RING_LEAST = 16  # observations a metric's window has room for at first
 RING_MOST = 1 << 20
+LOOKBACK_MAX_NS = 100 * 365 * DAY_NS
 
 
 @dataclass(frozen=True)
@@ -88,9 +89,12 @@ def compile_signals(
         code[j, ops.WINDOW], code[j, ops.NEED] = recipe.window, recipe.need
         code[j, ops.ON_NS] = 0 if signal.on_ns == bar_ns else signal.on_ns
         own_bar_ns = signal.on_ns or bar_ns
-        code[j, ops.RESTART_NS] = own_bar_ns * (1 + recipe.need)
         ages = [age for age in (signal.max_age_ns, max_age_ns) if age > 0 and signal.kind in ("sentiment", "metric")]
-        code[j, ops.MAX_AGE_NS] = min(ages, default=0)
+        oldest = min(ages, default=0)
+        if max(own_bar_ns * (1 + recipe.need), oldest) > LOOKBACK_MAX_NS:
+            raise InputError("looks back over more than a hundred years", key=name, value=signal)
+        code[j, ops.RESTART_NS] = own_bar_ns * (1 + recipe.need)
+        code[j, ops.MAX_AGE_NS] = oldest
         code[j, ops.SCOPE] = signal.scope(coins)
         par[j, : len(recipe.params)] = recipe.params
         par[j, ops.LOW], par[j, ops.HIGH] = signal.seen

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache, cached_property
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -226,7 +227,11 @@ class Strategy:
     # --- checks -------------------------------------------------------------------------------------------------------
     def _fraction(self, name: str) -> float:
         value = getattr(self, name)
-        return NAN if value is None else float(self._values.get(value, value))
+        chosen = self._values.get(value) if isinstance(value, Param) else value
+        chosen = value if chosen is None else chosen  # a Param of nobody is named as it is
+        if chosen is not None and (isinstance(chosen, bool) or not isinstance(chosen, Real)):
+            raise InputError("not a number", where=type(self).__name__, key=name, value=chosen)
+        return NAN if chosen is None else float(chosen)
 
     def _duration(self, name: str) -> int:
         value = getattr(self, name)
@@ -240,6 +245,8 @@ class Strategy:
             raise InputError(f"{cls} has {said}", remedy="Give the one pure function that says what to hold")
         if not isinstance(inspect.getattr_static(type(self), forms[0]), staticmethod):
             raise InputError(f"{cls}.{forms[0]} has to be a @staticmethod of (s, p)")
+        if not _takes_two(getattr(type(self), forms[0])):
+            raise InputError(f"{cls}.{forms[0]} has to take two arguments, (s, p), and no more")
         for name in (*declared, *its_signals):
             if name in _taken() or name.startswith("_"):
                 raise InputError(f"{cls} can't call a signal or Param so", key=name, remedy="Choose another name")
@@ -255,7 +262,7 @@ class Strategy:
     def _check_protection(self) -> None:
         for name in PROTECTION:
             value = self._fraction(name)
-            if not (math.isnan(value) or value > 0) or (name != "take_profit" and value >= 1):
+            if not (math.isnan(value) or 0 < value < math.inf) or (name != "take_profit" and value >= 1):
                 raise InputError(
                     "has to be a fraction of the price between 0 and 1, or None",
                     where=type(self).__name__,
@@ -263,6 +270,16 @@ class Strategy:
                     value=value,
                 )
         _ = self.protection, self.stale_exit_ns, self.every_ns  # durations that are none raise here
+
+
+def _takes_two(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function).bind(None, None)
+    except TypeError:
+        return False
+    except ValueError:  # written in C: nothing is known of its arguments
+        return True
+    return True
 
 
 @cache

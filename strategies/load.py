@@ -56,7 +56,13 @@ def load_strategy(text: str, values: Mapping[str, Any] | None = None) -> Strateg
     table = table_of(text)
     if table is not None:
         return load_class("weights")(file=table, **dict(values or {}))
-    return load_class(text)(**dict(values or {}))
+    chosen = load_class(text)
+    with _faults_of(Path(sys.modules[chosen.__module__].__file__ or text), "when the strategy is made"):
+        made = chosen(**dict(values or {}))
+    if not hasattr(made, "signals"):
+        what, remedy = f"{chosen.__name__}.__init__ leaves out what a Strategy needs", "Call super().__init__(**values)"
+        raise InputError(what, where=text, key="strategy", remedy=remedy)
+    return made
 
 
 def table_of(text: str) -> str | None:
@@ -139,21 +145,21 @@ def _import(name: str, text: str) -> ModuleType:
 
 
 @contextlib.contextmanager
-def _faults_of(file: Path) -> Iterator[None]:
+def _faults_of(file: Path, when: str = "when it is read") -> Iterator[None]:
     """Turn whatever goes wrong while a user's code is read and run into an InputError with file and line."""
     try:
         yield
     except (InputError, InputErrors):
         raise
     except SyntaxError as error:
-        place = f"{error.filename or file}, line {error.lineno}"
+        place = f"{error.filename or file}" + (f", line {error.lineno}" if error.lineno else "")
         said = (error.text or "").strip()
         raise InputError(f"syntax error: {error.msg}", where=place, key="strategy", value=said or None) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
         place = f"{file}, line {frames[-1].lineno}" if frames else str(file)
         raise InputError(
-            f"the file fails when it is read: {type(error).__name__}: {error}", where=place, key="strategy"
+            f"the file fails {when}: {type(error).__name__}: {error}", where=place, key="strategy"
         ) from error
 
 

@@ -13,6 +13,7 @@ from backtest.load import RunInputs
 from backtest.result import Result
 from backtest.run import run
 from backtest.spec import RunSpec
+from data.errors import InputError
 from risk.limits import Limits, MarketSpec
 from risk.policy import Execution
 from risk.records import (
@@ -27,6 +28,7 @@ from signals import Close, Level, Mood
 from signals.inputs import Inputs, MetricTape, SentimentTape
 from signals.ops import GAP
 from strategies.base import Param, Strategy
+from tests.backtest.oracles.failing import Ancient, Fewer, GivesNan, Listed, More, Raises, Single, Slow
 from tests.backtest.oracles.play import DAY, HOUR, IDEAL, NAN, START
 
 LIMITS = Limits(asset_share=1.0, novelty_return_z=np.inf, novelty_volume_z=np.inf, price_collar=0.2, strategy_errors=3)
@@ -61,43 +63,16 @@ def done(strategy: Strategy, inputs: RunInputs, *, interpreted: bool = False, **
 
 
 # --- strategies that fail --------------------------------------------------------------------------------------------
-class Raises(Strategy):
-    """Raises when the price is 13."""
-
-    close = Close()
-
-    @staticmethod
-    def weigh(s: Any, p: Any) -> float:
-        """A division by zero."""
-        return 0.5 / (0.0 if s.close == 13.0 else 1.0)
-
-
-class GivesNan(Strategy):
-    """Gives NaN when the price is 13."""
-
-    close = Close()
-
-    @staticmethod
-    def weigh(s: Any, p: Any) -> float:
-        """No number."""
-        return np.nan if s.close == 13.0 else 0.5
-
-
-class Slow(Strategy):
-    """Can't be compiled, and raises when the price is 13."""
-
-    close = Close()
-
-    @staticmethod
-    def weigh(s: Any, p: Any) -> float:
-        """A dictionary of mixed things is beyond numba."""
-        return {"yes": 0.5, 3: "no"}["yes" if s.close != 13.0 else "oh"]  # type: ignore[return-value]
-
-
 @pytest.mark.parametrize(
-    ("made", "said"), [(Raises, "ZeroDivisionError"), (GivesNan, "weight nan"), (Slow, "KeyError: 'oh'")]
-)
-@pytest.mark.filterwarnings("ignore:Slow runs interpreted")
+    ("made", "said"),
+    [
+        (Raises, "ZeroDivisionError"), (GivesNan, "weight nan"), (Slow, "KeyError: 'oh'"),
+        (Fewer, "allocate answered 0 weights for 1 symbols"), (More, "allocate answered 2 weights for 1 symbols"),
+        (Listed, "weigh answered 1 x 1 weights for 1 symbols"),
+        (Single, "allocate answered a single number for 1 symbols"),
+    ],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:(Slow|Listed|Single) runs interpreted")
 def test_a_weigh_that_fails_skips_its_decision_and_is_counted(made: type[Strategy], said: str) -> None:
     """Two of ten decisions: the run completes, what was held is held, and what went wrong can be read."""
     result = done(made(), world([10, 10, 13, 10, 10, 13, 10, 10, 10, 10]))
@@ -108,6 +83,12 @@ def test_a_weigh_that_fails_skips_its_decision_and_is_counted(made: type[Strateg
     assert np.isnan(result.target[[2, 5]]).all() and np.isfinite(result.target[[0, 1, 3, 4, 6]]).all()
     assert result.held[3, 0] == result.held[2, 0] > 0.0  # no zero, no sale
     assert not (result.events["kind"] == EV_LADDER).any()
+
+
+def test_a_signal_that_looks_back_over_a_hundred_years_is_named() -> None:
+    with pytest.raises(InputError, match="over more than a hundred years") as caught:
+        done(Ancient(), world([10, 10]))
+    assert caught.value.key == "mean"
 
 
 class Borrowed(Strategy):
