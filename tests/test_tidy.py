@@ -1,6 +1,8 @@
 """The style guide as a test: each fault is named with file, line and what to do instead."""
 
 import ast
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +23,10 @@ CLOCKS = {
     "date": {"today"},
     "Timestamp": {"now", "utcnow", "today"},
 }
+TOP_LEVEL = {
+    *FLOORS, "tests", "benchmarks", ".ci", ".gitignore", "LICENSE", "Makefile", "README.md", "constraints.txt",
+    "pyproject.toml",
+}  # fmt: skip
 Faults = Iterator[tuple[int, str]]
 
 
@@ -166,3 +172,13 @@ def test_typing_only_and_local_imports_are_allowed() -> None:
     """Neither runs when the module is loaded."""
     text = "if TYPE_CHECKING:\n    import torch\n\ndef f():\n    import ccxt\n"
     assert not list(heavy_imports(ast.parse(text), Path("planted.py")))
+
+
+def test_nothing_else_lies_at_the_top() -> None:
+    """What a trial run left in the checkout isn't committed with the next change."""
+    if not (HOUSE / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("not a git checkout: nobody can tell what belongs to it")
+    asked = subprocess.run(["git", "ls-files", "-z"], cwd=HOUSE, capture_output=True, text=True, check=False)
+    if asked.returncode != 0:
+        pytest.skip(f"git doesn't say: {asked.stderr.strip()}")  # another user's checkout, for example
+    assert {name.partition("/")[0] for name in asked.stdout.split("\0") if name} == TOP_LEVEL
