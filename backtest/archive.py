@@ -8,7 +8,6 @@ the kernels wrote them; `export` gives them with names). Pages carry checksums, 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 import shutil
@@ -23,12 +22,12 @@ import numpy.typing as npt
 
 from backtest.result import ORDERLOG, Discount, InputShare, Result, plain
 from data.errors import InputError, WorkError
+from data.sealed import check_seal, seal
 from risk.records import EVENT, FILL
 
 Array = npt.NDArray[Any]
 
 FORMAT = 4
-SEAL = "seal"
 SECOND = len("20240101-000000")  # what an id begins with
 _ACCOUNT = ("equity", "cash", "gross", "net")
 _BY_SYMBOL = ("open", "high", "low", "close", "held")
@@ -75,7 +74,8 @@ def save_run(result: Result, var: Path) -> Path:
         shutil.rmtree(half, ignore_errors=True)
         half.mkdir(parents=True)
         _write_tables(result, half)
-        (half / "result.json").write_text(json.dumps(_texts(result, content), indent=1), encoding="utf-8")
+        text = seal(json.dumps(_texts(result, content), indent=1))
+        (half / "result.json").write_text(text, encoding="utf-8")
         os.replace(half, folder)
     except OSError as error:
         shutil.rmtree(half, ignore_errors=True)
@@ -182,21 +182,15 @@ def _texts(result: Result, content: str) -> dict[str, Any]:
     final = float(result.equity[-1]) / result.initial_cash - 1.0 if some else float("nan")
     told["total_return"] = final if np.isfinite(final) else None
     told["stress"] = {name: float(value) for name, value in result.stress.items()}
-    found: dict[str, Any] = json.loads(json.dumps(plain(told)))  # as it will be read
-    return found | {SEAL: _seal(found)}
-
-
-def _seal(told: dict[str, Any]) -> str:
-    """Hash of all that stands in result.json besides: of figures that nothing else in a run repeats, such as the number
-    of trials, one wrong digit would pass for the truth.
-    """
-    rest = {name: value for name, value in told.items() if name != SEAL}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+    found = plain(told)
+    assert isinstance(found, dict)
+    return found
 
 
 def _told(folder: Path) -> dict[str, Any]:
     try:
-        told = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        text = (folder / "result.json").read_text(encoding="utf-8")
+        told = json.loads(text)
     except (OSError, ValueError) as error:
         raise _damaged(folder, error) from error
     if not isinstance(told, dict):
@@ -209,8 +203,10 @@ def _told(folder: Path) -> dict[str, Any]:
             value=told.get("format"),
             remedy=f"Make the run again; this version reads format {FORMAT}",
         )
-    if told.get(SEAL) != _seal(told):
-        raise _damaged(folder, "result.json doesn't match its own hash")
+    try:
+        check_seal(text)  # nothing else in a run repeats the number of trials, say: a wrong digit would pass
+    except ValueError as error:
+        raise _damaged(folder, f"result.json: {error}") from error
     return told
 
 

@@ -9,7 +9,6 @@ deleted one commit later, so a reader that has just read the old manifest still 
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,12 +21,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.errors import InputError, WorkError
+from data.sealed import check_seal, seal
 
 FORMATS = {"sentiment": 3}
 """By kind, `FORMAT` for all others; counts the changes of a kind's columns."""
 
 FORMAT = 2
-SEAL = ', "seal": "'
 
 NAME = "manifest.json"
 PREVIOUS = "manifest.previous.json"
@@ -107,7 +106,7 @@ def read_manifest(folder: Path) -> Manifest:
                 value=loaded["format"],
                 remedy=f"Move {folder} away, and import, fetch or score again",
             )
-        _check_seal(raw.decode())
+        check_seal(raw.decode())  # by one wrong letter in a name the next writer would sweep a file of facts away
         return Manifest(
             sequence=int(loaded["sequence"]),
             parts=tuple(Part(**{**part, "series": tuple(part["series"])}) for part in loaded["parts"]),
@@ -122,19 +121,6 @@ def read_manifest(folder: Path) -> Manifest:
             where=path,
             remedy=f"Copy {PREVIOUS} over it (the state one write earlier), or move {folder} away and import again",
         ) from error
-
-
-def _hash(body: str) -> str:
-    return hashlib.blake2b(body.encode(), digest_size=16).hexdigest()
-
-
-def _check_seal(text: str) -> None:
-    """Raise ValueError where a manifest isn't what was written: by one wrong letter in a name the next writer would
-    take a file of facts for a leftover.
-    """
-    body, _, seal = text.rpartition(SEAL)
-    if seal != f'{_hash(body + "}")}"}}':
-        raise ValueError("it doesn't match its own hash")
 
 
 @contextmanager
@@ -214,9 +200,9 @@ def commit(folder: Path, manifest: Manifest) -> None:
     """
     target = folder / NAME
     fresh = folder / f"{NAME}.tmp"
-    body = json.dumps({"format": FORMATS.get(folder.name, FORMAT), **asdict(manifest)})
+    body = {"format": FORMATS.get(folder.name, FORMAT), **asdict(manifest)}
     with fresh.open("w", encoding="utf-8") as sink:
-        sink.write(f'{body[:-1]}{SEAL}{_hash(body)}"}}')
+        sink.write(seal(json.dumps(body)))
         sink.flush()
         os.fsync(sink.fileno())
     if target.exists():

@@ -14,6 +14,7 @@ from backtest.archive import find_run, list_runs, load_run
 from backtest.result import ORDERLOG, InputShare, Result, plain, run_id
 from backtest.tries import count_in, count_trials, market_hash, record_trial
 from data.errors import InputError, WorkError
+from data.sealed import seal
 from risk.records import ENTRY, EV_FUNDING, EVENT, EXIT, FILL, STOP_LOSS
 from tests.backtest.results import HOUR_NS, START_NS, made_result
 
@@ -113,14 +114,15 @@ def _flip(path: Path) -> None:
     path.write_bytes(bytes(raw))
 
 
-def _reword(key: str, value: Any, *, seal: bool = True) -> Any:
+def _reword(key: str, value: Any, *, sealed: bool = True) -> Any:
     def change(path: Path) -> None:
         told = json.loads(path.read_text())
         assert told[key] != value
         told[key] = value
-        if seal:
-            told["seal"] = archive._seal(told)
-        path.write_text(json.dumps(told))
+        if sealed:
+            del told["seal"]
+        text = json.dumps(told)
+        path.write_text(seal(text) if sealed else text)
 
     return change
 
@@ -134,8 +136,8 @@ def _reword(key: str, value: Any, *, seal: bool = True) -> Any:
         ("result.json", _reword("format", 99)), ("result.json", _reword("params", {"entry": 0.9})),
         ("result.json", _reword("symbols", ["A/USDT"])), ("result.json", _reword("inputs", [{"kind": "bars"}])),
         ("result.json", _reword("holds", [["a"]])), ("result.json", _reword("lengths", {})),
-        ("result.json", _reword("trials", 9, seal=False)), ("result.json", _reword("synthetic", False, seal=False)),
-        ("result.json", _reword("notes", ["all is well"], seal=False)),
+        ("result.json", _reword("trials", 9, sealed=False)), ("result.json", _reword("synthetic", False, sealed=False)),
+        ("result.json", _reword("notes", ["all is well"], sealed=False)),
     ],
 )  # fmt: skip
 def test_a_damaged_run_is_an_input_error(var: Path, file: str, harm: Any) -> None:
