@@ -96,6 +96,8 @@ def test_what_the_facts_leave_in_doubt_stands_above_the_rows(sample: None) -> No
     told = " ".join(done.stdout.split())
     assert "! Assumed: funding of 0.01% every 8h." in told.split("1 of 1 combinations")[0]
     assert "! Assumed: bars of ETH/USDT stand for those of ETH/USDT:USDT." in told
+    mood = run("sweep", "--sample", "--set", "run.strategy=mood-momentum", "--grid", "entry=0.2")
+    assert "· 100% of sentiment have an assumed publication lag" in mood.stdout
 
 
 def test_the_best_is_weighed_against_luck(capsys: pytest.CaptureFixture[str]) -> None:

@@ -182,13 +182,14 @@ def test_bars_inside_bars_and_missing_ones_are_walked_alike(case: str, holed: St
     batch = in_one_go(spec, inputs)
     assert len(batch["fills"]) >= 8
     assert_same(batch, in_one_go(spec, inputs, interpreted=True))
-    if made is not Plain:  # the others are compiled for other tests, too
-        assert_same(batch, inlined(spec, inputs))
+    assert_same(batch, inlined(spec, inputs))
 
 
-def test_the_inlined_form_decides_alike(store: Store) -> None:
+@pytest.mark.parametrize("case", ["skimmed", "harsh"])
+def test_the_inlined_form_decides_alike(case: str, store: Store) -> None:
     """What a sweep runs is what a backtest runs, under limits that bind as well."""
-    spec = spec_of(Everything(), **CASES["harsh"][1])
+    made, changed = CASES[case]
+    spec = spec_of(made(), **changed)
     inputs = inputs_of(store, spec)
     spec = settled(spec, inputs)
     assert_same(in_one_go(spec, inputs), inlined(spec, inputs))
