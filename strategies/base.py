@@ -227,11 +227,12 @@ class Strategy:
     # --- checks -------------------------------------------------------------------------------------------------------
     def _fraction(self, name: str) -> float:
         value = getattr(self, name)
-        chosen = self._values.get(value) if isinstance(value, Param) else value
-        chosen = value if chosen is None else chosen  # a Param of nobody is named as it is
-        if chosen is not None and (isinstance(chosen, bool) or not isinstance(chosen, Real)):
+        if value is None:
+            return NAN
+        chosen = self._values.get(value, value) if isinstance(value, Param) else value
+        if isinstance(chosen, bool) or not isinstance(chosen, Real):
             raise InputError("not a number", where=type(self).__name__, key=name, value=chosen)
-        return NAN if chosen is None else float(chosen)
+        return float(chosen)
 
     def _duration(self, name: str) -> int:
         value = getattr(self, name)

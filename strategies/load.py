@@ -57,7 +57,8 @@ def load_strategy(text: str, values: Mapping[str, Any] | None = None) -> Strateg
     if table is not None:
         return load_class("weights")(file=table, **dict(values or {}))
     chosen = load_class(text)
-    with _faults_of(Path(sys.modules[chosen.__module__].__file__ or text), "when the strategy is made"):
+    file = getattr(sys.modules.get(chosen.__module__), "__file__", None)
+    with _faults_of(Path(file or text), "when the strategy is made"):
         made = chosen(**dict(values or {}))
     if not hasattr(made, "signals"):
         what, remedy = f"{chosen.__name__}.__init__ leaves out what a Strategy needs", "Call super().__init__(**values)"
