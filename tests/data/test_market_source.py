@@ -275,7 +275,7 @@ def test_a_fault_of_an_answer_has_a_name_and_loses_nothing(what: str, fault: str
 
     async def work(exchange: UsdmLive, clock: StepClock) -> None:
         taken = Taken()
-        async with feed(exchange, clock, what, timeout=0.3 if fault == "slow-loris" else 2.0) as market:
+        async with feed(exchange, clock, what, timeout=1.0 if fault == "slow-loris" else 5.0) as market:
             async with streaming(market, taken) as task:
                 await taken.wait(1, SLOW_S)
                 exchange.server.script.append(fault)
@@ -301,7 +301,7 @@ def test_a_list_of_markets_that_does_not_come(fault: str) -> None:
     async def work(exchange: UsdmLive, clock: StepClock) -> None:
         taken = Taken()
         exchange.server.script.append(fault)
-        async with feed(exchange, clock, "open_interest", timeout=0.2) as market:
+        async with feed(exchange, clock, "open_interest", timeout=1.0 if fault == "slow-loris" else 5.0) as market:
             error = await failure(market, taken)
             assert not error.final and (error.pause_s >= PAUSE_S or fault != "429-seconds")
             async with streaming(market, taken):
