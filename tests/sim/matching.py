@@ -149,6 +149,13 @@ class Matching:
         """Somebody moves coins in, or out."""
         self.balances[coin] = self.balances.get(coin, ZERO) + amount
 
+    def rob(self, coin: str, amount: Decimal, now_s: float) -> None:
+        """Somebody takes coins out that may be ours; orders that hold them back have to be cancelled for it first."""
+        for order in self.orders:
+            if self.balances[coin] - self._locked(coin) < amount and self._locks(order, coin):
+                self._end(order, "cancelled", now_s)
+        self.transfer(coin, -amount)
+
     def by_hand(self, symbol: str, qty: Decimal, now_s: float, client_id: str = "web-1") -> None:
         """Somebody trades at market in the account; qty is signed."""
         order = SimOrder(
@@ -206,16 +213,17 @@ class Matching:
         return through >= ZERO if order.kind == "stop" else through <= ZERO
 
     def _locked(self, coin: str) -> Decimal:
-        total = ZERO
-        for o in self.orders:
-            if o.status != "open":
-                continue
-            sells = o.side < 0 and o.symbol.partition("/")[0] == coin
-            if sells and (self.stops_lock or o.kind not in ("stop", "take-profit")):
-                total += o.rest
-            elif o.side > 0 and self._quote(o.symbol) == coin:
-                total += o.rest * (o.limit or self.prices[o.symbol])
-        return total
+        return sum((self._locks(order, coin) for order in self.orders), ZERO)
+
+    def _locks(self, order: SimOrder, coin: str) -> Decimal:
+        """What an order holds back of a coin."""
+        if order.status != "open":
+            return ZERO
+        if order.side > 0:
+            worth = order.rest * (order.limit or self.prices[order.symbol])
+            return worth if self._quote(order.symbol) == coin else ZERO
+        holds = self.stops_lock or order.kind not in ("stop", "take-profit")
+        return order.rest if holds and order.symbol.partition("/")[0] == coin else ZERO
 
     def _afford(self, order: SimOrder) -> None:
         if self.perp:

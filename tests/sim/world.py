@@ -152,7 +152,7 @@ def meddle(world: World, act: str) -> None:
     if act == "rob":
         coin = rng.choice(("BTC", "ETH", "ETH", "USDT"))
         amount = (matching.balances[coin] * Decimal(rng.randint(1, 10)) / 10).quantize(Decimal("0.001"))
-        matching.transfer(coin, -amount)
+        matching.rob(coin, amount, now_s)
         world.taken.append((now_s, coin, amount))
         world.robbed |= {coin, "USDT"}  # orders that can't be paid any more fall out of their sums
         return
