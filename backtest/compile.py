@@ -6,7 +6,9 @@ exception in a raw pointer would come back as a weight of 0.0, and sell. The loo
 and kept on disk; a strategy's own few lines are compiled in each process, and no address is ever stored.
 """
 
+import re
 import types as pytypes
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -179,18 +181,38 @@ class Compiled:
     blind: bool
 
 
-_KEPT: dict[Any, Compiled] = {}
+class CompileWarning(UserWarning):
+    """A strategy couldn't be compiled and runs interpreted."""
 
 
-def compile_pointer(strategy: Strategy, *, narrow: bool = False) -> Compiled:
-    """Compile a strategy's function to a pointer; raises what numba raises when it can't be compiled.
+_KEPT: dict[Any, Compiled | str] = {}
+
+
+def compile_pointer(strategy: Strategy, *, narrow: bool = False) -> Compiled | None:
+    """A strategy's function behind a pointer, compiled once for this process; None, and a warning with the reason, when
+    it can't be compiled: it then runs interpreted.
 
     narrow: for rows that have no room for the weight held, which only a strategy that is blind to it can be asked by.
     """
     key = (strategy.function, strategy.row_dtype.names, strategy.param_dtype.names, narrow)
     if key not in _KEPT:
-        _KEPT[key] = _compiled(strategy, narrow)
-    return _KEPT[key]
+        try:
+            _KEPT[key] = _compiled(strategy, narrow)
+        except Exception as error:  # numba raises a zoo of types for code it can't compile
+            _KEPT[key] = _reason(error)
+    kept = _KEPT[key]
+    if isinstance(kept, Compiled):
+        return kept
+    warnings.warn(f"{type(strategy).__name__} runs interpreted, slower: {kept}", CompileWarning, stacklevel=3)
+    return None
+
+
+def _reason(error: Exception) -> str:
+    """What numba stumbled over, and where: the first lines of its account are always the same."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    what = next((line for line in lines if not line.startswith("Failed in nopython")), type(error).__name__)
+    found = re.search(r'File "([^"]+)", line (\d+)', str(error))
+    return f"{what} ({found[1]}, line {found[2]})" if found else what
 
 
 def _compiled(strategy: Strategy, narrow: bool) -> Compiled:

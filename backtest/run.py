@@ -5,14 +5,13 @@ from Python for what numba can't compile. They decide alike, to the bit.
 """
 
 import dataclasses
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from backtest.compile import Compiled, compile_pointer
+from backtest.compile import compile_pointer
 from backtest.costs import doubled_fees, policy_record
 from backtest.crowd import discounted
 from backtest.events import fed_tape, known_values, tape_of, unusual
@@ -26,15 +25,10 @@ from risk.desk import Desk, make_desk
 from risk.records import STATES, Array
 from signals import ops
 from signals.models import cutoff_warning, resolve
-from strategies.base import Strategy
 
 LATE_FACTOR = 10
 CHUNK = 50_000  # bar rows between two reports of progress
 Progress = Callable[[int, int], None]
-
-
-class CompileWarning(UserWarning):
-    """A strategy couldn't be compiled and runs interpreted."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +50,7 @@ def prepare_run(
     goes on, and are not kept.
     """
     strategy = spec.strategy
-    rule = None if interpreted else _compiled(strategy)
+    rule = None if interpreted else compile_pointer(strategy)
     blind = rule is not None and rule.blind
     if rule is not None and not keep:
         tape = fed_tape(spec, inputs, blind=blind)
@@ -66,16 +60,6 @@ def prepare_run(
     strange = unusual(spec, inputs)
     tape = tape_of(spec, inputs, rows, states, strange, strategy.param_record(), late=late, blind=blind)
     return Prepared(tape=tape, rule=rule or python_rule(strategy), compiled=rule is not None)
-
-
-def _compiled(strategy: Strategy) -> Compiled | None:
-    """The strategy behind a pointer; None, and a warning, when it can't be compiled."""
-    try:
-        return compile_pointer(strategy)
-    except Exception as error:  # numba raises a zoo of types for code it can't compile
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        warnings.warn(f"{type(strategy).__name__} runs interpreted, slower: {reason}", CompileWarning, stacklevel=3)
-        return None
 
 
 def settled(spec: RunSpec, inputs: RunInputs) -> RunSpec:
@@ -155,15 +139,27 @@ def run(
     spec = settled(spec, inputs)
     prepared = prepare_run(spec, inputs, interpreted=interpreted)
     desk = new_desk(spec)
-    samples = execute(desk, prepared, progress)
+    tell = _parted(progress, 1 + (_stresses(inputs) if stress else 0))
+    samples = execute(desk, prepared, next(tell))
     result = _result(spec, inputs, prepared.tape, desk, created_ns, settings)
     result.errors = int(desk.account["errors"])
     if result.errors and not samples:
         samples = _samples(spec, prepared.tape, desk)
     result.error_samples = samples
-    if stress and prepared.compiled:
-        result.stress = _stress(spec, inputs, prepared)
+    if stress:
+        result.stress = _stress(spec, inputs, prepared, tell)
     return result
+
+
+def _parted(progress: Progress | None, count: int) -> Iterator[Progress | None]:
+    """Progress of `count` runs over the same rows, one after another, told as one."""
+    for part in range(count):
+
+        def tell(done: int, total: int, before: int = part) -> None:
+            if progress is not None:
+                progress(before * total + done, count * total)
+
+        yield tell if progress is not None else None
 
 
 def _samples(spec: RunSpec, tape: Tape, desk: Desk) -> list[str]:
@@ -179,7 +175,12 @@ def _samples(spec: RunSpec, tape: Tape, desk: Desk) -> list[str]:
     return told
 
 
-def _stress(spec: RunSpec, inputs: RunInputs, prepared: Prepared) -> dict[str, float]:
+def _stresses(inputs: RunInputs) -> int:
+    """How many runs `_stress` takes."""
+    return 2 + int(len(inputs.signals.sentiment) > 0)
+
+
+def _stress(spec: RunSpec, inputs: RunInputs, prepared: Prepared, tell: Iterator[Progress | None]) -> dict[str, float]:
     """Final return under doubled fees, with every order one bar later, and with scores ten times as late.
 
     Runs over the tape again: the result has its own copies of what the first run wrote there.
@@ -191,11 +192,11 @@ def _stress(spec: RunSpec, inputs: RunInputs, prepared: Prepared) -> dict[str, f
     found = {}
     for name, twin in twins.items():
         desk = new_desk(twin)
-        execute(desk, prepared)
+        execute(desk, prepared, next(tell))
         found[name] = float(prepared.tape["equity"][-1] / spec.cash - 1.0)
     if len(inputs.signals.sentiment):
-        slow = prepare_run(spec, later_scores(inputs, LATE_FACTOR))
-        execute(new_desk(spec), slow)
+        slow = prepare_run(spec, later_scores(inputs, LATE_FACTOR), interpreted=not prepared.compiled)
+        execute(new_desk(spec), slow, next(tell))
         found["scores ten times as late"] = float(slow.tape["equity"][-1] / spec.cash - 1.0)
     return found
 
@@ -323,4 +324,4 @@ def _effective(spec: RunSpec) -> dict[str, Any]:
     }
 
 
-__all__ = ["CompileWarning", "Prepared", "Result", "RunSpec", "execute", "new_desk", "prepare_run", "run"]
+__all__ = ["Prepared", "Result", "RunSpec", "execute", "new_desk", "prepare_run", "run"]

@@ -1,4 +1,5 @@
-"""Many parameter sets of one strategy over the same facts: the same kernels, with the strategy's function inlined.
+"""Many parameter sets of one strategy over the same facts: the same kernels, with the strategy's function inlined, or
+asked in Python where it can't be compiled.
 
 Each distinct signal is evaluated once; a combination only rewrites the columns that differ from the one before. What
 comes out is a search, and says so: the best Sharpe ratio is deflated by the number of combinations tried.
@@ -19,6 +20,7 @@ from backtest.compile import ask, ask_all, clone, compile_pointer, inlined_call
 from backtest.curve import DAY_NS, sampled_returns
 from backtest.events import known_values, tape_of, unusual
 from backtest.feed import Feed, follows
+from backtest.hook import drive, python_rule
 from backtest.load import RunInputs, cut_inputs, warm_since
 from backtest.loop import LOGS_FULL
 from backtest.run import new_desk, run_policy, settled
@@ -155,19 +157,22 @@ class Runner:
     def __init__(self, spec: RunSpec, inputs: RunInputs, columns: Columns, strange: Array) -> None:
         self.spec = spec
         self.columns = columns
-        blind = compile_pointer(spec.strategy).blind
+        code = compile_pointer(spec.strategy)
+        blind = code is not None and code.blind
         seen, count = inputs.signals, len(spec.strategy.signals)
         shape = (len(seen.decide_ns) - inputs.first, len(spec.symbols))
         feed = None
         rows = np.zeros((0, shape[1], count + 1))
-        if follows(inputs.bars, seen, inputs.first):  # then columns are taken as they are, a stretch at a time
+        if code is not None and follows(
+            inputs.bars, seen, inputs.first
+        ):  # then columns are taken as they are, a stretch at a time
             copies = dict.fromkeys(range(count), inputs.bars.close)
             bars, width = (seen.close, seen.volume), count + (0 if blind else 1)
             averages = np.zeros(0, AVERAGE)
             feed = Feed(bars, inputs.first, width, averages=averages, copies=copies, novelty=None, struck=True)
         else:
             rows = np.zeros((*shape, count + 1))
-        self.compiled = inlined_loop(spec.strategy, narrow=feed is not None and blind)
+        self.inlined = None if code is None else inlined_loop(spec.strategy, narrow=feed is not None and blind)
         states, params = np.zeros(shape, np.uint8), spec.strategy.param_record()
         self.tape: Tape = tape_of(spec, inputs, rows, states, strange, params, full=False, blind=blind, feed=feed)
         self.plain = self.tape["plain"].copy()
@@ -216,7 +221,11 @@ class Runner:
         spec, desk = replace(self.spec, strategy=strategy), self.desk
         self.first.arrays["policy"][:] = run_policy(spec)
         desk.restart(self.first)
-        walk(self.compiled, desk, tape)
+        if self.inlined is not None:
+            walk(self.inlined, desk, tape)
+        else:
+            tape.start(0)
+            drive(desk, tape, python_rule(strategy))
         equity = tape["equity"]
         returns, _, yearly = sampled_returns(self.close_ns, equity, spec.cash, self.begin_ns, spec.bar_ns)
         return SweepRow(
@@ -276,7 +285,8 @@ def _sweep_alike(
         for signal in strategy.signals.values():
             columns.of(signal)
     strange = unusual(spec, inputs)
-    count = min(workers or min(os.cpu_count() or 1, 4), len(candidates))
+    several = compile_pointer(spec.strategy) is not None  # threads would only wait for each other's interpreter
+    count = min(workers or min(os.cpu_count() or 1, 4), len(candidates)) if several else 1
     runners = [Runner(spec, inputs, columns, strange) for _ in range(count)]  # here: compiling is no work for threads
 
     def work(part: Sequence[Strategy]) -> list[SweepRow]:

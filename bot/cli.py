@@ -7,7 +7,7 @@ interrupted. Verbs import what they need when they run, so that `tidegate --help
 import errno
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
@@ -53,7 +53,7 @@ class Verbs(TyperGroup):
         """Run the verb. Usage errors, exits and a closed pipe stay with typer."""
         try:
             with warnings.catch_warnings():
-                warnings.showwarning = _show_warning
+                warnings.showwarning = _teller()
                 return super().invoke(ctx)
         except TidegateError as error:
             if CALL.debug:
@@ -78,15 +78,23 @@ def _is_typers(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno == errno.EPIPE
 
 
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    note(f"warning: {filename}:{lineno}: {message}" if CALL.debug else f"warning: {message}")
+def _teller() -> Callable[..., None]:
+    """What shows the warnings of one call: each once, however often the work that raises it is done."""
+    told: set[str] = set()
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if str(message) not in told:
+            note(f"warning: {filename}:{lineno}: {message}" if CALL.debug else f"warning: {message}")
+        told.add(str(message))
+
+    return show
 
 
 def _version(asked: bool) -> None:

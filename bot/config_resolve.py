@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from bot.config import Config, base_of
 from bot.config_types import Cap, read_decimal
+from bot.terminal import aside
 from data.errors import InputError, InputErrors, raise_all
 from data.times import MILLISECOND_NS
 
@@ -138,7 +139,8 @@ def resolve_strategy(config: Config) -> "Strategy":
     """
     from strategies.load import load_strategy
 
-    return _named(config, lambda: load_strategy(config.strategy_text(), dict(config.params)), section="params")
+    with aside():
+        return _named(config, lambda: load_strategy(config.strategy_text(), dict(config.params)), section="params")
 
 
 def _named(config: Config, build: Callable[[], T], section: str = "") -> T:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from backtest.compile import ask, compile_pointer
@@ -66,16 +64,11 @@ class RowRunner:
         )  # fmt: skip
         self.memory = fresh_memory(symbols)
         self.risk_part = -1
-        self._rule: Any = None
-        try:
-            self._code = compile_pointer(spec.strategy)
-            address = self._code.address
-        except Exception:  # numba raises a zoo of types for what it can't compile; the same code then runs in Python
-            self._rule = python_rule(spec.strategy)
-            address = 0
-        self.tape.start(address)
-        self._address = address
-        self.compiled = self._rule is None
+        self._code = compile_pointer(spec.strategy)
+        self.compiled = self._code is not None
+        self._rule = None if self.compiled else python_rule(spec.strategy)
+        self._address = self._code.address if self._code is not None else 0
+        self.tape.start(self._address)
 
     def unusual(self, close: Array, volume: Array) -> Array:
         """u1[M]: what control 23 says of one decision bar; it learns it, too."""

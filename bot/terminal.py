@@ -105,8 +105,21 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], 
 
 
 @contextlib.contextmanager
+def aside() -> Iterator[None]:
+    """While work goes on, what a strategy prints goes to stderr: on stdout it would stand in the middle of figures."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+@contextlib.contextmanager
 def progress(label: str, unit: str) -> Iterator[Advance]:
-    """A progress bar on stderr with rate and time left; without a terminal, nothing."""
+    """Work that goes on, `aside`: a bar on stderr with rate and time left; without a terminal, nothing is drawn."""
+    with aside(), _bar(label, unit) as advance:
+        yield advance
+
+
+@contextlib.contextmanager
+def _bar(label: str, unit: str) -> Iterator[Advance]:
     if not sys.stderr.isatty():
         yield lambda done, total: None
         return

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bot.terminal import AsJson, emit, note, say, table
+from bot.terminal import AsJson, aside, emit, note, say, table
 from data.errors import InputError
 
 PANEL = "Live"
@@ -36,7 +36,7 @@ def drift(
     if not journal.is_file():
         raise InputError("no such journal", where=journal, remedy="Name the journal.sqlite of a session")
     warm_when_cold()
-    with Reader(journal) as reader:
+    with Reader(journal) as reader, aside():
         found = compare(spec_of_header(reader.header), reader, reader.header)
     body = body_of(found)
     if as_json:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bot.terminal import VAR, AsJson, ConfigFile, Settings, VarFolder, emit, say
+from bot.terminal import VAR, AsJson, ConfigFile, Settings, VarFolder, aside, emit, say
 
 PANEL = "Runs"
 LEAKS_SHOWN = 10
@@ -30,7 +30,8 @@ def run_probe(
     from bot.verbs_runs import open_run
 
     opened = open_run(config, settings, sample=sample, var=var)
-    report = probe(opened.spec, opened.inputs, cuts=cuts, seed=seed)
+    with aside():
+        report = probe(opened.spec, opened.inputs, cuts=cuts, seed=seed)
     if as_json:
         emit({**dataclasses.asdict(report), "clean": report.clean})
     else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bot.terminal import VAR, AsJson, ConfigFile, Settings, VarFolder, note, now_ns, progress
+from bot.terminal import VAR, AsJson, ConfigFile, Settings, VarFolder, aside, note, now_ns, progress
 from bot.verbs_reports import Export, ExportForm, Form, Page, deliver
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def open_run(
     from backtest.helper import begin_helper
     from bot.context import current_config
 
-    with begin_helper() as helper:
+    with begin_helper() as helper, aside():
         chosen = current_config(config, settings, sample=sample, var=var)
         spec, store = open_facts(chosen, var)
 
@@ -148,7 +148,7 @@ def warm_when_cold() -> None:
     """Compile what sessions and replays run by, when it isn't yet."""
     from backtest.helper import begin_helper
 
-    with begin_helper() as helper:
+    with begin_helper() as helper, aside():
         compile_with(helper)
 
 

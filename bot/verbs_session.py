@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bot.terminal import VAR, AsJson, ConfigFile, Settings, VarFolder, emit, note, say, table
+from bot.terminal import VAR, AsJson, ConfigFile, Settings, VarFolder, aside, emit, note, say, table
 from data.errors import InputError
 
 if TYPE_CHECKING:
@@ -111,10 +111,11 @@ def replay(
         header = reader.header
         spec = spec_of_header(header)
         coins, outside, stops = tuple(header["coins"]), bool(header["outside"]), bool(header["stops"])
-        found = [
-            replay_engine(engine_of(spec, header), reader),
-            replay_batch(spec, coins, reader, outside=outside, stops=stops),
-        ]
+        with aside():
+            found = [
+                replay_engine(engine_of(spec, header), reader),
+                replay_batch(spec, coins, reader, outside=outside, stops=stops),
+            ]
     finally:
         reader.close()
     if as_json:

@@ -22,6 +22,8 @@ from signals.signal import Signal, Span, span_ns
 
 NAN = float("nan")
 PROTECTION = ("stop_loss", "take_profit", "trailing_stop")
+EXITS = (*PROTECTION, "time_exit", "stale_exit")
+SETTINGS = (*EXITS, "short", "decide_on", "every")
 HELD = "held"
 NO_PARAMS = "none_"  # numba knows no record without a field
 
@@ -231,7 +233,7 @@ class Strategy:
             return NAN
         chosen = self._values.get(value, value) if isinstance(value, Param) else value
         if isinstance(chosen, bool) or not isinstance(chosen, Real):
-            raise InputError("not a number", where=type(self).__name__, key=name, value=chosen)
+            raise InputError("not a number", key=name, value=chosen)
         return float(chosen)
 
     def _duration(self, name: str) -> int:
@@ -248,6 +250,7 @@ class Strategy:
             raise InputError(f"{cls}.{forms[0]} has to be a @staticmethod of (s, p)")
         if not _takes_two(getattr(type(self), forms[0])):
             raise InputError(f"{cls}.{forms[0]} has to take two arguments, (s, p), and no more")
+        self._check_names()
         for name in (*declared, *its_signals):
             if name in _taken() or name.startswith("_"):
                 raise InputError(f"{cls} can't call a signal or Param so", key=name, remedy="Choose another name")
@@ -260,17 +263,33 @@ class Strategy:
         if self.decide_on not in ("bar", "facts"):
             raise InputError("unknown choice", key="decide_on", value=self.decide_on, remedy="Use bar or facts")
 
+    def _check_names(self) -> None:
+        """A class attribute that is almost called as a protective exit or a choice would do nothing, without a word."""
+        if not isinstance(self.short, bool):
+            raise InputError("has to be True or False", key="short", value=self.short)
+        own = type(self)
+        unset = {_plain(name): name for name in SETTINGS if getattr(own, name) is getattr(Strategy, name)}
+        for name, value in vars(own).items():
+            if name in SETTINGS or name.startswith("_") or callable(value) or hasattr(value, "__get__"):
+                continue
+            # A Param may well be called stop_loss_base: only a number as such stands for nothing else.
+            loose = not isinstance(value, Param | Signal)
+            near = get_close_matches(_plain(name), unset, n=1, cutoff=0.88 if loose else 1.0)
+            near += [one for one in map(_plain, EXITS) if loose and one in unset and _plain(name).startswith(one)]
+            if near:
+                raise InputError(f"{own.__name__} has no such setting", key=name, value=value,
+                                 remedy=f"Did you mean {unset[near[0]]}? Else choose another name")  # fmt: skip
+
     def _check_protection(self) -> None:
         for name in PROTECTION:
             value = self._fraction(name)
             if not (math.isnan(value) or 0 < value < math.inf) or (name != "take_profit" and value >= 1):
-                raise InputError(
-                    "has to be a fraction of the price between 0 and 1, or None",
-                    where=type(self).__name__,
-                    key=name,
-                    value=value,
-                )
+                raise InputError("has to be a fraction of the price between 0 and 1, or None", key=name, value=value)
         _ = self.protection, self.stale_exit_ns, self.every_ns  # durations that are none raise here
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "")
 
 
 def _takes_two(function: Callable[..., Any]) -> bool:
@@ -286,7 +305,7 @@ def _takes_two(function: Callable[..., Any]) -> bool:
 @cache
 def _taken() -> frozenset[str]:
     """Names that mean something else in every strategy."""
-    return frozenset({*dir(Strategy), "params", "signals", HELD} - {*PROTECTION, "time_exit", "stale_exit"})
+    return frozenset({*dir(Strategy), "params", "signals", HELD} - set(EXITS))
 
 
 def _short(value: float) -> str:

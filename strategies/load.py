@@ -58,7 +58,7 @@ def load_strategy(text: str, values: Mapping[str, Any] | None = None) -> Strateg
         return load_class("weights")(file=table, **dict(values or {}))
     chosen = load_class(text)
     file = getattr(sys.modules.get(chosen.__module__), "__file__", None)
-    with _faults_of(Path(file or text), "when the strategy is made"):
+    with _faults_of(Path(file or text), "when the strategy is made", own=text not in SHIPPED):
         made = chosen(**dict(values or {}))
     if not hasattr(made, "signals"):
         what, remedy = f"{chosen.__name__}.__init__ leaves out what a Strategy needs", "Call super().__init__(**values)"
@@ -146,22 +146,36 @@ def _import(name: str, text: str) -> ModuleType:
 
 
 @contextlib.contextmanager
-def _faults_of(file: Path, when: str = "when it is read") -> Iterator[None]:
-    """Turn whatever goes wrong while a user's code is read and run into an InputError with file and line."""
+def _faults_of(file: Path, when: str = "when it is read", *, own: bool = True) -> Iterator[None]:
+    """Turn whatever goes wrong while a user's code is read and run into an InputError with file and line. own: the file
+    is the user's; what is wrong of a shipped strategy isn't in its file.
+    """
     try:
         yield
-    except (InputError, InputErrors):
-        raise
+    except InputError as error:
+        raise (_placed(error, _place(error, file)) if own else error) from error.__cause__
+    except InputErrors as errors:
+        raise (InputErrors([_placed(one, str(file)) for one in errors.errors]) if own else errors) from None
     except SyntaxError as error:
         place = f"{error.filename or file}" + (f", line {error.lineno}" if error.lineno else "")
         said = (error.text or "").strip()
         raise InputError(f"syntax error: {error.msg}", where=place, key="strategy", value=said or None) from error
     except (Exception, SystemExit) as error:
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
-        place = f"{file}, line {frames[-1].lineno}" if frames else str(file)
-        raise InputError(
-            f"the file fails {when}: {type(error).__name__}: {error}", where=place, key="strategy"
-        ) from error
+        said = f"the file fails {when}: {type(error).__name__}: {error}"
+        raise InputError(said, where=_place(error, file), key="strategy") from error
+
+
+def _place(error: BaseException, file: Path) -> str:
+    """The file, and its line that was run last, if any was."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    return f"{file}, line {frames[-1].lineno}" if frames else str(file)
+
+
+def _placed(error: InputError, where: str) -> InputError:
+    """The same error at that place, unless it names a better one."""
+    if error.where is not None:
+        return error
+    return InputError(error.what, where=where, key=error.key, value=error.value, remedy=error.remedy)
 
 
 def _pick(module: ModuleType, name: str, where: str) -> type[Strategy]:

@@ -193,6 +193,24 @@ def test_a_strategy_that_fails_is_counted_and_its_run_is_saved(here: Path, facts
     assert runs_of(facts) == before + 1
 
 
+@pytest.mark.filterwarnings("always:Mine runs interpreted")
+def test_a_strategy_that_no_compiler_takes_runs_in_python_and_what_it_prints_stands_aside(here: Path) -> None:
+    """One warning that says why and where; the stress runs are made; stdout is the report's alone."""
+    body = "    def __init__(self, **values):\n        print('made')\n        super().__init__(**values)\n\n"
+    body += "    @staticmethod\n    def weigh(s, p):\n        print(f'at {s.price:.1f}')\n        return 0.5\n"
+    arguments = [*strategy(here, body), "--json"]
+    done = run("backtest", *arguments)
+    assert done.exit_code == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["stress"].keys() == {"fees doubled", "one bar later"}
+    assert "made\n" in done.stderr and "\nat " in done.stderr
+    warned = [line for line in done.stderr.splitlines() if line.startswith("warning:")]
+    assert len(warned) == 1 and "Mine runs interpreted, slower: " in warned[0] and "mine.py" in warned[0]
+    assert "Failed in nopython" not in warned[0]
+    probed = run("probe", *arguments, "--cuts", "1")
+    assert json.loads(probed.stdout)["clean"] is True and probed.stderr.count("warning:") == 1
+
+
 def test_weights_from_a_file(here: Path) -> None:
     """Target weights worked out elsewhere run like any strategy; a faulty row is named."""
     (here / "targets.csv").write_text(

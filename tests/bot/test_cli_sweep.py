@@ -128,6 +128,29 @@ def test_a_combination_is_what_a_backtest_of_it_gives(sample: None) -> None:
     assert swept["total_return"] == pytest.approx(single["metrics"]["total_return"], abs=1e-9)
 
 
+@pytest.mark.filterwarnings("always:Mine runs interpreted")
+def test_a_strategy_that_no_compiler_takes_is_swept_in_python(sample: None, tmp_path: Path) -> None:
+    """Equal to a backtest of each; what it prints is no figure."""
+    (tmp_path / "mine.py").write_text(
+        "from signals import EMA, Close\nfrom strategies.base import Param, Strategy\n\n\n"
+        "class Mine(Strategy):\n    price = Close()\n    window = Param(20, low=2, high=100, integer=True)\n"
+        "    mean = EMA(window)\n    size = Param(0.5, low=0.0, high=1.0)\n\n"
+        "    @staticmethod\n    def weigh(s, p):\n        print(f'at {s.price:.1f}')\n"
+        "        return p.size if s.price > s.mean else 0.0\n",
+        encoding="utf-8",
+    )
+    mine = ["--sample", "--set", "run.strategy=mine.py", "--set", "run.symbols=BTC/USDT,ETH/USDT"]
+    done = run("sweep", *mine, "--grid", "window=10,30", "--grid", "size=0.2,0.5", "--json")
+    assert done.exit_code == 0 and "Mine runs interpreted" in done.stderr and "\nat " in done.stderr, done.stderr
+    rows = json.loads(done.stdout)["rows"]
+    assert len({row["final_equity"] for row in rows}) == 4 and all(row["fills"] for row in rows)
+    for row in rows[1:3]:
+        given = [part for name, value in row["params"].items() for part in ("--set", f"{name}={value:g}")]
+        single = json.loads(run("backtest", *mine, *given, "--json").stdout)
+        assert single["metrics"]["total_return"] == row["total_return"]
+        assert single["metrics"]["fees"] == pytest.approx(row["fees"]) and single["errors"] == 0
+
+
 @pytest.mark.parametrize("symbols", ["BTC/USDT,ETH/USDT", "ETH/USDT"])
 def test_each_combination_has_its_own_warm_up(sample: None, symbols: str) -> None:
     """Windows shorter and longer than the configured one, in a span that begins later than the facts: equal to the bit

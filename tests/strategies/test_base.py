@@ -149,7 +149,7 @@ def made_with(**attributes: Any) -> Strategy:
         ({"_secret": Param(1.0)}, "_secret: Made can't call"),
         ({"decide_on": "tick"}, "decide_on = 'tick'"),
         ({"every": "often"}, "every = 'often'"),
-        ({"stop_loss": 8}, "Made: stop_loss = 8"),
+        ({"stop_loss": 8}, "stop_loss = 8"),
         ({"stop_loss": 0.0}, "stop_loss = 0"),
         ({"stop_loss": "8%"}, "stop_loss = '8%': not a number"),
         ({"stop_loss": [0.1]}, "stop_loss = [0.1]: not a number"),
@@ -157,6 +157,14 @@ def made_with(**attributes: Any) -> Strategy:
         ({"trailing_stop": -0.1}, "trailing_stop = -0.1"),
         ({"time_exit": "soon"}, "time_exit = 'soon'"),
         ({"stale_exit": -1}, "stale_exit = -1"),
+        ({"short": "no"}, "short = 'no': has to be True or False"),
+        ({"stoploss": -0.1}, "stoploss = -0.1: Made has no such setting. Did you mean stop_loss?"),
+        ({"stopLoss": Param(0.1)}, "Did you mean stop_loss?"),
+        ({"stop_loss_pct": 0.1}, "Did you mean stop_loss?"),
+        ({"trailing_stop_loss": 0.1}, "Did you mean trailing_stop?"),
+        ({"take_profits": 0.1}, "Did you mean take_profit?"),
+        ({"timeexit": "3h"}, "Did you mean time_exit?"),
+        ({"shorts": True}, "Did you mean short?"),
         ({f"s{i}": EMA(3) for i in range(32)}, "more than 31 signals"),
         ({"average": EMA(Param(3.0))}, "average"),
         (
@@ -169,6 +177,14 @@ def test_strategies_that_can_not_be(attributes: dict[str, Any], said: str) -> No
     with pytest.raises(InputError) as caught:
         made_with(**attributes)
     assert said in str(caught.value)
+
+
+def test_names_that_only_begin_alike_are_let_be() -> None:
+    """A Param that a setting is made of, a number for a setting that is given, a window."""
+    base = Param(0.1)
+    assert made_with(stop_loss_base=base, stop_loss=base).protection[0] == 0.1
+    assert made_with(stop_loss=0.2, STOP_LOSS_MOST=0.3).protection[0] == 0.2
+    made_with(stop_loss_base=base, SHORT_WINDOW=5, every_day=1, shortlist=("BTC",))
 
 
 def test_a_take_profit_may_be_more_than_the_price() -> None:

@@ -86,7 +86,9 @@ def test_a_module_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.Monk
         (GOOD + "    def __init__(self): 1 / 0\n", "line 16: strategy: the file fails when the strategy is made: Zero"),
         ("x = 1\n", "defines no strategy"),
         ("from strategies.mood_flow import MoodFlow\n", "defines no strategy"),
-        (GOOD.replace("EMA(9)", "EMA(0)"), "EMA.window = 0"),
+        (GOOD.replace("EMA(9)", "EMA(0)"), "idea.py, line 10: EMA.window = 0"),
+        (GOOD.replace("low=0.0", "low=2.0"), "idea.py, line 11: low = 2.0"),
+        (GOOD + "    stop_loss = 8\n", "idea.py: stop_loss = 8"),
         ("\0", "idea.py"),
     ],
 )
@@ -129,3 +131,9 @@ def test_parameters_of_a_users_file_are_checked(tmp_path: Path) -> None:
     with pytest.raises(InputErrors) as caught:
         load_strategy(str(written(tmp_path, GOOD)), {"size": 3, "sise": 1})
     assert [error.key for error in caught.value.errors] == ["sise", "size"]
+
+
+def test_what_a_shipped_strategy_is_set_to_is_not_blamed_on_its_file() -> None:
+    with pytest.raises(InputError) as caught:
+        load_strategy("ema-cross", {"fast_window": 1})
+    assert caught.value.key == "fast_window" and "ema_cross.py" not in str(caught.value)
