@@ -90,7 +90,8 @@ class Report(Event):
 
     what "acked", "filled" (one trade), "cancelled", "expired", "rejected", "unknown" or "lost". A trade has its
     quantity, price and fee: `fee` its worth in quote, `fee_base` the part taken in the coin bought, `fee_elsewhere` the
-    worth of what was taken in a third coin. `trade` is the venue's id: the same one twice is booked once.
+    worth of what was taken in a third coin. `trade` is the venue's id: the same one twice is booked once. `passed` is
+    of a rejected stop or target: the price is past it already.
     """
 
     order: int
@@ -101,6 +102,7 @@ class Report(Event):
     fee_base: float = 0.0
     fee_elsewhere: float = 0.0
     maker: bool = False
+    passed: bool = False
     trade: str = ""
     venue_id: str = ""
     venue_ns: int = 0

@@ -106,7 +106,7 @@ class Ear:
             return []
         values = {
             "order": event.order, "qty": event.qty, "price": event.price, "fee": event.fee,
-            "fee_base": event.fee_base, "elsewhere": event.fee_elsewhere, "maker": int(event.maker),
+            "fee_base": event.fee_base, "elsewhere": event.fee_elsewhere, "maker": int(event.maker or event.passed),
         }  # fmt: skip
         if self._tell(event.ns, rec.M_REPORT, what=STATES[event.what], **values) or event.what != "filled":
             return [event.text] if event.text and event.what in ("rejected", "unknown", "lost") else []

@@ -6,7 +6,7 @@ The simulated venue's matching and the reports of a real one end here alike.
 from risk.ladder import after_fill
 from risk.ledger import apply_fill, is_flat
 from risk.memory import Ref, account_of, book_of, market_of, order_of, policy_of
-from risk.orders import FILLED, PARTIAL, cancel, close_order, count_working, move, remaining
+from risk.orders import FILLED, PARTIAL, cancel, close_order, count_working, is_protective, move, remaining
 from risk.protection import protect
 from risk.records import STOP_LOSS, TAKE_PROFIT, TIME_EXIT, TRAILING
 from signals.jit import inner as kernel
@@ -34,7 +34,7 @@ def book_fill(
     order.reserved -= freed
     account.reserved = max(account.reserved - freed, 0.0)
     book.room -= qty
-    purpose = order.purpose
+    purpose, stands = order.purpose, is_protective(order)
     side_held = 1.0 if book.qty > 0.0 else -1.0
     apply_fill(desk, ns, k, order.id, purpose, order.side * qty, price, fee, fee_base, maker, order.ref)
     if done:
@@ -43,7 +43,8 @@ def book_fill(
         move(order, PARTIAL)
     if purpose == STOP_LOSS or purpose == TAKE_PROFIT or purpose == TRAILING or purpose == TIME_EXIT:
         book.blocked = side_held
-        book.target = float("nan")
+        if stands:  # it goes on for the rest by itself; what was sent to market is planned until nothing is left
+            book.target = float("nan")
         if policy_of(desk).outside != 0:  # at the simulated venue it takes until the close, see `risk.tending`
             cancel(desk, k, True, False, False, ns)
     after_fill(desk, ns, k)

@@ -56,6 +56,7 @@ from risk.records import (
     NEVER,
     OUTSIDE,
     POST_ONLY,
+    STOP,
     STOP_LOSS,
 )  # fmt: skip
 from risk.tending import chase
@@ -76,12 +77,15 @@ def place_of(desk: Ref, number: int) -> int:
 
 
 @inner
-def _ended(desk: Ref, ns: int, place: int, state: int) -> None:
-    """The venue (or the fence) says that an order is over: cancelled, expired, rejected or lost."""
+def _ended(desk: Ref, ns: int, place: int, state: int, passed: bool) -> None:
+    """The venue (or the fence) says that an order is over: cancelled, expired, rejected or lost. passed: refused since
+    the price is past its stop already.
+    """
     account = account_of(desk)
     order = order_of(desk, place)
     k, side, kind, purpose, number = order.symbol, order.side, order.kind, order.purpose, order.id
     protective, asked, rest, chases = is_protective(order), order.asked_ns != 0, remaining(order), order.chases
+    reached = passed or (kind == STOP and order.filled > 0.0)  # a stop that was hit and left something
     waited = kind == POST_ONLY and asked and order.expires_ns <= order.asked_ns
     price = order.limit if order.limit > 0.0 else order.stop
     told = EV_CANCELLED
@@ -103,11 +107,11 @@ def _ended(desk: Ref, ns: int, place: int, state: int) -> None:
             book.target = np.nan  # the wish was for then: the next decision plans anew
     elif protective:
         book.refusals = book.refusals + 1 if state == REJECTED else 0
-        if book.refusals >= REFUSALS and not is_flat(desk, k):
+        if (reached or book.refusals >= REFUSALS) and not is_flat(desk, k):
             book.refusals = 0
             book.blocked = 1.0 if book.qty > 0.0 else -1.0
             book.target = 0.0
-            book.purpose = STOP_LOSS
+            book.purpose = purpose if reached else STOP_LOSS
             account.planning = 1
     else:
         if state == REJECTED:
@@ -156,7 +160,7 @@ def _report(desk: Ref, m: Ref) -> bool:
     elif m.what == LOST and order.state != UNKNOWN:
         return False
     else:
-        _ended(desk, m.ns, place, m.what)
+        _ended(desk, m.ns, place, m.what, m.what == REJECTED and m.maker != 0)
     return True
 
 

@@ -1,7 +1,8 @@
 """What a venue's own error codes say, as lists of those that are known to be final; nothing else counts as final.
 
 Every entry means: this request made no order. "clock": the time stamp was refused, and the same intent may be signed
-anew. "limited": too many requests or orders. All codes that aren't here leave the outcome unknown.
+anew. "limited": too many requests or orders. "passed": a stop or target that the price is past already. All codes that
+aren't here leave the outcome unknown.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ BINANCE = _table(
     clock="-1021",
     limited="-1003 -1015",
     would_match="-5022",
-    other="-1020 -2020 -2021 -2022 -2023 -2025 -2027 -2028 -4045",
+    passed="-2021 -4142",
+    other="-1020 -2020 -2022 -2023 -2025 -2027 -2028 -4045",
 )
 BYBIT = _table(
     funds="110004 110006 110007 110012 110014 110044 110045 110052 170131 170033",
@@ -55,7 +57,8 @@ BYBIT = _table(
     clock="10002",
     limited="10006 10018 10429",
     would_match="170218",
-    other="110009 110017 110020 110021 110022 110024 110092 110093 170213 170810",
+    passed="110092 110093",
+    other="110009 110017 110020 110021 110022 110024 170213 170810",
 )
 OKX = _table(
     funds="51008 51127 51131 51119 51502",
@@ -64,6 +67,7 @@ OKX = _table(
     rights="50100 50101 50103 50104 50105 50106 50107 50110 50111 50113 50114 50119 50120 51024",
     clock="50102 50112",
     limited="50011 50061 50040",
+    passed="51277 51278 51279 51280",
     other="51010 51023 51112 51169 51174 51290",
 )
 KRAKEN = {
@@ -95,6 +99,7 @@ KRAKEN = {
 _BINANCE_TEXTS = (
     ("duplicate", None),  # an order of this id stands: it may be ours
     ("immediately match", "would-match"),
+    ("trigger immediately", "passed"),
     ("market is closed", "market"),
     ("not permitted", "rights"),
     ("insufficient", "funds"),

@@ -8,7 +8,7 @@ table of states (`risk.orders`) has that move.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from bot.events import Report
@@ -215,9 +215,9 @@ class OrdersBook:
         o.desk = UNKNOWN
         return [self._report(o, "unknown")]
 
-    def refuse(self, o: Standing, text: str) -> list[Report]:
-        """It certainly isn't at the venue and never was."""
-        return self._end(o, "rejected", text)
+    def refuse(self, o: Standing, text: str, *, passed: bool = False) -> list[Report]:
+        """It certainly isn't at the venue and never was; passed: the price is past its stop."""
+        return [replace(report, passed=passed) for report in self._end(o, "rejected", text)]
 
     def lose(self, o: Standing) -> list[Report]:
         """After the fence: it isn't there, has no trade, and can't come any more."""

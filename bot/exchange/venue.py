@@ -262,7 +262,8 @@ class ExchangeVenue:
         return self._clock.now_ns() + int(self._settings.timeout_s * SECOND)
 
     def _refused(self, o: Standing, answer: Refused) -> None:
-        self.tell(self._book.refuse(o, f"{answer.why} {answer.code}: {answer.text}"))
+        text = f"{answer.why} {answer.code}: {answer.text}"
+        self.tell(self._book.refuse(o, text, passed=answer.why == "passed" and o.protective))
         if answer.why in _REVOKING:
             self._conditions.on("key", f"the key may not trade: {answer.text}", level=4, sticky=True)
         elif answer.why == "market":

@@ -246,7 +246,8 @@ class Accepted(Message):
 class Refused(Message):
     """It certainly doesn't exist at the venue: refused by the venue (a parsed code on the allow-list) or before it.
 
-    why "funds", "filters", "duplicate", "caps", "latched", "market", "rights", "would-match" or "other".
+    why "funds", "filters", "duplicate", "caps", "latched", "market", "rights", "would-match", "passed" (of a stop or
+    target: it would trigger at once) or "other".
     """
 
     why: str

@@ -20,6 +20,7 @@ from bot.replay import replay_batch, replay_engine
 from bot.run import Bot
 from bot.standing import order_facts
 from risk.limits import Limits
+from risk.records import KINDS, PURPOSES, STOP
 from tests.bot.engine_worlds import DELAY, POST_ONLY, SECOND, T0, bar, journal_of, rows_told, spec_of, warmed
 from tests.sim.loop import SimClock, simulate
 from tests.sim.plan import BAR_NS, SYMBOLS
@@ -202,6 +203,69 @@ def test_large_arrays_are_frozen_by_their_blocks() -> None:
             back = thaw(freeze(array))
             assert back.dtype == array.dtype and back.tobytes() == array.tobytes() and back.shape == array.shape
     assert len(str(freeze(np.zeros(100_000)))) < 200
+
+
+def holding(**changed: Any) -> tuple[Engine, Any, int]:
+    """(an engine that holds the first symbol, its stop at the venue, the time)."""
+    engine, _ = warmed(spec_of(**changed))
+    first = rows_told(engine, 1, 101.5).sent[0]
+    ns = T0 + BAR_NS + 2 * SECOND
+    engine.handle(Report(ns=ns, order=int(first["id"]), what="filled", qty=float(first["qty"]), price=101.5, trade="1"))
+    stop = next(one for one in engine.desk.working if one["kind"] == STOP)
+    engine.handle(Report(ns=ns + 1, order=int(stop["id"]), what="acked", venue_id="v"))
+    return engine, stop.copy(), ns + 2
+
+
+@pytest.mark.parametrize("how", ["refused", "cut off", "cut off after we asked"])
+def test_a_stop_that_the_price_has_passed_is_sold_for_at_once(how: str) -> None:
+    """Refused since it would trigger at once, or triggered where the book ran out: nobody waits for another stop."""
+    engine, stop, ns = holding()
+    number, part = int(stop["id"]), 0.0
+    if how == "refused":
+        engine, _, ns = holding()
+        step = engine.handle(Report(ns=ns, order=number, what="rejected", passed=True, text="would trigger"))
+    else:
+        part = round(float(stop["qty"]) / 4, 3)
+        if how == "cut off after we asked":
+            engine.handle(Operator(ns=ns, act="halt", person="ann", reason="test", flatten=True))
+        engine.handle(Report(ns=ns + 1, order=number, what="filled", qty=part, price=100.0, trade="2"))
+        step = engine.handle(Report(ns=ns + 2, order=number, what="expired"))
+    sale = step.sent[0]
+    assert KINDS[int(sale["kind"])] == "market" and sale["side"] == -1
+    assert float(sale["qty"]) == pytest.approx(float(stop["qty"]) - part)
+    assert PURPOSES[int(sale["purpose"])] == PURPOSES[int(stop["purpose"])]
+    assert engine.desk.books["blocked"][0] == 1.0
+
+
+def test_a_refused_stop_that_may_still_stand_is_tried_again() -> None:
+    """For another reason, twice; the third time the position is sold."""
+    engine, stop, ns = holding()
+    number = int(stop["id"])
+    for turn in range(2):
+        assert not len(engine.handle(Report(ns=ns, order=number, what="rejected", text="funds")).sent)
+        ns += 11 * SECOND
+        again = engine.handle(Tick(ns=ns)).sent[0]
+        assert again["kind"] == STOP and engine.desk.books["refusals"][0] == turn + 1
+        number, ns = int(again["id"]), ns + 1
+    assert KINDS[int(engine.handle(Report(ns=ns, order=number, what="rejected")).sent[0]["kind"])] == "market"
+
+
+@pytest.mark.parametrize("ending", ["expired", "cancelled"])
+def test_a_sale_in_place_of_a_stop_goes_on_where_the_book_ran_out(ending: str) -> None:
+    """Part of it was traded, and the venue gave up the rest: it is sent again at once, until all is sold."""
+    engine, stop, ns = holding()
+    sale = engine.handle(Report(ns=ns, order=int(stop["id"]), what="rejected", passed=True)).sent[0]
+    left = float(sale["qty"])
+    for turn in range(2):
+        number, part = int(sale["id"]), round(left / 3, 3)
+        engine.handle(Report(ns=ns + 1, order=number, what="filled", qty=part, price=99.0, trade=f"t{turn}"))
+        step = engine.handle(Report(ns=ns + 2, order=number, what=ending))
+        left, sale, ns = left - part, step.sent[0], ns + 10
+        assert KINDS[int(sale["kind"])] == "market" and float(sale["qty"]) == pytest.approx(left)
+        assert sale["purpose"] == stop["purpose"]
+    engine.handle(Report(ns=ns, order=int(sale["id"]), what="filled", qty=float(sale["qty"]), price=99.0, trade="last"))
+    assert engine.desk.books["qty"][0] == 0.0 and not len(engine.desk.working[engine.desk.working["symbol"] == 0])
+    assert not len(engine.handle(Tick(ns=ns + 11 * SECOND)).sent)
 
 
 def test_an_exit_that_sold_more_than_the_desk_still_held_ends() -> None:

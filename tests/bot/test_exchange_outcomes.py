@@ -96,6 +96,7 @@ def test_unknown(tmp_path: Path, row: tuple[Fault, int]) -> None:
 REFUSED = {
     "funds": (coded(-2010, "Account has insufficient balance for requested action."), "funds", "-2010"),
     "would match": (coded(-2010, "Order would immediately match and take."), "would-match", "-2010"),
+    "passed": (coded(-2010, "Stop price would trigger immediately."), "passed", "-2010"),
     "closed": (coded(-2010, "Market is closed."), "market", "-2010"),
     "filters": (coded(-1013, "Filter failure: NOTIONAL"), "filters", "-1013"),
     "lot": (coded(-1013, "Filter failure: LOT_SIZE"), "filters", "-1013"),
@@ -298,6 +299,9 @@ PARSED = (
     ("kraken", 200, '{"error":["EService:Unavailable"]}', None),
     ("kraken", 200, '{"error":["EGeneral:Internal error"]}', None),
     ("binance", 400, '{"code":-1006,"msg":"Unexpected"}', None),
+    ("binance", 400, '{"code":-2021,"msg":"Order would immediately trigger."}', "passed"),
+    ("bybit", 200, '{"retCode":110093,"retMsg":"expect Falling, but trigger_price[9] >= current[8]"}', "passed"),
+    ("okx", 200, '{"code":"1","data":[{"sCode":"51280","sMsg":"SL trigger price"}],"msg":""}', "passed"),
 )
 
 

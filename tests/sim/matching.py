@@ -107,7 +107,7 @@ class Matching:
                 raise Refusal("filters", "-1013", f"{value} isn't on the grid of {step}")
         self._afford(order)
         if self.stops_lock and order.kind == "stop" and self._triggers(order):
-            raise Refusal("would-match", "-2010", "the stop would trigger at once")
+            raise Refusal("passed", "-2010", "the stop would trigger at once")
         if order.kind == "post-only" and self._crosses(order):
             raise Refusal("would-match", "-2010", "the order would match at once")
         self.orders.append(order)
