@@ -8,9 +8,11 @@ Reports of a venue, conditions and a person's word go to the desk as messages. E
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -25,12 +27,18 @@ from bot.step import Decision, Row, Step, submit_of
 from data.errors import InputError
 from risk.desk import Desk
 from risk.novelty import FLOODED
-from risk.records import Array
+from risk.records import ACCOUNT, BOOK, LATCH, LIMITS, MARKETS, NOVELTY, ORDER, POLICY, Array
 from signals.ops import OWN_COIN, scope_of
 from signals.stream import Stream
 
-VERSION = 1
 DESK_LOGS = ("fills", "events", "done")
+
+
+@cache
+def snapshot_version() -> str:
+    """What a snapshot of this version says of itself: its form, and a hash of the records it keeps, field by field."""
+    kinds = (ACCOUNT, BOOK, ORDER, LIMITS, MARKETS, POLICY, LATCH, NOVELTY)
+    return f"2 {hashlib.sha256(repr([kind.descr for kind in kinds]).encode()).hexdigest()[:16]}"
 
 
 class Engine:
@@ -269,7 +277,7 @@ class Engine:
         """All state, as JSON values."""
         gathered = self._gathering
         return {
-            "version": VERSION,
+            "version": snapshot_version(),
             "identity": self._identity(),
             "desk": freeze({name: array for name, array in self.desk.arrays.items() if name not in DESK_LOGS}),
             "stream": freeze(self.stream.snapshot()),
@@ -288,9 +296,14 @@ class Engine:
         Raises
         ------
         InputError
-            It was taken of another strategy, other symbols, markets or bars.
+            It was taken by another version, or of another strategy, other symbols, markets or bars.
         """
-        if state.get("version") != VERSION or state["identity"] != self._identity():
+        if state.get("version") != snapshot_version():
+            raise InputError(
+                "the state of this session was written by another version of Tidegate", key="journal",
+                remedy="Go back to that version, or begin a new session under another live.name",
+            )  # fmt: skip
+        if state["identity"] != self._identity():
             raise InputError(
                 "this session was begun with another strategy, other symbols, bars, model or markets",
                 key="journal",

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from data.errors import WorkError
 from risk.records import Array
 
 # One scored post as signals take it; columns as in `signals.inputs.SentimentTape`, coin as an index, -1 the market.
@@ -176,16 +177,26 @@ def pack(event: Event) -> dict[str, Any]:
 
 
 def unpack(body: dict[str, Any]) -> Event:
-    """The event that `pack` wrote."""
-    given = dict(body)
-    kind = EVENTS[given.pop("is")]
-    for field in fields(kind):
-        if field.name == "rows":
-            given["rows"] = np.frombuffer(base64.b64decode(given["rows"]), POSTS)
-        elif field.type == "float" and not isinstance(given.get(field.name, 0.0), float):
-            value = given[field.name]
-            given[field.name] = float("nan") if value is None else float(value)
-    return kind(**given)
+    """The event that `pack` wrote.
+
+    Raises
+    ------
+    WorkError
+        It is none that this version writes.
+    """
+    try:
+        given = dict(body)
+        kind = EVENTS[given.pop("is")]
+        for field in fields(kind):
+            if field.name == "rows":
+                given["rows"] = np.frombuffer(base64.b64decode(given["rows"]), POSTS)
+            elif field.type == "float" and not isinstance(given.get(field.name, 0.0), float):
+                value = given[field.name]
+                given[field.name] = float("nan") if value is None else float(value)
+        return kind(**given)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        what = f"an event in the journal is none that this version of Tidegate writes ({type(error).__name__}: {error})"
+        raise WorkError(what) from error
 
 
 # --- what the engine asks of a venue ----------------------------------------------------------------------------------

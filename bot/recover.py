@@ -20,6 +20,7 @@ from data.errors import RefusedError
 from risk.desk import Desk
 
 CHUNK = 400  # warm facts of one record
+ANOTHER_VERSION = "Go back to the version that wrote them, or begin anew under another live.name"
 FACTS = "facts"  # of a step with decisions: the records that were known to them, see `bot.behind`
 
 Warm = Bar | Posts | Observation
@@ -119,8 +120,11 @@ def pairs(journal: Records, since: int) -> Iterator[tuple[Any, dict[str, Any] | 
 
 def take_terms(desk: Desk, body: Mapping[str, Any]) -> None:
     """Put the limits and the policy of a session's record in force."""
-    for name, array in thaw(dict(body.get("terms", {}))).items():
-        desk.replace(name, array)
+    try:
+        desk.obey(thaw(dict(body.get("terms", {}))))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        what = "the limits and the policy in the journal are none that this version of Tidegate writes"
+        raise RefusedError(f"{what} ({error}). {ANOTHER_VERSION}") from error
 
 
 def set_terms_of(engine: Engine, journal: Records, seq: int) -> None:

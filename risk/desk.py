@@ -104,9 +104,39 @@ class Desk:
         self._point()
 
     def replace(self, name: str, array: Array) -> None:
-        """Put another array of the same kind in the place of one; never called while a kernel runs."""
-        self.arrays[name] = array
+        """Put another array of the same kind in the place of one; never called while a kernel runs.
+
+        Raises
+        ------
+        ValueError
+            It is of another kind, or of another number of symbols: kernels would read and write beside it.
+        """
+        mine = self.arrays[name]
+        counted = name not in ("rate", "repeats", "tag_shares")
+        if array.dtype != mine.dtype or array.ndim != mine.ndim or (counted and array.shape != mine.shape):
+            raise ValueError(f"{name}: {array.dtype} {array.shape} can't stand for {mine.dtype} {mine.shape}")
+        self.arrays[name] = np.ascontiguousarray(array)
         self._point()
+
+    def obey(self, terms: Mapping[str, Array]) -> None:
+        """Put other limits, policy, markets and caps of tags in force; raises ValueError as `replace` does.
+
+        The windows of orders sent (controls 5 and 6) become as long as the limits want them, and keep the newest times.
+        """
+        for name, array in terms.items():
+            self.replace(name, array)
+        rate, repeats = _windows(self.arrays["limits"][0], len(self.books))
+        head, mine = int(self.account["rate_head"]), self.arrays["rate"]
+        if len(mine) != len(rate):
+            newest = np.roll(mine, -head)[-len(rate) :]
+            rate[-len(newest) :] = newest
+            self.account["rate_head"] = 0
+            self.replace("rate", rate)
+        mine = self.arrays["repeats"]
+        if mine.shape != repeats.shape:
+            newest = mine[:, :, -repeats.shape[2] :]
+            repeats[:, :, -newest.shape[2] :] = newest
+            self.replace("repeats", repeats)
 
     def restart(self, first: "Desk") -> None:
         """Back to what `first`, of the same shape, holds; logs keep the room they have grown to."""
@@ -146,15 +176,22 @@ def make_desk(
     size = max(log, 2 * (LOG_PER_PLACE * places + LOG_SLACK))
     bounds = np.zeros(1, LIMITS)
     bounds[0] = limits.record()
+    rate, repeats = _windows(bounds[0], count)
     return Desk(
         account=account, books=books, orders=np.zeros(places, ORDER), limits=bounds, markets=rows, policy=policy.copy(),
         latches=np.zeros(CAUSES, LATCH),
         tag_shares=np.array([limits.tag_share.get(name, np.inf) for name in names] or [np.inf]),
-        rate=np.full(max(limits.orders_per_minute, limits.orders_per_hour), LONG_AGO, np.int64),
-        repeats=np.full((count, 2, limits.repeat_orders), LONG_AGO, np.int64),
+        rate=rate, repeats=repeats,
         intents=np.full(INTENTS, -1, np.int64), busy=np.zeros(count, np.int64),
         fills=np.empty(size, FILL), events=np.empty(size, EVENT), done=np.empty(size, ORDER),
     )  # fmt: skip
+
+
+def _windows(limits: Ref, symbols: int) -> tuple[Array, Array]:
+    """(rate, repeats) of a desk that sent nothing yet; see `Desk`."""
+    places = int(max(limits["orders_per_minute"], limits["orders_per_hour"]))
+    rate = np.full(places, LONG_AGO, np.int64)
+    return rate, np.full((symbols, 2, int(limits["repeat_orders"])), LONG_AGO, np.int64)
 
 
 @hot

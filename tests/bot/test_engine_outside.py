@@ -10,15 +10,17 @@ import pytest
 from backtest.facts import coins_of
 from backtest.run import new_desk
 from bot.engine import Engine
-from bot.events import POSTS, Condition, Event, Operator, Outside, Report, Tick
+from bot.events import POSTS, Condition, Event, Operator, Outside, Report, Tick, unpack
 from bot.feeds.door import Door
 from bot.frozen import freeze, thaw
 from bot.journal.chain import JournalError
 from bot.journal.memory import MemoryJournal
-from bot.recover import recover
+from bot.recover import recover, take_terms
 from bot.replay import replay_batch, replay_engine
 from bot.run import Bot
+from bot.session.terms import terms_body
 from bot.standing import order_facts
+from data.errors import InputError, RefusedError, WorkError
 from risk.limits import Limits
 from risk.records import KINDS, PURPOSES, STOP
 from tests.bot.engine_worlds import DELAY, POST_ONLY, SECOND, T0, bar, journal_of, rows_told, spec_of, warmed
@@ -72,6 +74,27 @@ def test_a_refused_chase_that_latches_ends_no_order_twice() -> None:
     assert len(engine.desk.working) == 0
     assert not engine.desk.books["work_entry"].any() and not engine.desk.books["work_cost"].any()
     assert engine.desk.account["reserved"] == 0.0
+
+
+def test_what_another_version_wrote_is_not_taken_for_state() -> None:
+    """Records laid out otherwise would be read and written beside their places."""
+    engine, _ = warmed(spec_of())
+    state = engine.snapshot()
+    with pytest.raises(InputError, match="written by another version"):
+        engine.restore(state | {"version": "1"})
+    terms = terms_body(engine.desk)
+    take_terms(engine.desk, {"terms": terms})
+    kinds = terms["limits"]["~array"][0]
+    for name, odd in (
+        ("limits", {"~array": [[*kinds[1:], kinds[0]], *terms["limits"]["~array"][1:]]}),
+        ("markets", freeze(thaw(terms["markets"])[:1])),
+        ("policy", "nothing"),
+    ):
+        with pytest.raises(RefusedError, match="Go back to the version that wrote them"):
+            take_terms(engine.desk, {"terms": terms | {name: odd}})
+    for body in ({"is": "Report"}, {"is": "Rumour", "ns": 1}, {"is": "Posts", "ns": 1, "rows": "AAA"}):
+        with pytest.raises(WorkError, match="none that this version of Tidegate writes"):
+            unpack(body)
 
 
 def test_what_a_kernel_raises_ends_the_session() -> None:

@@ -134,6 +134,33 @@ def test_loosened_limits_of_the_gate_hold_from_the_next_session_on(tmp_path: Pat
     second.close(START)
 
 
+def test_longer_and_shorter_windows_of_orders_keep_what_was_sent(tmp_path: Path) -> None:
+    """Controls 5 and 6 from session to session: room for as many orders as the limits count, the newest ones known."""
+
+    def limited(hour: int, repeats: int) -> Config:
+        return config_of(tmp_path, f"limits.orders_per_hour={hour}", f"limits.repeat_orders={repeats}")
+
+    first = opened(limited(60, 3), tmp_path / "var", warm=bars(0, 10))
+    live(first, bars(10, 60))
+    sent = sorted(set(first.engine.desk.arrays["rate"].tolist()))[1:]
+    entered = first.engine.desk.arrays["repeats"][0, 0].tolist()
+    assert len(sent) > 8 and min(entered) > START
+    first.close(START)
+    for hour, repeats in ((900, 40), (901, 1), (24, 7)):
+        session = opened(limited(hour, repeats), tmp_path / "var", now_ns=START + 80 * HOUR)
+        arrays = session.engine.desk.arrays
+        assert len(arrays["rate"]) == session.engine.desk.ref["rate_places"] == max(hour, 60)
+        assert arrays["repeats"].shape == (1, 2, repeats) and int(arrays["limits"]["repeat_orders"][0]) == repeats
+        assert set(sent[-min(len(sent), hour) :]) <= set(arrays["rate"].tolist())
+        assert arrays["repeats"][0, 0, -1] == entered[-1]
+        session.close(START)
+    session = opened(limited(24, 7), tmp_path / "var", now_ns=START + 80 * HOUR)
+    live(session, bars(81, 30))
+    header = session.header
+    assert replay_engine(engine_of(spec_of_header(header), header), session.journal).none
+    session.close(START)
+
+
 @pytest.mark.parametrize(
     ("setting", "key"),
     [("run.decision_delay=7s", "run.decision_delay_ns"), ("limits.flood_z=9", "limits.flood_z")],
