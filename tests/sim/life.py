@@ -17,10 +17,12 @@ from bot.exchange.ids import Ids
 from bot.exchange.line import VenueSettings
 from bot.exchange.venue import ExchangeVenue
 from bot.feeds.door import Door
+from bot.frozen import freeze
 from bot.journal.memory import MemoryJournal
 from bot.ports import Clock, Venue
-from bot.recover import Warm, recover, warm_records
+from bot.recover import Warm, recover, take_terms, warm_records
 from bot.run import Bot, SimulatedVenue
+from bot.session.terms import terms_body
 from bot.standing import order_facts
 from bot.step import Step
 from tests.sim.disk import DiskFaults, Killed, Pen
@@ -74,6 +76,15 @@ class Life:
         self._task: asyncio.Task[None] | None = None
         self.ended: BaseException | None = None
 
+    def _terms(self) -> dict[str, Any]:
+        """Some lives begin under limits that were changed in the file: they count orders over other windows."""
+        limits = new_desk(self.engine.spec).arrays["limits"]
+        if self.rng.random() < 0.2:
+            limits["repeat_orders"] = self.rng.choice((2, 6, 50, 300))
+            limits["orders_per_hour"] = self.rng.choice((90, 600, 5000))
+        take_terms(self.engine.desk, {"terms": freeze({"limits": limits})})
+        return {"terms": terms_body(self.engine.desk)}
+
     def begin(self) -> None:
         """Write the session down and run."""
         if not self._found.known:
@@ -81,7 +92,8 @@ class Life:
                 self.pen.append(1, "warm", body)
             for fact in self._warm:
                 self.engine.learn(fact)
-        self.pen.append(max(self._clock.now_ns(), self.engine.now_ns), "session", {"session": self.session})
+        body = {"session": self.session, **self._terms()}
+        self.pen.append(max(self._clock.now_ns(), self.engine.now_ns), "session", body)
         self.pen.commit()
         self.venue = self._venue()
         self.bot = Bot(
