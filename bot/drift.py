@@ -17,9 +17,8 @@ from backtest.run import new_desk
 from backtest.spec import RunSpec
 from bot.drift_pairs import CAUSES, Pair, Side, pairs_of, side_of
 from bot.events import Condition, Event, Funding, Outside, Report, Tick
-from bot.frozen import thaw
 from bot.hearing import Ear
-from bot.recover import Records, plain_body
+from bot.recover import Records, plain_body, take_terms
 from bot.replay import Session, lay_out
 from bot.rows import RowRunner
 from bot.step import Row, Step, step_body
@@ -83,10 +82,7 @@ class Track:
 
     def take_terms(self, body: Mapping[str, Any]) -> None:
         """Limits, costs and markets in force from now on; the venue stays the one that this desk began with."""
-        for name, array in thaw(dict(body.get("terms", {}))).items():
-            if name == "policy":
-                array["outside"], array["stops"] = self.outside, self.stops
-            self.desk.replace(name, array)
+        take_terms(self.desk, body, outside=self.outside, stops=self.stops)
 
     def room(self) -> None:
         """Room for what the next thing may bring."""

@@ -118,13 +118,23 @@ def pairs(journal: Records, since: int) -> Iterator[tuple[Any, dict[str, Any] | 
         yield waiting, None
 
 
-def take_terms(desk: Desk, body: Mapping[str, Any]) -> None:
-    """Put the limits and the policy of a session's record in force."""
+def take_terms(desk: Desk, body: Mapping[str, Any], **venue: bool) -> None:
+    """Put the limits, the policy and the markets of a session's record in force; venue: what of the policy stays
+    otherwise.
+
+    Raises
+    ------
+    RefusedError
+        They are none that this version writes.
+    """
     try:
-        desk.obey(thaw(dict(body.get("terms", {}))))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        terms = thaw(dict(body.get("terms", {})))
+        for name, value in venue.items() if "policy" in terms else ():
+            terms["policy"][name] = value
+        desk.obey(terms)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         what = "the limits and the policy in the journal are none that this version of Tidegate writes"
-        raise RefusedError(f"{what} ({error}). {ANOTHER_VERSION}") from error
+        raise RefusedError(f"{what} ({str(error)[:100]}). {ANOTHER_VERSION}") from error
 
 
 def set_terms_of(engine: Engine, journal: Records, seq: int) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from bot.config import Config, load_config
+from bot.drift import compare
+from bot.drift_report import is_same
 from bot.events import Bar, Event, Transfer
 from bot.recover import Warm
-from bot.replay import replay_engine
+from bot.replay import replay_batch, replay_engine
 from bot.session.opening import Opened, folder_of, open_session
 from bot.session.terms import engine_of, spec_of, spec_of_header, with_markets
 from data.errors import InputError, RefusedError
@@ -156,8 +158,11 @@ def test_longer_and_shorter_windows_of_orders_keep_what_was_sent(tmp_path: Path)
         session.close(START)
     session = opened(limited(24, 7), tmp_path / "var", now_ns=START + 80 * HOUR)
     live(session, bars(81, 30))
-    header = session.header
-    assert replay_engine(engine_of(spec_of_header(header), header), session.journal).none
+    header, journal = session.header, session.journal
+    spec = spec_of_header(header)
+    assert replay_engine(engine_of(spec, header), journal).none
+    assert replay_batch(spec, header["coins"], journal, outside=False, stops=True).none
+    assert is_same(compare(spec, journal, header))
     session.close(START)
 
 
