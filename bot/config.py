@@ -6,6 +6,7 @@ across sections is checked last. Secrets never stand in it, and there is no mode
 
 import hashlib
 import json
+import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -160,11 +161,15 @@ def read_toml(file: Path) -> dict[str, Any]:
         raise InputError(f"not valid TOML: {error}", where=file, remedy=remedy) from None
 
 
+_KEY = r"""(?:"[^"]*"|'[^']*'|[^."']+)"""  # of TOML: market."BTC/USDT".lot; here the quotes may be left out
+_PATH = re.compile(rf"{_KEY}(?:\.{_KEY})*")
+
+
 def split_setting(setting: str) -> tuple[tuple[str, ...], str]:
     """Path and text of one `--set name=value`."""
     name, equals, text = setting.partition("=")
-    path = tuple(part.strip() for part in name.split("."))
-    if not equals or not all(path):
+    path = tuple(part.strip().strip("\"'") for part in re.findall(_KEY, name))
+    if not equals or not all(path) or not _PATH.fullmatch(name):
         remedy = "Write --set entry=0.4 for a parameter, --set run.bar=4h for any other key"
         raise InputError("not name=value", where="--set", value=setting, remedy=remedy)
     return (("params", *path) if len(path) == 1 else path), text.strip()

@@ -224,7 +224,15 @@ def test_settings_of_the_command_line_win(tmp_path: Path) -> None:
     assert config.place_of("run.bar") == str(tmp_path / "run.toml")
 
 
-@pytest.mark.parametrize("setting", ["entry", "=3", "run.=3", ".x=1"])
+@pytest.mark.parametrize("key", ['market."BTC/USDT".lot', "market.'BTC/USDT'.lot", "market.BTC/USDT.lot"])
+def test_a_setting_may_be_named_as_in_the_file(tmp_path: Path, key: str) -> None:
+    file = tmp_path / "tidegate.toml"
+    file.write_text('[run]\nsymbols = ["BTC/USDT"]\n', encoding="utf-8")
+    lot = load_config(file, [f"{key}=0.25"]).market["BTC/USDT"].lot
+    assert lot is not None and float(lot) == 0.25
+
+
+@pytest.mark.parametrize("setting", ["entry", "=3", "run.=3", ".x=1", 'market."BTC/USDT.lot=1', '""=1'])
 def test_a_setting_without_name_or_value_is_refused(setting: str) -> None:
     """The remedy shows both forms."""
     with pytest.raises(InputError, match="--set entry=0.4"):
