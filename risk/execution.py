@@ -6,7 +6,7 @@ fill while `account.planning` stands.
 
 import numpy as np
 
-from risk.gate import quote_cost, send, worst_price
+from risk.gate import SLICES, quote_cost, send, worst_price
 from risk.ladder import latch, person_until
 from risk.ledger import is_flat, on_lots, roll_day, usable
 from risk.memory import (
@@ -39,8 +39,6 @@ from risk.records import (
 )  # fmt: skip
 from risk.sizing import fit, quiet, targets, unit
 from signals.jit import inner as kernel
-
-SLICES = 64  # at most so many orders for one exit at a time; what is left follows on their fills
 
 
 @kernel

@@ -37,6 +37,7 @@ from risk.records import (
     R_LEVERAGE,
     R_NET,
     R_NOVELTY,
+    R_PLACES,
     R_POSITION,
     R_RATE,
     R_REDUCE,
@@ -53,6 +54,7 @@ MINUTE_NS = 60 * 10**9
 HOUR_NS = 3600 * 10**9
 NO_INTENT = -2  # of an amended order: the intent stands already
 INTENTS = 64  # how many of the last intents are remembered against a second sending
+SLICES = 64  # at most so many orders for one exit at a time; what is left follows on their fills
 SLACK = 1e-9  # relative; what rounding may add to a sum of notionals
 
 
@@ -152,6 +154,12 @@ def _rate(desk: Ref, now: int) -> tuple[int, float, float]:
 
 
 @kernel
+def entry_places(desk: Ref) -> int:
+    """How many orders may work when an entry is taken: the other places are left to exits and protection."""
+    return int(desk.places - 2 * desk.symbols - SLICES)
+
+
+@kernel
 def exposure(desk: Ref, k: int, side: int) -> tuple[float, float, float, float]:
     """Worst-case notional with working entries filled: (of symbol `k`, gross, net towards `side`, of its tag)."""
     gross = 0.0
@@ -209,6 +217,8 @@ def _new_exposure(
     book = book_of(desk, k)
     if account.level != ACTIVE:
         return R_LADDER, float(ACTIVE), float(account.level)
+    if account.n_orders >= entry_places(desk):
+        return R_PLACES, float(entry_places(desk)), float(account.n_orders + 1)
     if book.qty * side < 0.0 and not is_flat(desk, k):
         return R_REDUCE, abs(book.qty), qty  # a turn is two orders: the exit first
     if not (book.last > 0.0 and np.isfinite(book.last)):
@@ -243,6 +253,8 @@ def gate(
     desk: Ref, now: int, k: int, side: int, kind: int, purpose: int, qty: float, limit: float, stop: float, intent: int
 ) -> tuple[int, float, float]:
     """The verdict on one order: (APPROVED, 0, 0), or (rule, limit, observed). Reads the desk, changes nothing."""
+    if account_of(desk).n_orders >= desk.places:
+        return R_PLACES, float(desk.places), float(desk.places + 1)
     rule, bound, seen = _every_order(desk, k, side, kind, purpose, qty, limit, stop, intent)
     if rule != APPROVED or purpose != ENTRY:
         return rule, bound, seen

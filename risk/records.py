@@ -33,6 +33,7 @@ PURPOSES = (
 # ----------------------
 APPROVED = 0
 R_FINITE, R_FILTERS, R_COLLAR, R_SIZE, R_RATE, R_REPEAT, R_DUPLICATE = 1, 2, 3, 4, 5, 6, 7
+R_PLACES = 501
 R_POSITION, R_GROSS, R_NET, R_LEVERAGE = 8, 801, 802, 803
 R_ASSET_SHARE, R_TAG_SHARE = 9, 901
 R_DAY_LOSS, R_DAY_LOSS_FLATTEN, R_DRAWDOWN, R_STREAK, R_FUNDS, R_BAR_AGE = 11, 1101, 12, 13, 14, 15
@@ -43,7 +44,8 @@ R_FLOOD, R_TWO_SOURCES = 21, 22
 R_LADDER, R_STRATEGY = 90, 46
 RULES = {
     R_FINITE: "finite numbers", R_FILTERS: "venue filters", R_COLLAR: "price collar", R_SIZE: "order size",
-    R_RATE: "order rate", R_REPEAT: "repeat throttle", R_DUPLICATE: "duplicate intent", R_POSITION: "position",
+    R_RATE: "order rate", R_PLACES: "working orders", R_REPEAT: "repeat throttle", R_DUPLICATE: "duplicate intent",
+    R_POSITION: "position",
     R_GROSS: "gross notional", R_NET: "net notional", R_LEVERAGE: "gross leverage", R_ASSET_SHARE: "asset share",
     R_TAG_SHARE: "tag share", R_DAY_LOSS: "daily loss", R_DAY_LOSS_FLATTEN: "daily loss, second level",
     R_DRAWDOWN: "drawdown", R_STREAK: "loss streak", R_FUNDS: "reserved funds", R_BAR_AGE: "market-data age",

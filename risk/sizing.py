@@ -6,7 +6,7 @@ happens here, before the gate, so that a refusal is rare and worth an alarm (law
 
 import numpy as np
 
-from risk.gate import exposure, quote_cost
+from risk.gate import entry_places, exposure, quote_cost
 from risk.ledger import is_dust, is_flat, on_lots
 from risk.memory import Ref, account_of, book_of, f8_at, limits_of, market_of, policy_of, u1_at
 from risk.records import BY_EQUITY, BY_NOTIONAL, ENTRY, KEPT, STALE_EXIT
@@ -60,9 +60,11 @@ def suits(desk: Ref, k: int, weight: float, price: float, equity: float) -> bool
 @kernel
 def fit(desk: Ref, k: int, side: int, qty: float, price: float) -> float:
     """The largest quantity up to `qty` that every cap of the gate allows at worst price `price`, on the lot
-    grid; or 0.
+    grid; or 0, also while so many orders work that an entry has no place.
     """
     account = account_of(desk)
+    if account.n_orders >= entry_places(desk):
+        return 0.0
     limits = limits_of(desk)
     market = market_of(desk, k)
     policy = policy_of(desk)

@@ -15,11 +15,13 @@ from backtest.run import run
 from backtest.spec import RunSpec
 from data.errors import InputError
 from risk.limits import Limits, MarketSpec
+from risk.orders import CANCELLED
 from risk.policy import Execution
 from risk.records import (
     ACTIVE,
     EV_ERROR,
     EV_LADDER,
+    EV_REFUSED,
     NO_NEW_RISK,
     R_DAY_LOSS_FLATTEN,
     R_STRATEGY,
@@ -89,6 +91,29 @@ def test_a_signal_that_looks_back_over_a_hundred_years_is_named() -> None:
     with pytest.raises(InputError, match="over more than a hundred years") as caught:
         done(Ancient(), world([10, 10]))
     assert caught.value.key == "mean"
+
+
+class Growing(Strategy):
+    """Wants a little more at each bar, and nothing once the price has fallen."""
+
+    price = Close()
+
+    @staticmethod
+    def weigh(s: Any, p: Any) -> float:
+        """More the higher the price; nothing below 100."""
+        return max((s.price - 100.0) / 100.0, 0.0)
+
+
+def test_no_more_entries_wait_than_there_are_places_for() -> None:
+    """Each bar another one joins those that wait far below the market: the desk's table ends, and entries before it."""
+    inputs = world([101.0 + 0.2 * i for i in range(200)] + [99.0] * 3)
+    limits = replace(LIMITS, orders_per_hour=10_000, repeat_orders=10_000, price_collar=0.9)
+    rule = Execution(entry="post-only", offset=0.6, wait_ns=400 * HOUR, chases=0, then="cancel", band=0.0)
+    found = [done(Growing(), inputs, interpreted=one, limits=limits, execution=rule) for one in (False, True)]
+    for result in found:
+        assert len(result.orders) == 38 and set(result.orders["state"].tolist()) == {CANCELLED}
+        assert not len(result.fills) and not (result.events["kind"] == EV_REFUSED).any()
+    assert found[0].orders.tobytes() == found[1].orders.tobytes()
 
 
 class Borrowed(Strategy):

@@ -31,6 +31,7 @@ from risk.records import (
     R_LEVERAGE,
     R_NET,
     R_NOVELTY,
+    R_PLACES,
     R_POSITION,
     R_RATE,
     R_REDUCE,
@@ -116,6 +117,21 @@ def test_control_5_order_rate_slides_and_leaves_exits_their_share() -> None:
     assert desk.account["level"] == NO_NEW_RISK
     refused = desk.events[desk.events["kind"] == EV_REFUSED]
     assert refused["rule"].tolist() == [R_RATE, R_RATE] and refused["limit"].tolist() == [6.0, 6.0]
+
+
+def test_working_orders_leave_places_to_exits_and_end_where_the_table_does() -> None:
+    """Of the 112 places of two symbols 44 take entries; exits find one as long as there is any, and never one beyond."""
+    setup = limited(orders_per_minute=10_000, orders_per_hour=10_000, repeat_orders=1000)
+    desk = desk_of(setup, held=(5.0, 0.0))
+    places = len(desk.arrays["orders"])
+    assert places == 112
+    for i in range(44):
+        assert order(desk, now=NOW + i, qty=0.1, kind=LIMIT, limit=99.0)
+    assert ask(desk, now=NOW + 44, intent=1) == (R_PLACES, 44.0, 45.0)
+    for i in range(44, places):
+        assert order(desk, now=NOW + i, purpose=EXIT, side=-1, qty=0.01, limit=99.0)
+    assert not order(desk, now=NOW + places, purpose=EXIT, side=-1, qty=0.01, limit=99.0)
+    assert len(desk.working) == places and desk.events["rule"].tolist() == [R_PLACES]
 
 
 def test_control_5_with_more_a_minute_than_an_hour() -> None:
