@@ -24,14 +24,20 @@ FINISHED, LOGS_FULL = 0, 1
 
 
 @kernel
-def _fund(desk: Ref, tape: Ref, until: int) -> None:
-    """Pay the fundings due up to and at `until`, at the last mark of each symbol."""
+def fund(desk: Ref, tape: Ref, until: int) -> bool:
+    """Pay the fundings due up to and at `until`, at the last mark of each symbol. False when the logs have to grow
+    first: a bar, or a gap between bars, may be longer than any number of them, and it goes on from there.
+    """
+    account_of(desk).row = tape.out
     while tape.funding < tape.f and i8_at(tape.funding_ns, tape.funding) <= until:
+        if logs_are_full(desk):
+            return False
         k = i8_at(tape.funding_symbol, tape.funding)
         ns = i8_at(tape.funding_ns, tape.funding)
         rate = f8_at(tape.funding_rate, tape.funding)
         pay_funding(desk, ns, k, rate)
         tape.funding += 1
+    return True
 
 
 @hot
@@ -84,14 +90,12 @@ def decide_now(desk: Ref, tape: Ref) -> None:
 
 @kernel
 def open_row(desk: Ref, tape: Ref) -> None:
-    """The first half of a row: funding at its open, and its open."""
+    """The first half of a row: its open. What funding is due then is paid before."""
     i = tape.row
     begins = i8_at(tape.open_ns, i)
     account = account_of(desk)
     account.row = tape.out
     perp = policy_of(desk).perp != 0
-    if perp:
-        _fund(desk, tape, begins)
     if policy_of(desk).outside == 0 and (account.n_orders > 0 or perp):
         skip = i * tape.symbols * 8
         on_open(desk, begins, tape.open + skip, tape.volume + skip)
@@ -99,14 +103,12 @@ def open_row(desk: Ref, tape: Ref) -> None:
 
 @kernel
 def close_row(desk: Ref, tape: Ref) -> None:
-    """The second half of a row: funding inside it, its inside, its close."""
+    """The second half of a row: its inside, its close. What funding is due inside it is paid before."""
     i = tape.row
     ends = i8_at(tape.close_ns, i)
     skip = i * tape.symbols * 8
     perp = policy_of(desk).perp != 0
     high, low, close = tape.high + skip, tape.low + skip, tape.close + skip
-    if perp:
-        _fund(desk, tape, ends - 1)
     if policy_of(desk).outside == 0 and (account_of(desk).n_orders > 0 or perp):
         on_inside(desk, ends, tape.open + skip, high, low, tape.volume + skip)
     decides = u1_at(tape.decides, i) != 0
@@ -133,6 +135,8 @@ def loop(desk: Ref, tape: Ref, stop: int) -> int:
             continue
         waits = kind == ASKED_BEFORE and tape.half == 0 and tape.late == 0
         if tape.half == 0 and tape.late == 0 and not waits:
+            if not fund(desk, tape, i8_at(tape.open_ns, tape.row)):
+                return LOGS_FULL
             open_row(desk, tape)
             tape.half = 1
             if kind == PLAIN and calm(desk) and skim(desk, tape, stop):
@@ -144,10 +148,14 @@ def loop(desk: Ref, tape: Ref, stop: int) -> int:
                 return LOGS_FULL
             decide_now(desk, tape)
         if tape.half == 0:
+            if not fund(desk, tape, i8_at(tape.open_ns, tape.row)):
+                return LOGS_FULL
             open_row(desk, tape)
-        if waits:
             tape.half = 1
+        if waits:
             continue
+        if not fund(desk, tape, ends - 1):
+            return LOGS_FULL
         close_row(desk, tape)
         tape.half = 0
         while tape.decision < tape.d and i8_at(tape.decide_ns, tape.decision) <= ends:
@@ -168,12 +176,19 @@ def next_event(desk: Ref, tape: Ref) -> int:
             if tape.decision < tape.d and i8_at(tape.decide_ns, tape.decision) <= i8_at(tape.open_ns, tape.row):
                 return 0  # at the close of the row before
             if tape.late == 0:
+                if not fund(desk, tape, i8_at(tape.open_ns, tape.row)):
+                    return LOGS_FULL
                 open_row(desk, tape)
                 tape.half = 1
         if tape.decision < tape.d and i8_at(tape.decide_ns, tape.decision) < i8_at(tape.close_ns, tape.row):
             return 0
         if tape.half == 0:
+            if not fund(desk, tape, i8_at(tape.open_ns, tape.row)):
+                return LOGS_FULL
             open_row(desk, tape)
+            tape.half = 1
+        if not fund(desk, tape, i8_at(tape.close_ns, tape.row) - 1):
+            return LOGS_FULL
         close_row(desk, tape)
         tape.half = 0
         if tape.decision < tape.d and i8_at(tape.decide_ns, tape.decision) <= i8_at(tape.close_ns, tape.row - 1):

@@ -14,12 +14,14 @@ from backtest.result import Result
 from backtest.run import run
 from backtest.spec import RunSpec
 from data.errors import InputError
+from risk.gate import MINUTE_NS as MINUTE
 from risk.limits import Limits, MarketSpec
 from risk.orders import CANCELLED
 from risk.policy import Execution
 from risk.records import (
     ACTIVE,
     EV_ERROR,
+    EV_FUNDING,
     EV_LADDER,
     EV_REFUSED,
     NO_NEW_RISK,
@@ -114,6 +116,42 @@ def test_no_more_entries_wait_than_there_are_places_for() -> None:
         assert len(result.orders) == 38 and set(result.orders["state"].tolist()) == {CANCELLED}
         assert not len(result.fills) and not (result.events["kind"] == EV_REFUSED).any()
     assert found[0].orders.tobytes() == found[1].orders.tobytes()
+
+
+class Half(Strategy):
+    """Holds half."""
+
+    price = Close()
+
+    @staticmethod
+    def weigh(s: Any, p: Any) -> float:
+        """Always."""
+        return 0.5
+
+
+@pytest.mark.parametrize("gap", [0, 60])
+def test_any_number_of_fundings_is_paid_within_a_bar_and_between_two(gap: int) -> None:
+    """One a minute on daily bars, and over two months without a bar: each is in the log, which has grown for them."""
+    days, minute = 20, MINUTE
+    inputs = world([100.0] * days, step=DAY)
+    for bars in (inputs.bars, inputs.signals):
+        bars.close_ns[10:] += gap * DAY
+    inputs.bars.open_ns[10:] += gap * DAY
+    inputs.bars.known_ns[10:] += gap * DAY
+    inputs.signals.decide_ns[:], inputs.signals.cutoff_ns[:] = inputs.signals.close_ns, inputs.signals.close_ns
+    due = START + np.arange((days + gap) * DAY // minute) * minute
+    inputs = replace(inputs, funding=(due, np.zeros(len(due), np.int64), np.full(len(due), 1e-9)))
+    spec = RunSpec(
+        strategy=Half(), symbols=["BTC/USDT:USDT"], bar_ns=DAY, cash=1000.0, fills=IDEAL, limits=LIMITS, market="perp",
+        leverage=2.0, execution=Execution(band=0.0), markets={"BTC/USDT:USDT": MARKET},
+    )  # fmt: skip
+    found = [run(spec, inputs, created_ns=0, stress=False, interpreted=one) for one in (False, True)]
+    assert found[0].events.tobytes() == found[1].events.tobytes()
+    assert found[0].equity.tobytes() == found[1].equity.tobytes()
+    held = found[0].fills["ns"][0]
+    events = found[0].events
+    assert events["ns"].tolist() == due[due > held].tolist() and set(events["kind"].tolist()) == {EV_FUNDING}
+    assert found[0].equity[-1] == pytest.approx(1000.0 - 5.0 * 100.0 * 1e-9 * len(events), rel=1e-10)
 
 
 class Borrowed(Strategy):

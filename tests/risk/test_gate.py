@@ -120,7 +120,7 @@ def test_control_5_order_rate_slides_and_leaves_exits_their_share() -> None:
 
 
 def test_working_orders_leave_places_to_exits_and_end_where_the_table_does() -> None:
-    """Of the 112 places of two symbols 44 take entries; exits find one as long as there is any, and never one beyond."""
+    """Of the 112 places of two symbols 44 take entries; exits find one while there is any, none beyond."""
     setup = limited(orders_per_minute=10_000, orders_per_hour=10_000, repeat_orders=1000)
     desk = desk_of(setup, held=(5.0, 0.0))
     places = len(desk.arrays["orders"])
