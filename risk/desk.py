@@ -42,9 +42,10 @@ class Desk:
     def __init__(self, **arrays: Array) -> None:
         self.arrays = arrays
         self._header = np.zeros(1, HEADER)
-        self._point()
+        self.point()
 
-    def _point(self) -> None:
+    def point(self) -> None:
+        """Write down where the arrays lie; to be called when one was put in the place of another by hand."""
         sizes = {
             "symbols": len(self.arrays["books"]), "places": len(self.arrays["orders"]),
             "rate_places": len(self.arrays["rate"]), "log_places": min(len(self.arrays[log]) for log in LOGS),
@@ -101,7 +102,7 @@ class Desk:
             bigger = np.empty(4 * len(log), log.dtype)  # what no record is written to costs nothing
             bigger[:used] = log[:used]
             self.arrays[name] = bigger
-        self._point()
+        self.point()
 
     def replace(self, name: str, array: Array) -> None:
         """Put another array of the same kind in the place of one; never called while a kernel runs.
@@ -116,7 +117,7 @@ class Desk:
         if array.dtype != mine.dtype or array.ndim != mine.ndim or (counted and array.shape != mine.shape):
             raise ValueError(f"{name}: {array.dtype} {array.shape} can't stand for {mine.dtype} {mine.shape}")
         self.arrays[name] = np.ascontiguousarray(array)
-        self._point()
+        self.point()
 
     def obey(self, terms: Mapping[str, Array]) -> None:
         """Put other limits, policy, markets and caps of tags in force; raises ValueError as `replace` does.

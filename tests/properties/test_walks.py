@@ -19,12 +19,14 @@ from risk.policy import Execution
 from risk.records import Array
 from signals import EMA
 from strategies.base import Strategy
+from tests.backtest.oracles.fences import Fence
 from tests.backtest.oracles.outcome import assert_same, books_of
 
 SECOND = 10**9
 BAR_NS, PARTS = 600 * SECOND, 5
 START_NS = 1_700_000_400 * SECOND
 DAY_NS = 86_400 * SECOND
+MANY = 10_000
 
 
 class Blind(Strategy):
@@ -101,11 +103,13 @@ def prices_of(rng: np.random.Generator, rows: int, symbols: int) -> tuple[Array,
     return opens, high, low, close, volume
 
 
-def wishes_of(rng: np.random.Generator, decisions: int, symbols: int, *, short: bool) -> Array:
-    """Weights that change seldom or often."""
+def wishes_of(rng: np.random.Generator, decisions: int, symbols: int, *, short: bool, growing: bool) -> Array:
+    """Weights that change seldom or often, or always."""
     often = rng.choice([0.002, 0.01, 0.03, 0.4])
     levels = [0.0, 0.0, 0.1, 0.25] + ([-0.2] if short else [])
     wish = rng.choice(levels, (decisions, symbols))
+    if growing:  # a little more each time
+        return np.cumsum(np.abs(rng.normal(0.0, 0.003, (decisions, symbols))), axis=0) % 1.0
     last = np.where(rng.random((decisions, symbols)) < often, np.arange(decisions)[:, None], 0)
     wish = np.take_along_axis(wish, np.maximum.accumulate(last, axis=0), axis=0)
     if rng.random() < 0.2:
@@ -124,12 +128,21 @@ def spec_of(rng: np.random.Generator, symbols: int) -> RunSpec:
     )  # fmt: skip
     size, stake = [("equity", 0.0), ("notional", 3_000.0), ("quantity", 30.0)][rng.integers(3)]
     entry = str(rng.choice(["market", "market", "post-only"]))
+    crowded = Limits(  # orders pile up: nothing throttles them, and large ones go in slices
+        daily_loss=0.9, daily_loss_flatten=0.95, drawdown=0.95, loss_streak=10_000, asset_share=1.0, price_collar=0.5,
+        order_notional=float(rng.choice([20.0, 1e9])), orders_per_minute=MANY, orders_per_hour=MANY, repeat_orders=MANY,
+    )  # fmt: skip
+    limits = [free, free, harsh, harsh, crowded][rng.integers(5)]
+    offset, wait_ns = (0.2, 10 * DAY_NS) if limits is crowded else (0.0, 300 * SECOND)
+    entry = "post-only" if limits is crowded and rng.random() < 0.7 else entry
     return RunSpec(
         strategy=[Blind, Blind, Seeing, Seeing, Guarded][rng.integers(5)](), symbols=names, bar_ns=BAR_NS,
         cash=10_000.0, market="perp" if perp else "spot", leverage=2.0 if perp else 1.0, size=size, stake=stake,
         fills=fill_profile(str(rng.choice(["ideal", "default", "harsh"]))),
-        execution=Execution(entry=entry, band=float(rng.choice([0.0, 0.05, 0.3])), chases=1),
-        limits=free if rng.random() < 0.5 else harsh,
+        execution=Execution(
+            entry=entry, band=float(rng.choice([0.0, 0.05, 0.3])), chases=1, offset=offset, wait_ns=wait_ns,
+        ),
+        limits=limits,
         markets={name: MarketSpec(tick=0.01, lot=1e-3, assumed=False) for name in names},
         decision_delay_ns=int(rng.choice([0, 0, 90, 599])) * SECOND,
         resume_after_ns=int(rng.choice([-1, -2, 3600 * SECOND])),
@@ -142,9 +155,11 @@ def tape_of(rng: np.random.Generator, spec: RunSpec, rows: Rows, *, blind: bool)
     bars = int(rows.decides.sum())
     perp = spec.market == "perp"
     values = np.zeros((d, symbols, 2))
-    values[:, :, 0] = wishes_of(rng, d, symbols, short=perp)
+    growing = bool(spec.limits.repeat_orders == MANY) and rng.random() < 0.7
+    values[:, :, 0] = wishes_of(rng, d, symbols, short=perp, growing=growing)
     unknown = rng.choice([0.0, 0.0, 0.0, 0.01])
-    due = np.arange(rows.open_ns[0] // DAY_NS * DAY_NS, rows.close_ns[-1], 3600 * SECOND) if perp else np.zeros(0, int)
+    often = int(rng.choice([20, 3600, 3600])) * SECOND
+    due = np.arange(rows.open_ns[0] // DAY_NS * DAY_NS, rows.close_ns[-1], often) if perp else np.zeros(0, int)
     judged = rows.decides
     if rng.random() < 0.3:
         judged = (rng.random(n) < rng.choice([0.1, 0.95])).astype(np.uint8)
@@ -162,7 +177,9 @@ def tape_of(rng: np.random.Generator, spec: RunSpec, rows: Rows, *, blind: bool)
 @settings(max_examples=150)
 @given(seed=st.integers(0, 2**32))
 def test_skimmed_and_walked_end_alike(seed: int) -> None:
-    """Orders, fills, events, marks and books of the compiled loop, stopped anywhere, are those of single events."""
+    """Orders, fills, events, marks and books of the compiled loop, stopped anywhere, are those of single events; and
+    nothing was written beside the desk's arrays.
+    """
     rng = np.random.default_rng(seed)
     spec = spec_of(rng, int(rng.choice([1, 1, 2, 5])))
     rows = rows_of(rng)
@@ -170,10 +187,13 @@ def test_skimmed_and_walked_end_alike(seed: int) -> None:
     assert rule.blind == (type(spec.strategy) is Blind)
     tape = tape_of(rng, spec, rows, blind=rule.blind)
     desk = new_desk(spec)
+    fence = Fence(desk)
     tape.start(rule.address)
     for stop in sorted({*rng.integers(0, len(rows.open_ns), 2).tolist(), len(rows.open_ns)}):
         while loop(desk.ref, tape.ref, stop) == LOGS_FULL:
             desk.grow_logs()
+            fence.mend()
+    fence.check()
     skimmed = books_of(desk, tape) | {"weights": tape.wishes()}
     tape["weights"][:] = np.nan
     tape.start(0)
