@@ -25,6 +25,7 @@ from bot.run import Bot, SimulatedVenue
 from bot.session.terms import terms_body
 from bot.standing import order_facts
 from bot.step import Step
+from tests.backtest.oracles.fences import Fence
 from tests.sim.disk import DiskFaults, Killed, Pen
 from tests.sim.exchange import SimExchange
 from tests.sim.tape import BarFeed, Tape
@@ -67,6 +68,7 @@ class Life:
         self.pen.on_death = self._gone
         self.engine = engine_of(spec, outside=exchange is not None)
         found = recover(self.engine, journal)
+        self.fence = Fence(self.engine.desk)
         self.session = f"{len(found.known) + 1:08x}"
         self.alarms: list[str] = []
         self.lines: list[Any] = []
@@ -93,6 +95,7 @@ class Life:
             for fact in self._warm:
                 self.engine.learn(fact)
         body = {"session": self.session, **self._terms()}
+        self.fence.mend()
         self.pen.append(max(self._clock.now_ns(), self.engine.now_ns), "session", body)
         self.pen.commit()
         self.venue = self._venue()

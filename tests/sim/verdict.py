@@ -30,6 +30,8 @@ MINUTE_NS = 60 * 10**9
 def faults_of(world: World) -> list[str]:
     """All that is wrong, in words."""
     found = list(world.troubles)
+    for life in world.lives:
+        life.fence.check()
     found += _chain(world) + _replays(world)
     if world.outside:
         book = Book(world)
