@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from backtest.spec import RunSpec
 from bot.engine import Engine
@@ -33,6 +34,7 @@ OF_SIGNALS = (
     "signal_age_ns", "novelty_return_z", "novelty_volume_z", "flood_posts", "flood_z", "flood_share", "flood_pause_ns",
     "mood_jump",
 )  # fmt: skip
+OF_ACCOUNT = ("id", "account", "sandbox", "demo")
 BOT_FILE = "bot"
 
 
@@ -92,7 +94,7 @@ def open_session(
     RefusedError
         Another process has the account, or the journal doesn't come out the same again.
     InputError
-        Strategy, symbols, bars or model aren't those that the session began with.
+        Strategy, symbols, bars, model or exchange aren't those that the session began with.
     """
     session = secrets.token_hex(4)
     file = folder / JOURNAL_FILE
@@ -108,6 +110,7 @@ def open_session(
             recovered = _warm_up(engine, journal, warm(), now_ns, tell)
         else:
             journal = Journal.open(file)
+            _refuse_elsewhere(journal.header, config)
             engine, recovered = _take_up(journal, spec, tell)
         opened = Opened(folder, mode, bot_id, session, lock, journal, engine, engine.spec, recovered, fresh)
         _record(opened, config, now_ns, person, facts or {})
@@ -150,6 +153,24 @@ def _warm_up(engine: Engine, journal: Journal, facts: Iterable[Warm], now_ns: in
     journal.commit()
     tell(f"signals warmed up on {count:,} facts of the store")
     return Recovered()
+
+
+def _refuse_elsewhere(header: Mapping[str, Any], config: Config) -> None:
+    """What a session holds and has at work lies in one account of one venue: in another one it is somebody else's."""
+    then, now = header["config"].get("exchange", {}), config.plain()["exchange"]
+    remedy = "Go back to it, or begin a new session under another live.name"
+    for name in OF_ACCOUNT:
+        if then.get(name) != now[name]:
+            what = f"the session that is taken up has its orders and holdings where this is {then.get(name)!r}"
+            raise InputError(what, key=f"exchange.{name}", value=now[name], remedy=remedy)
+    before, after = _hosts(then), _hosts(now)
+    if before != after:
+        what = f"the session that is taken up has its orders and holdings at {', '.join(before) or 'the venue itself'}"
+        raise InputError(what, key="exchange.urls", value=", ".join(after) or "none", remedy=remedy)
+
+
+def _hosts(exchange: Mapping[str, Any]) -> list[str]:
+    return sorted({str(urlsplit(url).hostname) for url in exchange.get("urls", {}).values()})
 
 
 def _take_up(journal: Journal, wanted: RunSpec, tell: Tell) -> tuple[Engine, Recovered]:

@@ -179,6 +179,20 @@ def test_what_signals_were_made_with_cannot_change_within_a_session(tmp_path: Pa
         assert caught.value.key == key
 
 
+@pytest.mark.parametrize(
+    "setting",
+    ["exchange.id=kraken", "exchange.account=second", "exchange.sandbox=true", "exchange.demo=true",
+     "exchange.urls.rest=https://gateway.example"],
+)  # fmt: skip
+def test_a_session_is_not_taken_up_in_another_account(tmp_path: Path, setting: str) -> None:
+    """What was bought in a test network isn't there with real money, and what lies there is somebody else's."""
+    opened(config_of(tmp_path), tmp_path / "var", warm=bars(0, 10)).close(START)
+    with pytest.raises(InputError, match="live.name") as caught:
+        opened(config_of(tmp_path, setting), tmp_path / "var")
+    assert str(caught.value.key).startswith("exchange.") and setting.startswith(str(caught.value.key))
+    opened(config_of(tmp_path, "exchange.timeout=9s"), tmp_path / "var").close(START)
+
+
 def test_an_edited_strategy_is_another_session(tmp_path: Path) -> None:
     """The journal names the strategy by its source."""
     opened(config_of(tmp_path), tmp_path / "var", warm=bars(0, 10)).close(START)
