@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from backtest.spec import RunSpec
+from backtest.spec import RunSpec, bar_patience
 from bot.engine import Engine
 from bot.events import Transfer, pack
 from bot.journal import Journal
@@ -24,15 +24,17 @@ from bot.session.terms import engine_of, header_of, spec_of_header, terms_body
 from bot.snapshot import snapshot_body
 from bot.step import step_body
 from data.errors import InputError
+from data.times import format_duration
 
 if TYPE_CHECKING:
     from bot.config import Config
 
 Tell = Callable[[str], None]
 # Limits that signals and the watch for the unusual are made with: a session keeps those that it began with.
-OF_SIGNALS = (
-    "signal_age_ns", "novelty_return_z", "novelty_volume_z", "flood_posts", "flood_z", "flood_share", "flood_pause_ns",
-    "mood_jump",
+OF_SIGNALS = (  # what can't change from session to session, by its place in the configuration
+    "run.symbols", "run.bar", "run.market", "run.model", "run.model_revision", "run.decide_on", "run.every",
+    "run.decision_delay", "run.risk_bar", "limits.signal_age", "limits.novelty_return_z", "limits.novelty_volume_z",
+    "limits.flood_posts", "limits.flood_z", "limits.flood_share", "limits.flood_pause", "limits.mood_jump",
 )  # fmt: skip
 OF_ACCOUNT = ("id", "account", "sandbox", "demo")
 BOT_FILE = "bot"
@@ -108,11 +110,13 @@ def open_session(
             journal = Journal.create(file, header, ns=now_ns)
             engine = engine_of(spec, journal.header)
             recovered = _warm_up(engine, journal, warm(), now_ns, tell)
+            running = engine.spec
         else:
             journal = Journal.open(file)
             _refuse_elsewhere(journal.header, config)
             engine, recovered = _take_up(journal, spec, tell)
-        opened = Opened(folder, mode, bot_id, session, lock, journal, engine, engine.spec, recovered, fresh)
+            running = _with_markets_of(spec, engine.spec)
+        opened = Opened(folder, mode, bot_id, session, lock, journal, engine, running, recovered, fresh)
         _record(opened, config, now_ns, person, facts or {})
         return opened
     except BaseException:
@@ -177,17 +181,12 @@ def _take_up(journal: Journal, wanted: RunSpec, tell: Tell) -> tuple[Engine, Rec
     """The engine in the state in which the journal ends, under the terms of the present configuration."""
     header = journal.header
     then = spec_of_header(header)
-    same = ("symbols", "bar_ns", "market", "model", "model_revision", "decide_on", "every_ns", "decision_delay_ns")
-    for name in same:
-        if _plain(getattr(wanted, name)) != _plain(getattr(then, name)):
-            remedy = "Go back to it, or begin a new session under another live.name"
-            what = "the session that is taken up was begun with another"
-            raise InputError(what, key=f"run.{name}", value=str(getattr(wanted, name)), remedy=remedy)
     for name in OF_SIGNALS:
-        if getattr(wanted.limits, name) != getattr(then.limits, name):
-            what = f"the signals of this session were warmed up with {getattr(then.limits, name)}"
+        mine, theirs = _stated(wanted, name), _stated(then, name)
+        if mine != theirs:
             remedy = "Go back to it, or begin a new session under another live.name"
-            raise InputError(what, key=f"limits.{name}", value=getattr(wanted.limits, name), remedy=remedy)
+            what = f"the session that is taken up, and its signals, were begun with {theirs}"
+            raise InputError(what, key=name, value=mine, remedy=remedy)
     engine = engine_of(then, header)
     recovered = recover(engine, journal)
     torn = journal.recovery.torn
@@ -198,7 +197,14 @@ def _take_up(journal: Journal, wanted: RunSpec, tell: Tell) -> tuple[Engine, Rec
     return engine, recovered
 
 
-def _plain(value: Any) -> Any:
+def _stated(spec: RunSpec, name: str) -> Any:
+    """What a run was given for a key of its configuration, as a person would write it."""
+    section, _, field = name.partition(".")
+    holder = spec.limits if section == "limits" else spec
+    if hasattr(holder, f"{field}_ns"):
+        patience = bar_patience(spec.bar_ns) if field == "decision_delay" else 0  # which a session adds by itself
+        return format_duration(getattr(holder, f"{field}_ns") - patience)
+    value = getattr(holder, field)
     return list(value) if isinstance(value, (list, tuple)) else value
 
 

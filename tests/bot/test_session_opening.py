@@ -168,7 +168,14 @@ def test_longer_and_shorter_windows_of_orders_keep_what_was_sent(tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("setting", "key"),
-    [("run.decision_delay=7s", "run.decision_delay_ns"), ("limits.flood_z=9", "limits.flood_z")],
+    [
+        ("run.decision_delay=7s", "run.decision_delay"),
+        ("limits.flood_z=9.0", "limits.flood_z"),
+        ("run.risk_bar=4h", "run.risk_bar"),
+        ("limits.flood_pause=7h", "limits.flood_pause"),
+        ("run.decide_on=facts", "run.decide_on"),
+        ("run.model=vader", "run.model"),
+    ],
 )
 def test_what_signals_were_made_with_cannot_change_within_a_session(tmp_path: Path, setting: str, key: str) -> None:
     """The error names the key and the way out, and the lock is let go."""
@@ -177,6 +184,7 @@ def test_what_signals_were_made_with_cannot_change_within_a_session(tmp_path: Pa
         with pytest.raises(InputError, match="live.name") as caught:
             opened(config_of(tmp_path, setting), tmp_path / "var")
         assert caught.value.key == key
+        assert f"{key}={caught.value.value}" == setting
 
 
 @pytest.mark.parametrize(
