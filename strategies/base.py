@@ -274,7 +274,7 @@ class Strategy:
                 continue
             # A Param may well be called stop_loss_base: only a number as such stands for nothing else.
             loose = not isinstance(value, Param | Signal)
-            near = get_close_matches(_plain(name), unset, n=1, cutoff=0.88 if loose else 1.0)
+            near = get_close_matches(_plain(name), unset, n=1, cutoff=0.92 if loose else 1.0)
             near += [one for one in map(_plain, EXITS) if loose and one in unset and _plain(name).startswith(one)]
             if near:
                 raise InputError(f"{own.__name__} has no such setting", key=name, value=value,

@@ -164,7 +164,6 @@ def made_with(**attributes: Any) -> Strategy:
         ({"trailing_stop_loss": 0.1}, "Did you mean trailing_stop?"),
         ({"take_profits": 0.1}, "Did you mean take_profit?"),
         ({"timeexit": "3h"}, "Did you mean time_exit?"),
-        ({"shorts": True}, "Did you mean short?"),
         ({f"s{i}": EMA(3) for i in range(32)}, "more than 31 signals"),
         ({"average": EMA(Param(3.0))}, "average"),
         (
@@ -184,7 +183,7 @@ def test_names_that_only_begin_alike_are_let_be() -> None:
     base = Param(0.1)
     assert made_with(stop_loss_base=base, stop_loss=base).protection[0] == 0.1
     assert made_with(stop_loss=0.2, STOP_LOSS_MOST=0.3).protection[0] == 0.2
-    made_with(stop_loss_base=base, SHORT_WINDOW=5, every_day=1, shortlist=("BTC",))
+    made_with(stop_loss_base=base, SHORT_WINDOW=5, every_n=1, shortlist=("BTC",))
 
 
 def test_a_take_profit_may_be_more_than_the_price() -> None:
