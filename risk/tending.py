@@ -6,11 +6,12 @@ from risk.execution import enter, plan_exits
 from risk.gate import amend_bound, amend_stop
 from risk.ledger import is_flat
 from risk.memory import Ref, account_of, book_of, f8_at, far, order_of, policy_of
-from risk.orders import EXPIRED, cancel, close_order, is_protective, note, remaining
+from risk.orders import ACKED, EXPIRED, PARTIAL, cancel, close_order, is_protective, note, remaining
 from risk.protection import protect, stop_level, take_level, takes_at_venue
 from risk.records import ACTIVE, ENTRY, EV_EXPIRED, POST_ONLY, STOP, TAKE_PROFIT, TIME_EXIT
 from signals.jit import inner as kernel
 
+IGNORED_NS = 60 * 10**9  # how old a stop has to be before a close beyond it means that the venue let it pass
 TRAIL_STEP = 0.001  # of the price: a trailing stop at a venue outside is placed anew in steps no smaller than this
 
 
@@ -65,16 +66,35 @@ def chase(desk: Ref, now: int, k: int, side: int, rest: float, chases: int) -> N
 
 
 @kernel
-def guard(desk: Ref, now: int, k: int, high: float, low: float) -> None:
-    """Stops and targets that a venue outside doesn't keep: a bar that reached one sends the exit at its close."""
+def _ignored(desk: Ref, now: int, k: int, close: float) -> int:
+    """The purpose of a stop that stands at the venue although a bar closed beyond it, or -1: what it became didn't find
+    anybody (a stop-limit in a gap), or the venue failed.
+    """
+    for j in range(account_of(desk).n_orders):
+        order = order_of(desk, j)
+        stands = order.symbol == k and order.kind == STOP and order.asked_ns == 0
+        stands = stands and (order.state == ACKED or order.state == PARTIAL) and now - order.decided_ns >= IGNORED_NS
+        if stands and (close - order.stop) * order.side > 0.0:
+            return int(order.purpose)
+    return -1
+
+
+@kernel
+def guard(desk: Ref, now: int, k: int, high: float, low: float, close: float) -> None:
+    """Stops and targets that a venue outside doesn't keep, or let pass: a bar that reached one sends the exit at its
+    close.
+    """
     policy = policy_of(desk)
     book = book_of(desk, k)
     sign = 1.0 if book.qty > 0.0 else -1.0
     worst, best = (low, high) if sign > 0.0 else (high, low)
     stop, purpose = stop_level(desk, k)
     take = take_level(desk, k)
+    ignored = _ignored(desk, now, k, close)
     if policy.stops == 0 and stop > 0.0 and (worst - stop) * sign <= 0.0:
         get_out(desk, now, k, purpose)
+    elif ignored >= 0:
+        get_out(desk, now, k, ignored)
     elif take > 0.0 and not takes_at_venue(desk) and (best - take) * sign > 0.0:
         get_out(desk, now, k, TAKE_PROFIT)
 
@@ -123,4 +143,4 @@ def tend(desk: Ref, now: int, high: int, low: int, close: int) -> None:
         if policy.time_exit_ns > 0 and now - book.entry_ns >= policy.time_exit_ns and book.work_exit == 0.0:
             get_out(desk, now, k, TIME_EXIT)
         elif policy.outside != 0 and policy.guarded != 0 and book.work_exit == 0.0:
-            guard(desk, now, k, f8_at(high, k), f8_at(low, k))
+            guard(desk, now, k, f8_at(high, k), f8_at(low, k), f8_at(close, k))

@@ -10,7 +10,7 @@ import pytest
 from backtest.facts import coins_of
 from backtest.run import new_desk
 from bot.engine import Engine
-from bot.events import POSTS, Condition, Event, Operator, Outside, Report, Tick, unpack
+from bot.events import POSTS, Condition, Event, Operator, Outside, Report, Tick, Withdraw, unpack
 from bot.feeds.door import Door
 from bot.frozen import freeze, thaw
 from bot.journal.chain import JournalError
@@ -257,6 +257,25 @@ def test_a_stop_that_the_price_has_passed_is_sold_for_at_once(how: str) -> None:
     assert KINDS[int(sale["kind"])] == "market" and sale["side"] == -1
     assert float(sale["qty"]) == pytest.approx(float(stop["qty"]) - part)
     assert PURPOSES[int(sale["purpose"])] == PURPOSES[int(stop["purpose"])]
+    assert engine.desk.books["blocked"][0] == 1.0
+
+
+def test_a_stop_that_the_venue_lets_pass_is_sold_for_at_the_close() -> None:
+    """A stop-limit that found nobody in a gap still stands: it is cancelled and the position sold, not before it had
+    its time.
+    """
+    engine, stop, _ = holding()
+    below = float(stop["stop"]) - 0.5
+    early = rows_told(engine, 5, below)
+    assert not early.commands and engine.desk.books["blocked"][0] == 0.0
+    for number in range(6, 13):
+        assert not rows_told(engine, number, float(stop["stop"]) + 0.5).commands
+    step = rows_told(engine, 14, below)
+    cancels = [one.order for one in step.commands if isinstance(one, Withdraw) and one.symbol == SYMBOLS[0]]
+    assert cancels == [int(stop["id"])] and not len(step.sent)
+    ns = T0 + 14 * BAR_NS + SECOND
+    sale = engine.handle(Report(ns=ns, order=int(stop["id"]), what="cancelled")).sent[0]
+    assert KINDS[int(sale["kind"])] == "market" and sale["qty"] == pytest.approx(float(stop["qty"]))
     assert engine.desk.books["blocked"][0] == 1.0
 
 
