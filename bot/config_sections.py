@@ -29,6 +29,7 @@ Bps = Annotated[float, Field(ge=0, le=10_000, allow_inf_nan=False)]
 MakerBps = Annotated[float, Field(ge=-10, le=1_000, allow_inf_nan=False)]
 CollarBps = Annotated[float, Field(gt=0, le=5_000, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+Orders = Annotated[int, Field(ge=1, le=100_000)]  # the time of each is kept
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, le=1_000, allow_inf_nan=False)]
 
@@ -174,11 +175,11 @@ class Limits(Section):
     """The hard limits. Money is an amount, or a share of the allocation."""
 
     order_notional: MoneyOrShare | None = key("largest order (control 4)", "25%")
-    orders_per_minute: Count | None = key("orders in any minute (5)", 20)
-    orders_per_hour: Count | None = key("orders in any hour (5)", 200)
+    orders_per_minute: Orders | None = key("orders in any minute (5)", 20)
+    orders_per_hour: Orders | None = key("orders in any hour (5)", 200)
     exit_reserve: Fraction | None = key("share of the order rate kept for exits (5)", "50%")
     rate_breaches: Count | None = key("refusals for rate before no new risk is taken (5)", 3)
-    repeat_orders: Count | None = key("entries of one symbol and side within repeat_window (6)", 10)
+    repeat_orders: Orders | None = key("entries of one symbol and side within repeat_window (6)", 10)
     repeat_window: Span | None = key("window of repeat_orders (6)", "1m")
     position_notional: MoneyOrShare | None = key("largest position of one symbol (8)", "100%")
     gross_notional: MoneyOrShare | None = key("long and short positions added up (8)", "150%")

@@ -8,6 +8,7 @@ import numpy as np
 from data.errors import InputError
 
 HOUR_NS = 3600 * 10**9
+COUNTED = {"orders_per_minute": 1_000_000, "orders_per_hour": 1_000_000, "repeat_orders": 100_000}  # in a window
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,9 @@ class Limits:
         ):
             if getattr(self, name) < 1:
                 raise limit_error(name, str(getattr(self, name)), "give 1 or more")
+        for name, most in COUNTED.items():
+            if getattr(self, name) > most:
+                raise limit_error(name, str(getattr(self, name)), f"give {most} or less: the time of each is kept")
 
     def record(self) -> tuple[Any, ...]:
         """Values in the order of the LIMITS record."""

@@ -120,6 +120,7 @@ weights = { reddit = 0.5, news = 2 }
         ("[execution]\nchases = 1.5", "execution.chases", "whole number"),
         ("[limits]\norder_notional = 100", "limits.order_notional", "quoted text"),
         ("[limits]\ndrawdown = 20", "limits.drawdown", "at most 1"),
+        ("[limits]\nrepeat_orders = 100001", "limits.repeat_orders", "at most 100000"),
         ("[limits]\nflood_share = 0", "limits.flood_share", "above 0"),
         ("[limits]\nmood_jump = 0", "limits.mood_jump", "above 0"),
         ("[sources]\nweights = { x = -1 }", "sources.weights.x", "at least 0"),
