@@ -163,9 +163,8 @@ class Runner:
         shape = (len(seen.decide_ns) - inputs.first, len(spec.symbols))
         feed = None
         rows = np.zeros((0, shape[1], count + 1))
-        if code is not None and follows(
-            inputs.bars, seen, inputs.first
-        ):  # then columns are taken as they are, a stretch at a time
+        if code is not None and follows(inputs.bars, seen, inputs.first):
+            # Columns are taken as they are, a stretch at a time.
             copies = dict.fromkeys(range(count), inputs.bars.close)
             bars, width = (seen.close, seen.volume), count + (0 if blind else 1)
             averages = np.zeros(0, AVERAGE)
