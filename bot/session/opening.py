@@ -37,6 +37,7 @@ OF_SIGNALS = (  # what can't change from session to session, by its place in the
     "limits.flood_posts", "limits.flood_z", "limits.flood_share", "limits.flood_pause", "limits.mood_jump",
 )  # fmt: skip
 OF_ACCOUNT = ("id", "account", "sandbox", "demo")
+ANOTHER = "Go back to it, or begin a new session under another live.name"
 BOT_FILE = "bot"
 
 
@@ -113,7 +114,7 @@ def open_session(
             running = engine.spec
         else:
             journal = Journal.open(file)
-            _refuse_elsewhere(journal.header, config)
+            refuse_another(journal.header, config, spec)
             engine, recovered = _take_up(journal, spec, tell)
             running = _with_markets_of(spec, engine.spec)
         opened = Opened(folder, mode, bot_id, session, lock, journal, engine, running, recovered, fresh)
@@ -159,18 +160,47 @@ def _warm_up(engine: Engine, journal: Journal, facts: Iterable[Warm], now_ns: in
     return Recovered()
 
 
+def refuse_before(folder: Path, config: Config, spec: RunSpec) -> None:
+    """`refuse_another` for the session of a folder, if there is one: before anything is started or written for it.
+
+    A person's `halt` works by what was written for the last start, and has to find the orders that stand.
+    """
+    from bot.journal import Reader
+
+    if (folder / JOURNAL_FILE).exists():
+        with Reader(folder / JOURNAL_FILE) as reader:
+            header = reader.header
+        refuse_another(header, config, spec)
+
+
+def refuse_another(header: Mapping[str, Any], config: Config, wanted: RunSpec) -> None:
+    """Refuse to take up a session elsewhere, or as another run.
+
+    Raises
+    ------
+    InputError
+        Says what is different, and what it was.
+    """
+    _refuse_elsewhere(header, config)
+    then = spec_of_header(header)
+    for name in OF_SIGNALS:
+        mine, theirs = _stated(wanted, name), _stated(then, name)
+        if mine != theirs:
+            what = f"the session that is taken up, and its signals, were begun with {theirs}"
+            raise InputError(what, key=name, value=mine, remedy=ANOTHER)
+
+
 def _refuse_elsewhere(header: Mapping[str, Any], config: Config) -> None:
     """What a session holds and has at work lies in one account of one venue: in another one it is somebody else's."""
     then, now = header["config"].get("exchange", {}), config.plain()["exchange"]
-    remedy = "Go back to it, or begin a new session under another live.name"
     for name in OF_ACCOUNT:
         if then.get(name) != now[name]:
             what = f"the session that is taken up has its orders and holdings where this is {then.get(name)!r}"
-            raise InputError(what, key=f"exchange.{name}", value=now[name], remedy=remedy)
+            raise InputError(what, key=f"exchange.{name}", value=now[name], remedy=ANOTHER)
     before, after = _hosts(then), _hosts(now)
     if before != after:
         what = f"the session that is taken up has its orders and holdings at {', '.join(before) or 'the venue itself'}"
-        raise InputError(what, key="exchange.urls", value=", ".join(after) or "none", remedy=remedy)
+        raise InputError(what, key="exchange.urls", value=", ".join(after) or "none", remedy=ANOTHER)
 
 
 def _hosts(exchange: Mapping[str, Any]) -> list[str]:
@@ -181,12 +211,6 @@ def _take_up(journal: Journal, wanted: RunSpec, tell: Tell) -> tuple[Engine, Rec
     """The engine in the state in which the journal ends, under the terms of the present configuration."""
     header = journal.header
     then = spec_of_header(header)
-    for name in OF_SIGNALS:
-        mine, theirs = _stated(wanted, name), _stated(then, name)
-        if mine != theirs:
-            remedy = "Go back to it, or begin a new session under another live.name"
-            what = f"the session that is taken up, and its signals, were begun with {theirs}"
-            raise InputError(what, key=name, value=mine, remedy=remedy)
     engine = engine_of(then, header)
     recovered = recover(engine, journal)
     torn = journal.recovery.torn

@@ -36,7 +36,7 @@ from bot.session.live import (
     watch_process,
     with_fees,
 )
-from bot.session.opening import Opened, bot_id_of, folder_of, open_session
+from bot.session.opening import Opened, bot_id_of, folder_of, open_session, refuse_before
 from bot.session.paper import Fact, Tell, history, last_prices, live_parts, missed_facts, recent_bars, refuse_halted
 from bot.session.running import SystemClock, run_session
 from bot.session.terms import spec_of, with_markets
@@ -85,6 +85,7 @@ def run_live(
     folder = folder_of(config, var, "live", name=f"{config.live.name}-shadow" if shadow else None)
     if (folder / "journal.sqlite").exists():
         refuse_halted(folder)
+    refuse_before(folder, config, spec)
     held = holder(folder)
     if held is not None:  # before its exchange process's document is written over
         raise RefusedError(f"{folder}: {held} has this account; only one bot may run")

@@ -11,12 +11,16 @@ from bot.config import Config, load_config
 from bot.drift import compare
 from bot.drift_report import is_same
 from bot.events import Bar, Event, Transfer
+from bot.operate.direct_line import DOCUMENT_FILE
+from bot.operate.latch import ACTIVE, write_latch
 from bot.recover import Warm
 from bot.replay import replay_batch, replay_engine
+from bot.session import real
 from bot.session.opening import Opened, folder_of, open_session
 from bot.session.terms import engine_of, spec_of, spec_of_header, with_markets
 from data.errors import InputError, RefusedError
 from risk.limits import MarketSpec
+from tests.bot.preflight_world import configured
 
 HOUR = 3600 * 10**9
 START = 1_704_067_200 * 10**9
@@ -199,6 +203,33 @@ def test_a_session_is_not_taken_up_in_another_account(tmp_path: Path, setting: s
         opened(config_of(tmp_path, setting), tmp_path / "var")
     assert str(caught.value.key).startswith("exchange.") and setting.startswith(str(caught.value.key))
     opened(config_of(tmp_path, "exchange.timeout=9s"), tmp_path / "var").close(START)
+
+
+def test_what_a_live_session_left_for_a_halt_is_not_written_over_by_a_start_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No process is started, and the folder stays as it is: `tidegate halt` finds account and symbols of the orders."""
+
+    def never(*given: Any) -> None:
+        raise AssertionError("a process was started")
+
+    monkeypatch.setattr(real, "start_process", never)
+    first = configured(tmp_path)
+    market = MarketSpec(tick=0.01, lot=0.001, assumed=False)
+    folder, spec = folder_of(first, tmp_path / "var", "live"), with_markets(spec_of(first), {"BTC/USDT": market}, {})
+    open_session(
+        first, spec, folder, mode="live", now_ns=START, person="me", outside=True, stops=True, warm=list,
+        tell=lambda text: None,
+    ).close(START)  # fmt: skip
+    write_latch(folder, ACTIVE, "me", "test", START)
+    (folder / DOCUMENT_FILE).write_text("of the first start")
+    for setting in ("exchange.account=second", "run.symbols=ETH/USDT", "run.bar=4h"):
+        with pytest.raises(InputError, match="live.name"):
+            real.run_live(
+                configured(tmp_path, setting), tmp_path / "var", person="me", tell=lambda text: None, accepted=None,
+                unknown_rights=False, shadow=False, take_over=False,
+            )  # fmt: skip
+    assert (folder / DOCUMENT_FILE).read_text() == "of the first start"
 
 
 def test_an_edited_strategy_is_another_session(tmp_path: Path) -> None:
