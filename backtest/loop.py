@@ -24,11 +24,10 @@ FINISHED, LOGS_FULL = 0, 1
 
 
 @kernel
-def fund(desk: Ref, tape: Ref, until: int) -> bool:
+def _fund(desk: Ref, tape: Ref, until: int) -> bool:
     """Pay the fundings due up to and at `until`, at the last mark of each symbol. False when the logs have to grow
     first: a bar, or a gap between bars, may be longer than any number of them, and it goes on from there.
     """
-    account_of(desk).row = tape.out
     while tape.funding < tape.f and i8_at(tape.funding_ns, tape.funding) <= until:
         if logs_are_full(desk):
             return False
@@ -89,26 +88,34 @@ def decide_now(desk: Ref, tape: Ref) -> None:
 
 
 @kernel
-def open_row(desk: Ref, tape: Ref) -> None:
-    """The first half of a row: its open. What funding is due then is paid before."""
+def open_row(desk: Ref, tape: Ref) -> bool:
+    """The first half of a row: funding at its open, and its open. False when the logs have to grow first: to be called
+    again then.
+    """
     i = tape.row
     begins = i8_at(tape.open_ns, i)
     account = account_of(desk)
     account.row = tape.out
     perp = policy_of(desk).perp != 0
+    if perp and not _fund(desk, tape, begins):
+        return False
     if policy_of(desk).outside == 0 and (account.n_orders > 0 or perp):
         skip = i * tape.symbols * 8
         on_open(desk, begins, tape.open + skip, tape.volume + skip)
+    tape.half = 1
+    return True
 
 
 @kernel
-def close_row(desk: Ref, tape: Ref) -> None:
-    """The second half of a row: its inside, its close. What funding is due inside it is paid before."""
+def close_row(desk: Ref, tape: Ref) -> bool:
+    """The second half of a row: funding inside it, its inside, its close. False as `open_row`."""
     i = tape.row
     ends = i8_at(tape.close_ns, i)
     skip = i * tape.symbols * 8
     perp = policy_of(desk).perp != 0
     high, low, close = tape.high + skip, tape.low + skip, tape.close + skip
+    if perp and not _fund(desk, tape, ends - 1):
+        return False
     if policy_of(desk).outside == 0 and (account_of(desk).n_orders > 0 or perp):
         on_inside(desk, ends, tape.open + skip, high, low, tape.volume + skip)
     decides = u1_at(tape.decides, i) != 0
@@ -117,6 +124,8 @@ def close_row(desk: Ref, tape: Ref) -> None:
     if decides:
         record_close(desk, tape)
     tape.row = i + 1
+    tape.half = 0
+    return True
 
 
 @kernel
@@ -135,10 +144,8 @@ def loop(desk: Ref, tape: Ref, stop: int) -> int:
             continue
         waits = kind == ASKED_BEFORE and tape.half == 0 and tape.late == 0
         if tape.half == 0 and tape.late == 0 and not waits:
-            if not fund(desk, tape, i8_at(tape.open_ns, tape.row)):
+            if not open_row(desk, tape):
                 return LOGS_FULL
-            open_row(desk, tape)
-            tape.half = 1
             if kind == PLAIN and calm(desk) and skim(desk, tape, stop):
                 continue
         ends = i8_at(tape.close_ns, tape.row)
@@ -147,17 +154,12 @@ def loop(desk: Ref, tape: Ref, stop: int) -> int:
             if logs_are_full(desk):  # a row has room for one decision, and facts may bring many
                 return LOGS_FULL
             decide_now(desk, tape)
-        if tape.half == 0:
-            if not fund(desk, tape, i8_at(tape.open_ns, tape.row)):
-                return LOGS_FULL
-            open_row(desk, tape)
-            tape.half = 1
+        if tape.half == 0 and not open_row(desk, tape):
+            return LOGS_FULL
         if waits:
             continue
-        if not fund(desk, tape, ends - 1):
+        if not close_row(desk, tape):
             return LOGS_FULL
-        close_row(desk, tape)
-        tape.half = 0
         while tape.decision < tape.d and i8_at(tape.decide_ns, tape.decision) <= ends:
             decide_now(desk, tape)
     return FINISHED
@@ -175,22 +177,14 @@ def next_event(desk: Ref, tape: Ref) -> int:
         if tape.half == 0:
             if tape.decision < tape.d and i8_at(tape.decide_ns, tape.decision) <= i8_at(tape.open_ns, tape.row):
                 return 0  # at the close of the row before
-            if tape.late == 0:
-                if not fund(desk, tape, i8_at(tape.open_ns, tape.row)):
-                    return LOGS_FULL
-                open_row(desk, tape)
-                tape.half = 1
+            if tape.late == 0 and not open_row(desk, tape):
+                return LOGS_FULL
         if tape.decision < tape.d and i8_at(tape.decide_ns, tape.decision) < i8_at(tape.close_ns, tape.row):
             return 0
-        if tape.half == 0:
-            if not fund(desk, tape, i8_at(tape.open_ns, tape.row)):
-                return LOGS_FULL
-            open_row(desk, tape)
-            tape.half = 1
-        if not fund(desk, tape, i8_at(tape.close_ns, tape.row) - 1):
+        if tape.half == 0 and not open_row(desk, tape):
             return LOGS_FULL
-        close_row(desk, tape)
-        tape.half = 0
+        if not close_row(desk, tape):
+            return LOGS_FULL
         if tape.decision < tape.d and i8_at(tape.decide_ns, tape.decision) <= i8_at(tape.close_ns, tape.row - 1):
             return 0
     return -1

@@ -97,6 +97,7 @@ class RowRunner:
         arrays["strange"][0] = row.strange
         arrays["risk_bar"][0] = row.risk_bar
         self._rewind()
+        # Both do all they are asked to: they give way to the logs for fundings only, and this tape has none.
         open_row(desk.ref, self.tape.ref)
         close_row(desk.ref, self.tape.ref)
 

@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from backtest.loop import act_on, before_decision, close_row, fund, open_row
+from backtest.loop import act_on, before_decision, close_row, open_row
 from risk.records import (
     ACTIVE,
     ENTRY,
@@ -106,11 +106,9 @@ def walk(play: Play, watch: Watch) -> None:
     """Every event one by one, with a look after each."""
     tape, desk = play.tape, play.desk
     for row in range(len(tape["close_ns"])):
-        assert fund(desk.ref, tape.ref, int(tape["open_ns"][row]))
-        open_row(desk.ref, tape.ref)
+        assert open_row(desk.ref, tape.ref)
         watch.look()
-        assert fund(desk.ref, tape.ref, int(tape["close_ns"][row]) - 1)
-        close_row(desk.ref, tape.ref)
+        assert close_row(desk.ref, tape.ref)
         watch.look()
         if before_decision(desk.ref, tape.ref):
             tape["weights"][row] = play.wanted[row]
