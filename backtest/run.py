@@ -5,7 +5,7 @@ from Python for what numba can't compile. They decide alike, to the bit.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -139,27 +139,26 @@ def run(
     spec = settled(spec, inputs)
     prepared = prepare_run(spec, inputs, interpreted=interpreted)
     desk = new_desk(spec)
-    tell = _parted(progress, 1 + (_stresses(inputs) if stress else 0))
-    samples = execute(desk, prepared, next(tell))
+    stresses = _stresses(spec, inputs, prepared) if stress else {}
+    samples = execute(desk, prepared, _part(progress, 0, 1 + len(stresses)))
     result = _result(spec, inputs, prepared.tape, desk, created_ns, settings)
     result.errors = int(desk.account["errors"])
     if result.errors and not samples:
         samples = _samples(spec, prepared.tape, desk)
     result.error_samples = samples
-    if stress:
-        result.stress = _stress(spec, inputs, prepared, tell)
+    # Runs over the tape again: the result has its own copies of what the first run wrote there.
+    for place, (name, (twin, made)) in enumerate(stresses.items(), start=1):
+        again = made()
+        execute(new_desk(twin), again, _part(progress, place, 1 + len(stresses)))
+        result.stress[name] = float(again.tape["equity"][-1] / spec.cash - 1.0)
     return result
 
 
-def _parted(progress: Progress | None, count: int) -> Iterator[Progress | None]:
-    """Progress of `count` runs over the same rows, one after another, told as one."""
-    for part in range(count):
-
-        def tell(done: int, total: int, before: int = part) -> None:
-            if progress is not None:
-                progress(before * total + done, count * total)
-
-        yield tell if progress is not None else None
+def _part(progress: Progress | None, place: int, count: int) -> Progress | None:
+    """Progress of one of `count` runs over the same rows, one after another, told as one."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(place * total + done, count * total)
 
 
 def _samples(spec: RunSpec, tape: Tape, desk: Desk) -> list[str]:
@@ -175,29 +174,21 @@ def _samples(spec: RunSpec, tape: Tape, desk: Desk) -> list[str]:
     return told
 
 
-def _stresses(inputs: RunInputs) -> int:
-    """How many runs `_stress` takes."""
-    return 2 + int(len(inputs.signals.sentiment) > 0)
-
-
-def _stress(spec: RunSpec, inputs: RunInputs, prepared: Prepared, tell: Iterator[Progress | None]) -> dict[str, float]:
-    """Final return under doubled fees, with every order one bar later, and with scores ten times as late.
-
-    Runs over the tape again: the result has its own copies of what the first run wrote there.
+def _stresses(
+    spec: RunSpec, inputs: RunInputs, prepared: Prepared
+) -> dict[str, tuple[RunSpec, Callable[[], Prepared]]]:
+    """Runs whose final return a result tells beside its own: doubled fees, every order one bar later, scores ten times
+    as late.
     """
-    twins = {
-        "fees doubled": replace(spec, fills=doubled_fees(spec.fills)),
-        "one bar later": replace(spec, decision_delay_ns=spec.decision_delay_ns + spec.bar_ns),
+    found: dict[str, tuple[RunSpec, Callable[[], Prepared]]] = {
+        "fees doubled": (replace(spec, fills=doubled_fees(spec.fills)), lambda: prepared),
+        "one bar later": (replace(spec, decision_delay_ns=spec.decision_delay_ns + spec.bar_ns), lambda: prepared),
     }
-    found = {}
-    for name, twin in twins.items():
-        desk = new_desk(twin)
-        execute(desk, prepared, next(tell))
-        found[name] = float(prepared.tape["equity"][-1] / spec.cash - 1.0)
     if len(inputs.signals.sentiment):
-        slow = prepare_run(spec, later_scores(inputs, LATE_FACTOR), interpreted=not prepared.compiled)
-        execute(new_desk(spec), slow, next(tell))
-        found["scores ten times as late"] = float(slow.tape["equity"][-1] / spec.cash - 1.0)
+        found["scores ten times as late"] = (
+            spec,
+            lambda: prepare_run(spec, later_scores(inputs, LATE_FACTOR), interpreted=not prepared.compiled),
+        )
     return found
 
 
