@@ -158,7 +158,6 @@ def _read_options(
     except ValidationError as error:
         faults += find_faults(error, section=dotted, model=source.options, places=places, more=COMMON)
     except InputError as error:
-        where = places.of(f"{dotted}.{error.key}" if error.key else dotted)
         key_ = f"{dotted}.{error.key}" if error.key else dotted
-        faults.append(InputError(error.what, where=where, key=key_, value=error.value, remedy=error.remedy))
+        faults.append(error.placed(places.of(key_), key_))
     return None

@@ -160,7 +160,7 @@ def _placed(config: Config, error: InputError, section: str) -> InputError:
         key, where = f"{section}.{key}", config.place_of(f"{section}.{key}")
     elif where is None:
         where = config.place_of(key or "")
-    return InputError(error.what, where=where, key=key, value=error.value, remedy=error.remedy)
+    return error.placed(where, key)
 
 
 def resolve_model(config: Config) -> "ModelCard":

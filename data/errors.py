@@ -73,6 +73,10 @@ class InputError(TidegateError):
         self.remedy = remedy
         super().__init__(self._render())
 
+    def placed(self, where: str | Path | None, key: str | None = None) -> InputError:
+        """The same fault, found in another place; under another key where one is given."""
+        return InputError(self.what, where=where, key=key or self.key, value=self.value, remedy=self.remedy)
+
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions pickle by positional arguments; ours are keywords, and sweeps send them between processes.
         return _rebuild, (self.what, self.where, self.key, self.value, self.remedy)

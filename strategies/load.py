@@ -153,9 +153,9 @@ def _faults_of(file: Path, when: str = "when it is read", *, own: bool = True) -
     try:
         yield
     except InputError as error:
-        raise (_placed(error, _place(error, file)) if own else error) from error.__cause__
+        raise (error.placed(error.where or _place(error, file)) if own else error) from error.__cause__
     except InputErrors as errors:
-        raise (InputErrors([_placed(one, str(file)) for one in errors.errors]) if own else errors) from None
+        raise (InputErrors([one.placed(one.where or file) for one in errors.errors]) if own else errors) from None
     except SyntaxError as error:
         place = f"{error.filename or file}" + (f", line {error.lineno}" if error.lineno else "")
         said = (error.text or "").strip()
@@ -169,13 +169,6 @@ def _place(error: BaseException, file: Path) -> str:
     """The file, and its line that was run last, if any was."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
     return f"{file}, line {frames[-1].lineno}" if frames else str(file)
-
-
-def _placed(error: InputError, where: str) -> InputError:
-    """The same error at that place, unless it names a better one."""
-    if error.where is not None:
-        return error
-    return InputError(error.what, where=where, key=error.key, value=error.value, remedy=error.remedy)
 
 
 def _pick(module: ModuleType, name: str, where: str) -> type[Strategy]:

@@ -97,8 +97,7 @@ def build_feed(
         return feed.source.build(feed.table.options, tools)
     except InputError as error:
         dotted = f"feeds.{feed.name}.{error.key}" if error.key else f"feeds.{feed.name}"
-        where = error.where or config.place_of(dotted)
-        raise InputError(error.what, where=where, key=dotted, value=error.value, remedy=error.remedy) from error
+        raise error.placed(error.where or config.place_of(dotted), dotted) from error
 
 
 def near_hosts(options: Options) -> frozenset[str]:
