@@ -271,7 +271,8 @@ def hear(desk: Ref, m: Ref) -> bool:
     M_CONDITION what (cause), order (level, ACTIVE ends it), symbol (rule), qty (limit), price (observed). M_PAUSE what
     (rule), symbol, maker (1 begins, 0 ends). M_RESUME what (bits of causes that stand). M_CLOSE symbol, what (purpose).
     M_OUTSIDE symbol, qty (gone), price. M_TRANSFER qty. M_FUNDING symbol, price (rate), or fee (amount paid). M_TICK
-    nothing. M_LATE as M_REPORT, with symbol and a signed qty.
+    nothing. M_LATE as M_REPORT, with symbol and a signed qty. Of a refused order `maker` says that the price is past
+    its stop already.
     """
     account = account_of(desk)
     account.now_ns = max(account.now_ns, m.ns)

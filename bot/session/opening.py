@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 Tell = Callable[[str], None]
 # Limits that signals and the watch for the unusual are made with: a session keeps those that it began with.
-OF_SIGNALS = (  # what can't change from session to session, by its place in the configuration
+FIXED = (  # what can't change from session to session, by its place in the configuration
     "run.symbols", "run.bar", "run.market", "run.model", "run.model_revision", "run.decide_on", "run.every",
     "run.decision_delay", "run.risk_bar", "limits.signal_age", "limits.novelty_return_z", "limits.novelty_volume_z",
     "limits.flood_posts", "limits.flood_z", "limits.flood_share", "limits.flood_pause", "limits.mood_jump",
@@ -114,8 +114,8 @@ def open_session(
             running = engine.spec
         else:
             journal = Journal.open(file)
-            refuse_another(journal.header, config, spec)
-            engine, recovered = _take_up(journal, spec, tell)
+            then = same_run(journal.header, config, spec)
+            engine, recovered = _take_up(journal, then, spec, tell)
             running = _with_markets_of(spec, engine.spec)
         opened = Opened(folder, mode, bot_id, session, lock, journal, engine, running, recovered, fresh)
         _record(opened, config, now_ns, person, facts or {})
@@ -129,18 +129,23 @@ def open_session(
 
 def bot_id_of(folder: Path) -> str:
     """The account's bot id: of its journal, else of a start that didn't come so far, else a new one."""
-    from bot.journal import Reader
-
-    file, kept = folder / JOURNAL_FILE, folder / BOT_FILE
-    if file.exists():
-        reader = Reader(file)
-        try:
-            return str(reader.header["bot"])
-        finally:
-            reader.close()
+    header, kept = _header_in(folder), folder / BOT_FILE
+    if header is not None:
+        return str(header["bot"])
     if not kept.exists():
         write_whole(kept, secrets.token_hex(4))
     return kept.read_text()
+
+
+def _header_in(folder: Path) -> dict[str, Any] | None:
+    """The header of a folder's journal; None where none was begun."""
+    from bot.journal import Reader
+
+    file = folder / JOURNAL_FILE
+    if not file.exists():
+        return None
+    with Reader(file) as reader:
+        return reader.header
 
 
 def _warm_up(engine: Engine, journal: Journal, facts: Iterable[Warm], now_ns: int, tell: Tell) -> Recovered:
@@ -161,20 +166,17 @@ def _warm_up(engine: Engine, journal: Journal, facts: Iterable[Warm], now_ns: in
 
 
 def refuse_before(folder: Path, config: Config, spec: RunSpec) -> None:
-    """`refuse_another` for the session of a folder, if there is one: before anything is started or written for it.
+    """`same_run` for the session of a folder, if there is one: before anything is started or written for it.
 
     A person's `halt` works by what was written for the last start, and has to find the orders that stand.
     """
-    from bot.journal import Reader
-
-    if (folder / JOURNAL_FILE).exists():
-        with Reader(folder / JOURNAL_FILE) as reader:
-            header = reader.header
-        refuse_another(header, config, spec)
+    header = _header_in(folder)
+    if header is not None:
+        same_run(header, config, spec)
 
 
-def refuse_another(header: Mapping[str, Any], config: Config, wanted: RunSpec) -> None:
-    """Refuse to take up a session elsewhere, or as another run.
+def same_run(header: Mapping[str, Any], config: Config, wanted: RunSpec) -> RunSpec:
+    """The run of the session that is taken up, where it is in the same account and the same run as far as it has to be.
 
     Raises
     ------
@@ -183,11 +185,12 @@ def refuse_another(header: Mapping[str, Any], config: Config, wanted: RunSpec) -
     """
     _refuse_elsewhere(header, config)
     then = spec_of_header(header)
-    for name in OF_SIGNALS:
+    for name in FIXED:
         mine, theirs = _stated(wanted, name), _stated(then, name)
         if mine != theirs:
             what = f"the session that is taken up, and its signals, were begun with {theirs}"
             raise InputError(what, key=name, value=mine, remedy=ANOTHER)
+    return then
 
 
 def _refuse_elsewhere(header: Mapping[str, Any], config: Config) -> None:
@@ -207,10 +210,9 @@ def _hosts(exchange: Mapping[str, Any]) -> list[str]:
     return sorted({str(urlsplit(url).hostname) for url in exchange.get("urls", {}).values()})
 
 
-def _take_up(journal: Journal, wanted: RunSpec, tell: Tell) -> tuple[Engine, Recovered]:
+def _take_up(journal: Journal, then: RunSpec, wanted: RunSpec, tell: Tell) -> tuple[Engine, Recovered]:
     """The engine in the state in which the journal ends, under the terms of the present configuration."""
     header = journal.header
-    then = spec_of_header(header)
     engine = engine_of(then, header)
     recovered = recover(engine, journal)
     torn = journal.recovery.torn
